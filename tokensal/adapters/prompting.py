@@ -1,0 +1,92 @@
+"""From what the user gives (text, chat messages, token ids) to ids, by the model's own tokenizer, left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tokensal.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Text = str | Sequence[int]  # text to tokenize, or token ids taken as they are
+Messages = Sequence[Mapping[str, str]]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Text | None, messages: Messages | None) -> list[int]:
+    """The ids of a prompt or of a chat; exactly one of the two is given.
+
+    Raises:
+        InputError: both or neither given, nothing in it, or a chat the model's template refuses.
+    """
+    if (prompt is None) == (messages is None):
+        raise InputError("Give either a prompt or messages (a chat), and not both.")
+    ids = _chat_ids(tokenizer, messages) if messages is not None else _ids(tokenizer, prompt, "prompt", special=True)
+    if not ids:
+        raise InputError("The prompt is empty: give it at least one token of text.")
+    return ids
+
+
+def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> list[int]:
+    """The ids of a continuation, tokenized by itself, so that the prompt's own tokens never change.
+
+    Raises:
+        InputError: there is nothing in it.
+    """
+    ids = _ids(tokenizer, continuation, "continuation", special=False)
+    if not ids:
+        raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+    return ids
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, kind: str, *, special: bool) -> list[int]:
+    if isinstance(text, str):
+        if not text:  # some tokenizers make a token out of nothing
+            return []
+        with _restored(tokenizer):
+            return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+    ids = [int(id) for id in text or ()]
+    if wrong := [id for id in ids if not 0 <= id < len(tokenizer)]:
+        raise InputError(
+            f"The {kind} holds token id {wrong[0]}, but the vocabulary goes from 0 to {len(tokenizer) - 1}."
+        )
+    return ids
+
+
+def _chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
+    import jinja2
+
+    if not tokenizer.chat_template:
+        raise InputError("This model's tokenizer has no chat template; give a plain prompt instead of messages.")
+    if not messages or not any(message.get("content") for message in messages):
+        raise InputError("The prompt is empty: give the chat at least one message with content.")
+    unfinished = messages[-1].get("role") == "assistant"  # its last words are the beginning of the answer
+    try:
+        with _restored(tokenizer):
+            encoded = tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                add_generation_prompt=not unfinished,
+                continue_final_message=unfinished,
+                tokenize=True,
+                return_dict=True,
+            )
+    except (jinja2.TemplateError, ValueError) as error:
+        raise InputError(f"The model's chat template refuses these messages: {error}.") from error
+    return list(encoded["input_ids"])
+
+
+@contextmanager
+def _restored(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    # A call of a fast tokenizer overwrites the truncation and padding its user may have enabled.
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
+        backend.no_padding() if padding is None else backend.enable_padding(**padding)

@@ -1,0 +1,60 @@
+"""From ids to tokens a person can read, without ever tokenizing again.
+
+1. Decode a growing window of ids; what a token adds to the text is the token's own text.
+2. A window that ends in U+FFFD is in the middle of a character: hold its tokens back until the character is whole,
+   then let them share its span. The first shows the character; the others have an empty text.
+3. Move the window on at each whole token, but keep one token of context: some tokenizers drop the space before
+   the first token they decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tokensal.types import Role, Token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+UNFINISHED = "\ufffd"
+LONGEST_CHARACTER = 8  # tokens; a longer run that never becomes a character is shown as it is
+
+
+def read(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], prompt_length: int) -> tuple[str, tuple[Token, ...]]:
+    """The shown text of `ids`, and their tokens; the first `prompt_length` have the role of a prompt."""
+    special = set(tokenizer.all_special_ids) | {
+        id for id, added in tokenizer.added_tokens_decoder.items() if added.special
+    }
+    tokens: list[Token] = []
+    position = 0
+    for text, run in _pieces(tokenizer, ids):
+        stop = position + len(text)
+        for index, id in enumerate(run):
+            role = Role.PROMPT if len(tokens) < prompt_length else Role.GENERATED
+            tokens.append(Token(id, "" if index else text, position, stop, role, id in special))
+        position = stop
+    return "".join(token.text for token in tokens), tuple(tokens)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
+    """(text, the run of ids that makes it up), in order; a run is longer than one where ids split a character."""
+    context, start = 0, 0  # the window is ids[context:]; ids[start:] are not yet shown
+    for stop in range(1, len(ids) + 1):
+        shown = _decode(tokenizer, ids[context:start])
+        window = _decode(tokenizer, ids[context:stop])
+        waiting = stop < len(ids) and stop - start < LONGEST_CHARACTER
+        if window.endswith(UNFINISHED) and waiting:
+            continue
+        text = window[len(shown) :]
+        if UNFINISHED in text and stop - start > 1:  # the bytes before the last token never became a character
+            broken = _decode(tokenizer, ids[context : stop - 1])[len(shown) :]
+            yield broken, ids[start : stop - 1]
+            text, start = text[len(broken) :], stop - 1
+        yield text, ids[start:stop]
+        context, start = start, stop
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text

@@ -1,0 +1,7 @@
+"""The engine: one forward for all targets, batched vector-Jacobian products, bounded memory."""
+
+from tokensal.engine.adapter import Adapter
+from tokensal.engine.budget import Budget
+from tokensal.engine.engine import Engine, Gradients
+
+__all__ = ["Adapter", "Budget", "Engine", "Gradients"]

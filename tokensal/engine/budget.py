@@ -1,0 +1,94 @@
+"""How much goes at once: sizes chosen from the free memory, and halved where they prove too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import psutil
+import torch
+
+from tokensal.errors import MemoryShortage
+from tokensal.types import Footprint
+
+T = TypeVar("T")
+
+# Rows (tokens × variants × cotangents) of one backward on a CPU. Measured by tests/benchmarks/chunks.py: fewer
+# rows leave the matrix products too thin, more fall out of the cache and are slower again.
+CPU_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds on one piece of work.
+
+    Attributes:
+        memory: bytes that activations may take; None takes half of what the device has free at that moment.
+        rows: the most rows (tokens × variants × cotangents) in one backward; None leaves it to the device:
+            1024 on a CPU, as many as the memory holds elsewhere.
+    """
+
+    memory: int | None = None
+    rows: int | None = None
+
+    def variants(self, total: int, sources: int, footprint: Footprint, device: torch.device) -> int:
+        """How many of `total` variants go into one forward whose graph is kept."""
+        fitting = self._bytes(device) // (sources * (footprint.kept + footprint.moved))
+        return _within(total, fitting, self._rows(device) // sources)
+
+    def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
+        """How many of `total` cotangents go into one backward through `rows` tokens (variants × sources)."""
+        fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
+        return _within(total, fitting, self._rows(device) // rows)
+
+    def _bytes(self, device: torch.device) -> int:
+        if self.memory is not None:
+            return self.memory
+        return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available) // 2
+
+    def _rows(self, device: torch.device) -> int:
+        if self.rows is not None:
+            return self.rows
+        return CPU_ROWS if device.type == "cpu" else 2**31
+
+
+def _within(total: int, *bounds: int) -> int:
+    return max(1, min(total, *bounds))
+
+
+def in_chunks(total: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
+    """Do `work` on consecutive slices of at most `size`; a slice that does not fit is tried again at half its size.
+
+    Raises:
+        MemoryShortage: not even a slice of one fits.
+    """
+    start = 0
+    while start < total:
+        chunk = slice(start, min(start + size, total))
+        done, result = _attempt(work, chunk)
+        if done:
+            yield result  # type: ignore[misc]  # done says that there is a result
+            start = chunk.stop
+        elif chunk.stop - start == 1:
+            raise MemoryShortage(
+                "The smallest piece of work does not fit the memory: shorten the prompt, load the model with a "
+                "smaller dtype, or use a device with more memory."
+            )
+        else:
+            size = (chunk.stop - start) // 2
+
+
+def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
+    # A function of its own, so that the traceback, which holds the tensors that did not fit, dies before the retry.
+    try:
+        return True, work(chunk)
+    except (MemoryShortage, RuntimeError) as error:
+        if not _is_shortage(error):
+            raise
+        return False, None
+
+
+def _is_shortage(error: Exception) -> bool:
+    # PyTorch's CPU allocator has no exception class of its own
+    return isinstance(error, MemoryShortage | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,0 +1,59 @@
+"""The error tree: what can go wrong, as types.
+
+    TokensalError           anything the caller can put right; the CLI prints it in one sentence and exits with 2
+    ├── InputError          a prompt, continuation, option or configuration that cannot be used
+    ├── ModelError          a model that cannot be loaded
+    │   └── UnsupportedModel    a model that loads, but that cannot be attributed, and why
+    ├── FormatError         a saved attribution that cannot be read
+    ├── OutputError         a place that cannot be written
+    ├── NonFiniteScores     the model returned NaN or infinity where a score should be
+    └── MemoryShortage      even the smallest piece of work does not fit the memory
+
+Every message says what was wrong, what was expected, what came, and the remedy.
+Whatever is not a TokensalError is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TokensalError(Exception):
+    """Something the caller can put right; the message says how."""
+
+
+class InputError(TokensalError):
+    """A prompt, continuation, option or configuration that cannot be used."""
+
+
+class ModelError(TokensalError):
+    """A model that cannot be loaded."""
+
+
+class UnsupportedModel(ModelError):
+    """A model that loads, but that cannot be attributed; the message says why."""
+
+
+class FormatError(TokensalError):
+    """A saved attribution that cannot be read."""
+
+
+class OutputError(TokensalError):
+    """A place that cannot be written."""
+
+
+class NonFiniteScores(TokensalError):
+    """The model returned NaN or infinity where a score should be."""
+
+
+class MemoryShortage(TokensalError):
+    """Even the smallest piece of work does not fit the memory."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """The error for a name that is not in a table: it offers the nearest one, and lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"Unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")

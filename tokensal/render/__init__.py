@@ -1,0 +1,86 @@
+"""Draw and store attributions: a pure function of the result for each format, chosen by the file's suffix."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+from tokensal.attribution import Attribution
+from tokensal.errors import OutputError
+
+
+def _html(attribution: Attribution, sink: bool) -> str:
+    from tokensal.render import html
+
+    return html.page(attribution, sink=sink)
+
+
+def _json(attribution: Attribution, sink: bool) -> str:
+    from tokensal.render import json
+
+    return json.dumps(attribution)
+
+
+def _text(attribution: Attribution, sink: bool) -> str:
+    from tokensal.render import terminal
+
+    return terminal.text(attribution, sink=sink)
+
+
+FORMATS: dict[str, Callable[[Attribution, bool], str]] = {".html": _html, ".json": _json, ".txt": _text}
+
+
+def check(path: str | PathLike[str]) -> Path:
+    """Make sure, before any work is done, that `path` can be written in a known format; returns it as a `Path`.
+
+    Raises:
+        OutputError: unknown suffix, missing folder, or no permission to write there.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise OutputError(f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {known}.")
+    if path.is_dir():
+        raise OutputError(f"Output {str(path)!r} is a folder; name a file in it, such as {path / 'heatmap.html'}.")
+    if not path.parent.is_dir():
+        raise OutputError(f"Output {str(path)!r} is in a folder that does not exist; make {str(path.parent)!r} first.")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise OutputError(f"No permission to write output {str(path)!r}; choose another place.")
+    return path
+
+
+def save(attribution: Attribution, path: str | PathLike[str], *, sink: bool = False) -> None:
+    """Write the attribution in the format of the suffix: aside first, then renamed into place.
+
+    Raises:
+        OutputError: as `check`, or the disk refused while writing.
+    """
+    path = check(path)
+    document = FORMATS[path.suffix.lower()](attribution, sink)
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as aside:
+            aside.write(document)
+        os.chmod(aside.name, 0o666 & ~_umask())
+        os.replace(aside.name, path)
+    except OSError as error:
+        raise OutputError(f"Could not write output {str(path)!r}: {error.strerror}.") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(path: str | PathLike[str]) -> Attribution:
+    """Read an attribution from a .json file.
+
+    Raises:
+        FormatError: a missing or damaged file, or an unknown schema version.
+    """
+    from tokensal.render import json
+
+    return json.read(path)

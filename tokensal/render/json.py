@@ -1,0 +1,123 @@
+"""JSON, schema version 1: everything an `Attribution` holds, readable by any language, and read back exactly.
+
+    {
+      "schema": "tokensal/attribution", "version": 1,
+      "text": str,                              the shown text; start and stop count its characters
+      "sources": [token, …],                    S of them: {"id", "text", "start", "stop", "role", "special"}
+      "targets": [token, …],                    K of them
+      "scores": [[number | null, …], …],        K rows of S; null where visible is false
+      "visible": [[bool, …], …],                K rows of S
+      "values": [number, …],                    K explained scores
+      "signed": bool, "sink": int | null,
+      "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
+                     "method_repr", "score", "seed", "seconds", "versions", "config"}
+    }
+
+Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokensal.attribution import Attribution, Provenance
+from tokensal.errors import FormatError
+from tokensal.types import Role, Token
+
+SCHEMA = "tokensal/attribution"
+VERSION = 1
+
+
+def dumps(attribution: Attribution) -> str:
+    """The attribution as a JSON document."""
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "text": attribution.text,
+        "sources": [asdict(token) for token in attribution.sources],
+        "targets": [asdict(token) for token in attribution.targets],
+        "scores": [_numbers(row) for row in attribution.scores.tolist()],
+        "visible": attribution.visible.tolist(),
+        "values": _numbers(attribution.values.tolist()),
+        "signed": attribution.signed,
+        "sink": attribution.sink,
+        "provenance": asdict(attribution.provenance),
+    }
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _numbers(row: list[float]) -> list[float | None]:
+    return [None if math.isnan(number) else float(f"{number:.9g}") for number in row]
+
+
+def read(path: str | PathLike[str]) -> Attribution:
+    """Read the attribution in a file.
+
+    Raises:
+        FormatError: a missing or damaged file, or a schema version this tokensal does not know.
+    """
+    try:
+        return loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(f"Cannot read attribution {str(path)!r}: {error.strerror}.") from error
+    except (FormatError, UnicodeDecodeError) as error:
+        raise FormatError(f"Cannot read attribution {str(path)!r}: {error}") from error
+
+
+def loads(document: str) -> Attribution:
+    """Read an attribution from a JSON document.
+
+    Raises:
+        FormatError: a damaged document, or a schema version this tokensal does not know.
+    """
+    try:
+        data = json.loads(document)
+    except ValueError as error:
+        raise FormatError(f"it is not JSON ({error}); save it again with `save('….json')`.") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise FormatError(f"its schema is not {SCHEMA!r}; only files written by `save('….json')` can be read.")
+    if data.get("version") != VERSION:
+        raise FormatError(
+            f"its schema has version {data.get('version')!r}, but this tokensal reads version {VERSION}; "
+            "read it with the tokensal that wrote it (see its provenance), or upgrade."
+        )
+    try:
+        return _attribution(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"it is damaged ({type(error).__name__}: {error}); save it again.") from error
+
+
+def _attribution(data: dict[str, Any]) -> Attribution:
+    sources, targets = _tokens(data["sources"]), _tokens(data["targets"])
+    shape = (len(targets), len(sources))
+    attribution = Attribution(
+        text=data["text"],
+        sources=sources,
+        targets=targets,
+        scores=_tensor(data["scores"], shape),
+        visible=torch.tensor(data["visible"], dtype=torch.bool).reshape(shape),
+        values=_tensor([data["values"]], (1, len(targets)))[0],
+        signed=bool(data["signed"]),
+        sink=data["sink"],
+        provenance=Provenance(**data["provenance"]),
+    )
+    if not torch.equal(attribution.scores.isnan(), ~attribution.visible):
+        raise ValueError("scores are null where they are visible, or numbers where they are not")
+    return attribution
+
+
+def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
+    return tuple(Token(**{**row, "role": Role(row["role"])}) for row in rows)
+
+
+def _tensor(rows: list[list[float | None]], shape: tuple[int, int]) -> torch.Tensor:
+    if (len(rows), *{len(row) for row in rows}) != shape:
+        raise ValueError(f"a table should be {shape[0]} × {shape[1]}")
+    return torch.tensor([[math.nan if number is None else number for number in row] for row in rows])

@@ -1,0 +1,172 @@
+"""What is drawn, before how: an `Attribution` becomes a `Heatmap` of cells, and each format lowers that.
+
+1. Each source and target token becomes a label that is safe to draw.
+2. Each target becomes a row: a cell for each source, shaded by its score over the row's own limit.
+3. The overview is one more row: the sum of the scores over the targets.
+4. The limit of a row is its largest |score|. The sink stands apart: it is left out of limits and rankings unless
+   asked for, and is drawn at full strength, marked as clipped, where it lies outside the scale. Each row carries
+   both limits, so that a legend can state them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tokensal.attribution import Attribution, Provenance
+from tokensal.types import Role, Token
+
+PIECE = "‿"  # a further token of the character drawn before it
+PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
+JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How one token looks: no control characters, never empty, never zero columns wide.
+
+    `text` is for running text and keeps its spaces; `name` is for lists and shows them as ␣ where nothing else
+    is left. `lines` is how many line breaks end the token; running text breaks there.
+    """
+
+    text: str
+    name: str
+    lines: int
+    role: Role
+    special: bool
+    sink: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score, ready to be shaded.
+
+    `value` is None where causality forbids a score, and the cell is left blank. `shade` is value / limit within
+    [-1, 1]; `clipped` says that the value lies outside; `apart` that it is the sink, left out of the ranking.
+    """
+
+    source: int
+    value: float | None
+    shade: float
+    clipped: bool
+    apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The scores of one target (`target` None: the sum over all) on one colour scale, symmetric about zero.
+
+    `limit` is the |score| drawn at full strength; `full_limit` what it would be with the sink counted in.
+    `value` is the explained score of the target itself (the sum over all has none).
+    """
+
+    target: int | None
+    value: float | None
+    cells: tuple[Cell, ...]
+    limit: float
+    full_limit: float
+
+    def top(self, count: int) -> list[Cell]:
+        """The `count` visible cells with the largest |score| that are not zero, largest first, the sink left apart."""
+        ranked = [cell for cell in self.cells if cell.value and not cell.apart]
+        return sorted(ranked, key=lambda cell: -abs(cell.value or 0))[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """Everything a renderer needs, and nothing about the model.
+
+    `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
+    """
+
+    sources: tuple[Label, ...]
+    targets: tuple[Label, ...]
+    overview: Row
+    rows: tuple[Row, ...]
+    signed: bool
+    sink: int | None
+    caption: tuple[tuple[str, str], ...]
+
+    @property
+    def limit(self) -> float:
+        """The |score| at full strength where all rows share one scale, as in a matrix."""
+        return max((row.limit for row in self.rows), default=0.0)
+
+
+def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
+    """Turn a result into cells; `sink` counts the sink into limits and rankings."""
+    apart = None if sink else attribution.sink
+    table = [
+        [score if seen else None for score, seen in zip(scores, visible, strict=True)]
+        for scores, visible in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
+    ]
+    values = attribution.values.tolist()
+    rows = [_row(scores, apart, target, values[target]) for target, scores in enumerate(table)]
+    totals = [_total(column) for column in zip(*table, strict=True)]
+    return Heatmap(
+        sources=_labels(attribution.sources, attribution.sink),
+        targets=_labels(attribution.targets, None),
+        overview=_row(totals, apart, None, None),
+        rows=tuple(rows),
+        signed=attribution.signed,
+        sink=attribution.sink,
+        caption=_caption(attribution.provenance),
+    )
+
+
+def _total(column: Iterable[float | None]) -> float | None:
+    seen = [score for score in column if score is not None]
+    return sum(seen) if seen else None
+
+
+def _row(scores: list[float | None], apart: int | None, target: int | None, value: float | None) -> Row:
+    sizes = [0.0 if score is None else abs(score) for score in scores]
+    full_limit = max(sizes, default=0.0)
+    limit = max((size for source, size in enumerate(sizes) if source != apart), default=0.0) or full_limit
+    cells = [_cell(source, score, limit, source == apart) for source, score in enumerate(scores)]
+    return Row(target, value, tuple(cells), limit, full_limit)
+
+
+def _cell(source: int, score: float | None, limit: float, apart: bool) -> Cell:
+    if score is None or limit == 0.0:
+        return Cell(source, score, 0.0, clipped=False, apart=apart)
+    return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
+
+
+def _labels(tokens: tuple[Token, ...], sink: int | None) -> tuple[Label, ...]:
+    return tuple(_label(token, index == sink) for index, token in enumerate(tokens))
+
+
+def _label(token: Token, sink: bool) -> Label:
+    if not token.text:
+        text = PIECE if token.stop > token.start else "∅"
+    else:
+        text = "".join(_drawable(character) for character in token.text)
+        if unicodedata.category(text[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
+            text = "◌" + text
+    name = text.strip(" ") or "␣" * len(text)
+    lines = len(token.text) - len(token.text.rstrip("\n"))
+    return Label(text, name, lines, token.role, token.special, sink)
+
+
+def _drawable(character: str) -> str:
+    if character in PICTURES:
+        return PICTURES[character]
+    if ord(character) < 0x20:
+        return chr(0x2400 + ord(character))  # Unicode's own pictures of the control characters
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in JOINERS:
+        return f"⟨U+{ord(character):04X}⟩"
+    return character
+
+
+def _caption(made: Provenance) -> tuple[tuple[str, str], ...]:
+    model = made.model if made.revision is None else f"{made.model} @ {made.revision}"
+    pairs = [
+        ("model", model),
+        ("method", made.method_repr),
+        ("score", made.score),
+        ("dtype", made.dtype),
+        ("tokensal", made.versions.get("tokensal", "")),
+    ]
+    return tuple(pair for pair in pairs if pair[1])

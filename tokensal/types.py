@@ -1,0 +1,123 @@
+"""The data that travels through the house: tokens, examples, variants, forwards. Frozen, and without behaviour.
+
+Letters used in every shape, here and elsewhere:
+
+    S  source tokens: everything that can be credited (prompt, then generated prefix)
+    G  target tokens: the tokens being explained
+    K  groups of targets, each explained as one sum (by default each target is its own group, K = G)
+    R  variants: altered copies of the source embeddings
+    D  width of an embedding     H  width of the hidden state that the head reads     V  vocabulary
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+
+class Role(StrEnum):
+    """Where a token came from."""
+
+    PROMPT = "prompt"
+    GENERATED = "generated"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token, as the model sees it (`id`) and as a person sees it (`text`).
+
+    `start` and `stop` are character offsets into the shown text of the example it belongs to. Tokens that
+    split one character between them share its span: the first carries the character, the others an empty text.
+    """
+
+    id: int
+    text: str
+    start: int
+    stop: int
+    role: Role
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One teacher-forced example: the tokens that can be credited, and those to explain.
+
+    Attributes:
+        text: the shown text, prompt and continuation, that the offsets of the tokens refer to.
+        sources: the S tokens the model reads.
+        targets: the G tokens it is asked about.
+        predictors: for each target, the index of the source whose output predicts it. Target g is influenced
+            by sources up to and including `predictors[g]`, and by no later one.
+        sink: the source where attention collects for want of a better place (the first token of most causal
+            models), or None.
+    """
+
+    text: str
+    sources: tuple[Token, ...]
+    targets: tuple[Token, ...]
+    predictors: tuple[int, ...]
+    sink: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variants:
+    """R altered copies of an example's source embeddings: path points, occlusions, noisy copies, mask samples.
+
+    Attributes:
+        embeds: (R, S, D).
+        keep: (R, S) bool, False where attention may not look; None keeps every source.
+    """
+
+    embeds: Tensor
+    keep: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.embeds.shape[0]
+
+    def __getitem__(self, rows: slice) -> Variants:
+        return Variants(self.embeds[rows], None if self.keep is None else self.keep[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forward:
+    """What one forward pass gives the engine, cut in two where the hidden states enter the head.
+
+    The cut lets the head be differentiated once for all targets, and the body once for each group.
+
+    Attributes:
+        hidden: (R, G, H) at the positions that predict the targets, on the graph of the embeddings.
+        leaf: (R, G, H) the same numbers cut loose from that graph; the logits hang on it.
+        logits: (R, G, V).
+    """
+
+    hidden: Tensor
+    leaf: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What a method finds.
+
+    Attributes:
+        matrix: (K, S) the contribution of each source to each group; cells that causality forbids hold anything.
+        values: (K,) the explained score itself, unaltered input.
+    """
+
+    matrix: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """How many bytes a model works with, estimated from its widths, for the memory budget.
+
+    Attributes:
+        kept: for each token of each variant, what a forward keeps for its backward.
+        moved: for each token, variant and cotangent, what a backward has in hand at a time.
+    """
+
+    kept: int
+    moved: int

@@ -88,13 +88,13 @@ class CausalAdapter:
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
-        ids = prompt_ids(self.tokenizer, prompt, messages)
+        ids = self._known(prompt_ids(self.tokenizer, prompt, messages))
         if continuation is not None:
             if max_new_tokens is not None or generation:
                 raise InputError(
                     "A continuation is given, so there is nothing to generate: leave out the options for it."
                 )
-            answer = continuation_ids(self.tokenizer, continuation)
+            answer = self._known(continuation_ids(self.tokenizer, continuation))
             self._check_length(len(ids), len(answer))
         else:
             wanted = _wanted(max_new_tokens, generation)
@@ -115,6 +115,15 @@ class CausalAdapter:
                 f"The prompt's {prompt} tokens and {answer} new ones exceed the model's context of {limit}: "
                 f"shorten the prompt, or ask for at most {limit - prompt} new tokens."
             )
+
+    def _known(self, ids: list[int]) -> list[int]:
+        size = self.model.get_input_embeddings().num_embeddings
+        if strangers := [id for id in ids if not 0 <= id < size]:
+            raise InputError(
+                f"Token id {strangers[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
+                "use the model's own tokenizer."
+            )
+        return ids
 
     def _generate(self, ids: list[int], options: dict[str, Any], seed: int | None) -> list[int]:
         prompt = torch.tensor([ids], device=self.device)

@@ -23,7 +23,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Text | None, messages
     """
     if (prompt is None) == (messages is None):
         raise InputError("Give either a prompt or messages (a chat), and not both.")
-    ids = _chat_ids(tokenizer, messages) if messages is not None else _ids(tokenizer, prompt, "prompt", special=True)
+    ids = _chat_ids(tokenizer, messages) if messages is not None else _ids(tokenizer, prompt, special=True)
     if not ids:
         raise InputError("The prompt is empty: give it at least one token of text.")
     return ids
@@ -35,24 +35,19 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     Raises:
         InputError: there is nothing in it.
     """
-    ids = _ids(tokenizer, continuation, "continuation", special=False)
+    ids = _ids(tokenizer, continuation, special=False)
     if not ids:
         raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
     return ids
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, kind: str, *, special: bool) -> list[int]:
+def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, *, special: bool) -> list[int]:
     if isinstance(text, str):
         if not text:  # some tokenizers make a token out of nothing
             return []
         with _restored(tokenizer):
             return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
-    ids = [int(id) for id in text or ()]
-    if wrong := [id for id in ids if not 0 <= id < len(tokenizer)]:
-        raise InputError(
-            f"The {kind} holds token id {wrong[0]}, but the vocabulary goes from 0 to {len(tokenizer) - 1}."
-        )
-    return ids
+    return [int(id) for id in text or ()]
 
 
 def _chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -60,19 +59,13 @@ def save(attribution: Attribution, path: str | PathLike[str], *, sink: bool = Fa
     """
     path = check(path)
     document = FORMATS[path.suffix.lower()](attribution, sink)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as aside:
-            aside.write(document)
-        os.chmod(aside.name, 0o666 & ~_umask())
-        os.replace(aside.name, path)
+        aside.write_text(document, encoding="utf-8", newline="\n")
+        os.replace(aside, path)
     except OSError as error:
+        aside.unlink(missing_ok=True)
         raise OutputError(f"Could not write output {str(path)!r}: {error.strerror}.") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def load(path: str | PathLike[str]) -> Attribution:

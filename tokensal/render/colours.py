@@ -7,17 +7,19 @@ and 16 colours with explicit buckets, and none.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from functools import cache
 
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
-PLAIN = Style.null()
-FAINTEST = 0.03  # below this |shade| no colour is laid down
-FAINTEST_OF_16 = 0.1
+from tokensal.render.cells import PLAIN
+
+FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # below this |shade| no colour is laid down
 
 BLACK, WHITE = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
 
@@ -27,8 +29,8 @@ ENDS = {
     False: (ColorTriplet(245, 244, 242), ColorTriplet(204, 92, 0), ColorTriplet(24, 110, 190)),
 }
 OF_256 = {
-    True: ((58, 94, 130, 172, 208, 214), (17, 24, 25, 32, 39, 75)),
-    False: ((230, 223, 216, 209, 172, 166), (195, 153, 117, 75, 32, 26)),
+    True: ((94, 130, 172, 208, 214), (24, 25, 32, 39, 75)),
+    False: ((223, 215, 208, 166, 130), (153, 111, 74, 32, 25)),
 }
 # Cyan stands in for blue: the palettes of common terminals disagree about blue, and black text is unreadable on some.
 OF_16 = (("yellow", "bright_yellow"), ("cyan", "bright_cyan"))
@@ -56,10 +58,15 @@ def ink_for(console: Console) -> Ink:
 
 def shading(ink: Ink, shade: float) -> Style:
     """The style of a text whose score is `shade`, in [-1, 1], of its scale; NaN and scores near 0 have none."""
+    return _shading(ink, round(shade, 2)) if math.isfinite(shade) else PLAIN
+
+
+@cache  # a matrix has many cells and few colours
+def _shading(ink: Ink, shade: float) -> Style:
+    if abs(shade) < FAINTEST[ink.system]:
+        return PLAIN
     if ink.system == "16":
         return _bucket_of_16(shade)
-    if not ink.colours or not abs(shade) >= FAINTEST:
-        return PLAIN
     paper = _bucket_of_256(ink, shade) if ink.system == "256" else Color.from_triplet(_blend(ink, shade))
     return Style(color=_readable_on(paper, ink), bgcolor=paper, underline=shade < 0 or None)
 
@@ -97,8 +104,6 @@ def _bucket_of_256(ink: Ink, shade: float) -> Color:
 
 
 def _bucket_of_16(shade: float) -> Style:
-    if not abs(shade) >= FAINTEST_OF_16:
-        return PLAIN
     paper = OF_16[shade < 0][abs(shade) >= 0.4]
     return Style(color="black", bgcolor=paper, bold=abs(shade) >= 0.75 or None, underline=shade < 0 or None)
 

@@ -25,6 +25,7 @@ from tokensal.render.layout import PIECE, Cell, Heatmap, Label, Row, lay_out
 from tokensal.types import Role
 
 TOP = 8  # sources in the ranked list
+MINUS, TIMES = "\u2212", "\u00d7"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PICTURES = {PIECE: "a further token of the same character", "∅": "a token without text"}
 
@@ -91,7 +92,7 @@ def page(attribution: Attribution, *, sink: bool = False) -> str:
             panel=overview,
             before=before,
             after=after,
-            labels=("prompt", "generated") if _shared(heatmap) else ("sources", "explained"),
+            labels=("prompt", "generated") if _whole(heatmap) else ("sources", "explained"),
             pictures=_pictures(heatmap),
             special=any(label.special for label in (*heatmap.sources, *heatmap.targets)),
             data={
@@ -124,7 +125,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
-    environment.filters["exact"] = exact
+    environment.filters["exact"] = _exact
     return environment
 
 
@@ -151,8 +152,8 @@ def _panel(heatmap: Heatmap, row: Row) -> Panel:
         detail=detail,
         low="0" if zero or not heatmap.signed else number(-row.limit),
         high="0" if zero else number(row.limit),
-        limit=rounded(row.limit),
-        scores=tuple(None if cell.value is None else rounded(cell.value) for cell in row.cells),
+        limit=_rounded(row.limit),
+        scores=tuple(None if cell.value is None else _rounded(cell.value) for cell in row.cells),
         top=tuple(
             Rank(cell.source, heatmap.sources[cell.source].name, round(cell.shade, 3), number(cell.value or 0.0))
             for cell in row.top(TOP)
@@ -165,9 +166,9 @@ def _panel(heatmap: Heatmap, row: Row) -> Panel:
 def _sentence(heatmap: Heatmap, row: Row) -> tuple[str, str, str]:
     count = len(heatmap.targets)
     if row.target is None:
-        kind = "generated" if _shared(heatmap) else "explained"
+        kind = "generated" if _whole(heatmap) else "explained"
         return (f"Sum over all {kind} tokens", "", f"{count} tokens" if count != 1 else "1 token")
-    value = "" if row.value is None or not math.isfinite(row.value) else f" · {_score(heatmap)} {exact(row.value)}"
+    value = "" if row.value is None or not math.isfinite(row.value) else f" · {_score(heatmap)} {_exact(row.value)}"
     return ("Sources of", heatmap.targets[row.target].name, f"token {row.target + 1} of {count}{value}")
 
 
@@ -180,7 +181,7 @@ def _marks(heatmap: Heatmap, row: Row) -> Iterator[str]:
         yield "negative"
     if any(cell.clipped for cell in row.cells):
         yield "clipped"
-    if any(cell.value is None for cell in row.cells) or (heatmap.targets and _shared(heatmap)):
+    if heatmap.targets:  # the last one at least
         yield "blank" if row.target is not None else "unseen"
 
 
@@ -202,26 +203,26 @@ def _sink_note(heatmap: Heatmap, row: Row) -> str:
 # ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def rounded(value: float) -> float:
+def _rounded(value: float) -> float:
     """`value` to 4 significant digits, and never -0: short in JSON, and finer than any eye."""
     return float(f"{value:.4g}") + 0.0
 
 
-def exact(value: float) -> str:
+def _exact(value: float) -> str:
     """A number of 4 significant digits with a true minus sign, as in tooltips; `exact` in the script is its twin."""
     mantissa, _, power = f"{value:.4g}".partition("e")
-    return (f"{mantissa}e{int(power)}" if power else mantissa).replace("-", "−")
+    return (f"{mantissa}e{int(power)}" if power else mantissa).replace("-", MINUS)
 
 
 def _numbers(limit: float, signed: bool) -> Callable[[float], str]:
-    """How the numbers of one scale are written: three digits for its limit, one number of decimals, so that they align."""
-    power = math.floor(math.log10(rounded(limit))) if limit else 0
+    """How the numbers of one scale are written: three digits for its limit, and decimals that align."""
+    power = math.floor(math.log10(_rounded(limit))) if limit else 0
     inside = -4 <= power <= 4
     unit = 1.0 if inside else 10.0**power
     decimals = max(0, 2 - power) if inside else 2
-    times = "" if inside else f"×10{str(power).translate(SUPERSCRIPT)}"
+    times = "" if inside else f"{TIMES}10{str(power).translate(SUPERSCRIPT)}"
     sign = "+" if signed else ""
-    return lambda value: f"{value / unit:{sign}.{decimals}f}{times}".replace("-", "−")
+    return lambda value: f"{value / unit:{sign}.{decimals}f}{times}".replace("-", MINUS)
 
 
 # ── running text ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +230,7 @@ def _numbers(limit: float, signed: bool) -> Callable[[float], str]:
 
 def _running_text(heatmap: Heatmap) -> tuple[list[Mark], list[Mark]]:
     """The marks before the targets, and those of the targets."""
-    cells = heatmap.overview.cells
+    cells = heatmap.overview.cells or (None,) * len(heatmap.sources)
     first = _first_shared(heatmap)
     before = [_mark(label, cell, None) for label, cell in zip(heatmap.sources[:first], cells[:first], strict=True)]
     after = [
@@ -242,7 +243,7 @@ def _running_text(heatmap: Heatmap) -> tuple[list[Mark], list[Mark]]:
 def _first_shared(heatmap: Heatmap) -> int:
     """The source that is also the first target: the last K - 1 sources are the targets but for the last one.
 
-    Where they are not (only some of the generated tokens are explained), sources and targets are drawn apart.
+    Where they are not (the explained tokens leave others out between them), all sources are drawn before the targets.
     """
     first = len(heatmap.sources) - len(heatmap.targets) + 1
     if first < 0:
@@ -252,8 +253,9 @@ def _first_shared(heatmap: Heatmap) -> int:
     return first if same else len(heatmap.sources)
 
 
-def _shared(heatmap: Heatmap) -> bool:
-    return _first_shared(heatmap) == len(heatmap.sources) - len(heatmap.targets) + 1
+def _whole(heatmap: Heatmap) -> bool:
+    """Whether all that was generated is explained, so that what is drawn before it is the prompt and no more."""
+    return all(label.role is Role.PROMPT for label in heatmap.sources[: _first_shared(heatmap)])
 
 
 def _mark(label: Label, cell: Cell | None, target: int | None) -> Mark:
@@ -269,4 +271,4 @@ def _pictures(heatmap: Heatmap) -> list[tuple[str, str]]:
 def _height(attribution: Attribution) -> int:
     """Pixels that show a short example whole; a longer one scrolls within its frame."""
     lines = attribution.text.count("\n") + len(attribution.text) / 60
-    return min(720, max(560, 320 + 32 * math.ceil(lines)))
+    return min(720, max(680, 360 + 32 * math.ceil(lines)))

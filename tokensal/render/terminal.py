@@ -7,7 +7,6 @@
 5. The legend gives the numbers of the scales, and the meaning of every mark that occurs.
 
 Where there is no colour, signs and sizes are written out: `Paris[+9]` stands for nine tenths of the scale.
-Everything is cut and aligned by terminal cells, not by characters: an ideograph takes two, an accent none.
 """
 
 from __future__ import annotations
@@ -16,70 +15,46 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import IO
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
 from tokensal.attribution import Attribution
 from tokensal.render import layout
-from tokensal.render.colours import PLAIN, Ink, attribute, bar_style, ink_for, shading
-from tokensal.render.layout import Cell, Heatmap, Label, Row
+from tokensal.render.cells import Line, Run, Word, beside, cut, drawn, fill, isolated, on_the_point, right_to_left
+from tokensal.render.cells import size, words
+from tokensal.render.colours import Ink, attribute, bar_style, ink_for, shading
+from tokensal.render.layout import Cell, Heatmap, Label
 from tokensal.types import Role
 
 GENERATED, SINK, ABOVE, BELOW = "›", "†", "↑", "↓"
-GLYPHS = {
+MEANINGS = {
+    GENERATED: "written by the model",
+    ABOVE: "above the scale",
+    BELOW: "below the scale",
     "↵": "line break",
     "⇥": "tab",
     "␣": "space",
     layout.PIECE: "rest of a split character",
     "∅": "token without text",
 }
-JOINER = "\u200d"
-ISOLATE, END_ISOLATE = "\u2068", "\u2069"  # what is between them has its own writing direction; they take no cell
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
-NARROWEST = 20  # the page is drawn this wide at least
-BAR = 4  # cells of a full bar
+NARROWEST = 20  # cells; a narrower terminal is treated as this wide
 NAME = 16  # cells of a token's name in a list
+HEAD = 12  # cells of a name above a column of the matrix
+BAR = 4  # cells of a full bar
 GAP = 3  # cells between the columns of a list
 MOST = 32  # sources listed for one target, however wide the terminal
+SWATCHES = 5  # steps of the colour scale on either side of 0
+ROOMY = 100  # cells from which on the score of the sink for each target has a column
 STACKED = 3  # sources listed for one target where they stand below it
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A text in one style."""
-
-    text: str
-    style: Style = PLAIN
-
-
-Line = list[Run]
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Runs that stay on one line if they can; `breaks` line breaks follow them."""
-
-    runs: Line
-    breaks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """What is drawn, with what, and how wide. `ordinals` tell sources apart whose names look the same."""
-
-    heatmap: Heatmap
-    ordinals: tuple[str, ...]
-    ink: Ink
-    width: int
 
 
 def show(
@@ -90,7 +65,7 @@ def show(
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print the heatmap to `console`, to `file`, or to the standard output.
+    """Print the heatmap to `console`, or else to `file`, or else to the standard output.
 
     Args:
         matrix: the full table of sources and targets as well, in as many panels as it takes.
@@ -99,164 +74,135 @@ def show(
     console = console or Console(file=file)
     sheet = _sheet(layout.lay_out(attribution, sink=sink), ink_for(console), console.width)
     lines = _page(sheet, _matrix(sheet) if matrix else [])
-    encoding = console.encoding
-    if not encoding.startswith("utf"):  # better a question mark than a crash
-        lines = [[Run(run.text.encode(encoding, "replace").decode(encoding), run.style) for run in line] for line in lines]
     segments = [Segment(run.text, run.style) for line in lines for run in [*line, Run("\n")]]
+    if not console.encoding.startswith("utf"):  # better a question mark than a crash
+        segments = [Segment(_encodable(text, console.encoding), style) for text, style, _ in segments]
     console.print(Segments(segments), crop=False, end="")
 
 
 def text(attribution: Attribution, *, sink: bool = False, width: int = 100) -> str:
-    """The heatmap as plain text `width` cells wide, with the full matrix where that fits beside its row names."""
+    """The heatmap as plain text `width` cells wide; with the full matrix where the width holds it."""
     sheet = _sheet(layout.lay_out(attribution, sink=sink), Ink(), width)
-    lines = _page(sheet, _matrix(sheet, panels=False))
+    lines = _page(sheet, _matrix(sheet, panels=1))
     return "".join("".join(run.text for run in line).rstrip() + "\n" for line in lines)
 
 
-def _sheet(heatmap: Heatmap, ink: Ink, width: int) -> Sheet:
-    return Sheet(heatmap, _ordinals(heatmap.sources), ink, max(width, NARROWEST))
-
-
-def _ordinals(labels: Sequence[Label]) -> tuple[str, ...]:
-    total, seen, ordinals = Counter(label.name for label in labels), Counter[str](), []
-    for label in labels:
-        seen[label.name] += 1
-        ordinals.append(str(seen[label.name]).translate(SUBSCRIPTS) if total[label.name] > 1 else "")
-    return tuple(ordinals)
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _page(sheet: Sheet, matrix: list[Line]) -> list[Line]:
-    tops = [[cell for cell in row.top(MOST) if math.isfinite(cell.shade)] for row in sheet.heatmap.rows]
-    targets, listed = _targets(sheet, tops)
-    blocks = [_heading(sheet), _prompt(sheet), targets, matrix, _legend(sheet, listed)]
-    return [line for block in blocks if block for line in [*block, []]][:-1]
+    blocks = [block for block in (_heading(sheet), _prompt(sheet), _targets(sheet), matrix) if block]
+    body = "\n".join(run.text for block in blocks for line in block for run in line)
+    return [line for block in [*blocks, _legend(sheet, body)] for line in [*block, []]][:-1]
 
 
 def _heading(sheet: Sheet) -> list[Line]:
     bare = ("model", "method", "score", "dtype")  # these need no name beside them
     facts = [text if name in bare else f"{name} {text}" for name, text in sheet.heatmap.caption if name != "tokensal"]
-    return _fill(_words(" · ".join(facts), attribute(sheet.ink, "bold")), sheet.width)
+    return fill(words(" · ".join(facts), attribute(sheet.ink, "bold")), sheet.width)
 
 
-# --- 2. running text ---------------------------------------------------------------------------------------------
+# --- running text ------------------------------------------------------------------------------------------------
 
 
 def _prompt(sheet: Sheet) -> list[Line]:
-    """The sources as running text; it breaks between words, and where a token ends in a line break."""
-    words: list[Word] = []
+    """The sources as running text; lines end between words, and where a token ends in a line break."""
+    text: list[Word] = []
     before: Label | None = None
-    cells = sheet.heatmap.overview.cells
-    for label, cell in zip(sheet.heatmap.sources, cells, strict=True):
-        run = Run(_running(sheet, label, cell, before), _token_style(sheet, label, cell.shade))
-        if before is None or words[-1].breaks or _breakable(before.text, label.text):
-            words.append(Word([run], label.lines))
+    for label, cell in zip(sheet.heatmap.sources, sheet.heatmap.overview.cells, strict=True):
+        runs = _underlined_letters(_running(sheet, label, cell, before), _token_style(sheet, label, cell.shade))
+        if before is None or before.lines or _breakable(before.text, label.text):
+            text.append(Word(runs, label.lines))
         else:
-            words[-1] = Word([*words[-1].runs, run], label.lines)
+            text[-1] = Word([*text[-1].runs, *runs], label.lines)
         before = label
-    return _fill(words, sheet.width)
+    return fill(text, sheet.width)
 
 
 def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> str:
-    text = _drawn(label.text)
-    if label.special and not _bracketed(text):
-        text = f"⟨{text}⟩"
+    text = _bracketed(label, label.text)
     if label.role is Role.GENERATED and (before is None or before.role is not Role.GENERATED):
         inner = text.lstrip(" ")
         text = " " * (len(text) - len(inner)) + GENERATED + inner
-    marks = (SINK if label.sink else "") + _clip(cell.clipped, cell.shade)
+    marks = (SINK if label.sink else "") + _clip(cell.shade, cell.clipped)
     if not sheet.ink.colours:
         marks += _tenths(cell.shade, sheet.heatmap.signed)
-    return text + (_isolated(marks) if marks and _right_to_left(text) else marks)
-
-
-def _tenths(shade: float, signed: bool) -> str:
-    if not abs(shade) >= 0.1:
-        return ""
-    return f"[{round(shade * 10):+d}]" if signed else f"[{round(shade * 10)}]"
-
-
-def _clip(clipped: bool, shade: float) -> str:
-    return (ABOVE if shade > 0 else BELOW) if clipped else ""
+    return text + (f"\u2068{marks}\u2069" if marks and right_to_left(text) else marks)
 
 
 def _breakable(before: str, after: str) -> bool:
-    """Whether a line may end between two tokens: at spaces, and around ideographs, but not before punctuation."""
-    if after.startswith(" ") or before.endswith(" "):
+    """Whether a line may end between two tokens: at spaces, and beside ideographs, but not before punctuation."""
+    if before.endswith(" ") or after.startswith(" "):
         return True
-    wide = cell_len(before[-1]) == 2 or cell_len(after[0]) == 2
-    return wide and not unicodedata.category(after[0]).startswith("P")
+    beside_wide = 2 in (cell_len(before[-1]), cell_len(after[0]))
+    return beside_wide and not unicodedata.category(after[0]).startswith("P")
 
 
-# --- 3. a line for each target -----------------------------------------------------------------------------------
+def _tenths(shade: float, signed: bool) -> str:
+    tenths = round(shade * 10) if abs(shade) >= 0.1 else 0
+    return f"[{tenths:+d}]" if tenths and signed else f"[{tenths}]" if tenths else ""
 
 
-def _targets(sheet: Sheet, tops: list[list[Cell]]) -> tuple[list[Line], list[Cell]]:
-    """The lines of the targets, and the cells that found room on them."""
-    faint = attribute(sheet.ink, "dim")
-    score = dict(sheet.heatmap.caption).get("score", "score")
-    fixed = [_target_names(sheet, NAME), _values(sheet)]
-    heads = [[Run("token", faint)], [Run(score, faint)]]
-    apart = _sink_scores(sheet)
-    if apart and sheet.width >= 60:
-        fixed.append(apart)
-        heads.append([Run("sink" + SINK, faint)])
-    fixed = [[head, *column] for head, column in zip(heads, fixed, strict=True)]
-    room = sheet.width - sum(_width(column) + GAP for column in fixed)
-    ranks: list[list[Line]] = []
+# --- a line for each target --------------------------------------------------------------------------------------
+
+
+def _targets(sheet: Sheet) -> list[Line]:
+    """The targets and their largest sources as a table, with as many columns of sources as fit the width."""
+    tops = [[cell for cell in row.top(MOST) if math.isfinite(cell.shade)] for row in sheet.heatmap.rows]
+    columns = [_headed(sheet, "token", _target_names(sheet, NAME)), _headed(sheet, _score(sheet), _values(sheet))]
+    if _apart(sheet) is not None and sheet.width >= ROOMY:
+        columns.append(_headed(sheet, "sink" + SINK, _sink_scores(sheet)))
+    fixed = len(columns)
     for rank in range(max(map(len, tops), default=0)):
-        column = _entries(sheet, [top[rank] if rank < len(top) else None for top in tops], NAME)
-        room -= _width(column) + (GAP if ranks else 0)
-        if room < 0:
+        entries = _entries(sheet, [top[rank] if rank < len(top) else None for top in tops], NAME)
+        wider = [*columns, _headed(sheet, "" if rank else "top sources", entries)]
+        if max(map(size, beside(wider, GAP))) > sheet.width:
             break
-        ranks.append(column)
-    if not ranks and any(tops):
-        return _stacked(sheet, tops)
-    head, *lines = _beside([*fixed, *([[], *column] for column in ranks)], GAP)
-    title = Run("largest sources", faint)
-    if ranks:
-        head = _beside([*([column[0], *column[1:]] for column in fixed), [[title]] * len(fixed[0])], GAP)[0]
-    head = head if _width([head]) <= sheet.width else head[:-1]
-    return [head, *lines], [cell for top in tops for cell in top[: len(ranks)]]
+        columns = wider
+    return beside(columns, GAP) if len(columns) > fixed or not any(tops) else _stacked(sheet, tops)
 
 
-def _stacked(sheet: Sheet, tops: list[list[Cell]]) -> tuple[list[Line], list[Cell]]:
+def _headed(sheet: Sheet, head: str, column: list[Line]) -> list[Line]:
+    return [[Run(head, attribute(sheet.ink, "dim"))] if head else [], *column]
+
+
+def _stacked(sheet: Sheet, tops: list[list[Cell]]) -> list[Line]:
     """For narrow terminals: each target on a line of its own, and its sources below it."""
     tops = [top[:STACKED] for top in tops]
     listed = [cell for top in tops for cell in top]
-    spare = sheet.width - 2 - _width(_entries(sheet, listed, 0))
-    entries = iter(_entries(sheet, listed, max(spare, 1)))
+    numbers_and_bars = max(map(size, _entries(sheet, listed, 0)))
+    entries = iter(_entries(sheet, listed, max(sheet.width - numbers_and_bars - 2, 1)))
     values = _values(sheet)
-    names = _target_names(sheet, max(sheet.width - _width(values) - 1, 1))
+    names = _target_names(sheet, sheet.width - max(map(size, values)) - 1)
     lines: list[Line] = []
-    for line, top in zip(_beside([names, values], 1), tops, strict=True):
+    for line, top in zip(beside([names, values], 1), tops, strict=True):
         lines += [line, *([Run("  "), *next(entries)] for _ in top)]
-    return lines, listed
+    return lines
 
 
 def _target_names(sheet: Sheet, width: int) -> list[Line]:
     style = attribute(sheet.ink, "bold")
-    return [[Run(_isolated(_cut(_name(label), width)), style)] for label in sheet.heatmap.targets]
+    return [[Run(isolated(cut(_bracketed(label, label.name), width)), style)] for label in sheet.heatmap.targets]
 
 
 def _values(sheet: Sheet) -> list[Line]:
-    return [[Run(number)] for number in _on_the_point([_number(row.value, False) for row in sheet.heatmap.rows])]
+    return [[Run(number)] for number in on_the_point([_number(row.value, False) for row in sheet.heatmap.rows])]
 
 
 def _sink_scores(sheet: Sheet) -> list[Line]:
-    """The score of the sink for each target, where it was left out of the scale."""
-    if sheet.heatmap.sink is None or not sheet.heatmap.overview.cells[sheet.heatmap.sink].apart:
-        return []
-    scores = [_number(row.cells[sheet.heatmap.sink].value, sheet.heatmap.signed) for row in sheet.heatmap.rows]
-    return [[Run(number, attribute(sheet.ink, "dim"))] for number in _on_the_point(scores)]
+    sink, style = _apart(sheet), attribute(sheet.ink, "dim")
+    scores = [_number(row.cells[sink.source].value, sheet.heatmap.signed) for row in sheet.heatmap.rows if sink]
+    return [[Run(number, style)] for number in on_the_point(scores)]
 
 
 def _entries(sheet: Sheet, cells: Sequence[Cell | None], width: int) -> list[Line]:
-    """Name, number and bar of each cell, in three columns; names cut to `width`."""
+    """Name, number and bar of each cell, in three columns; names are cut to `width`."""
     signed = sheet.heatmap.signed
     names = [[_chip(sheet, cell, width)] if cell else [] for cell in cells]
-    numbers = _on_the_point([_number(cell.value, signed) if cell else "" for cell in cells])
+    numbers = on_the_point([_number(cell.value, signed) if cell else "" for cell in cells])
     bars = [[_bar(sheet, cell)] if cell else [] for cell in cells]
-    return _beside([names, [[Run(number)] for number in numbers], bars], 1)
+    return beside([names, [[Run(number)] for number in numbers], bars], 1)
 
 
 def _chip(sheet: Sheet, cell: Cell, width: int) -> Run:
@@ -269,24 +215,142 @@ def _bar(sheet: Sheet, cell: Cell) -> Run:
     against = sheet.heatmap.signed and cell.shade < 0
     if against:
         halves = max(1, round(abs(cell.shade) * BAR * 2))
-        drawn = "━" * (halves // 2) + "╸" * (halves % 2)
+        bar = "━" * (halves // 2) + "╸" * (halves % 2)
     else:
         eighths = max(1, round(cell.shade * BAR * 8))
-        drawn = ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
-    return Run(drawn.ljust(BAR), bar_style(sheet.ink, against))
+        bar = ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
+    return Run(bar, bar_style(sheet.ink, against))
 
 
-# --- 4. the matrix -----------------------------------------------------------------------------------------------
+# --- the matrix --------------------------------------------------------------------------------------------------
 
 
-def _matrix(sheet: Sheet, panels: bool = True) -> list[Line]:
-    """Every score on one scale, the way round that takes fewer panels; nothing where one panel is all one may use."""
-    targets = [_isolated(_cut(_name(label), NAME)) for label in sheet.heatmap.targets]
-    sources = [_source_name(sheet, source, NAME) for source in range(len(sheet.heatmap.sources))]
-    across = [[_matrix_cell(sheet, cell) for cell in row.cells] for row in sheet.heatmap.rows]
-    down = [list(column) for column in zip(*across, strict=True)]
-    ways = [(targets, sources, across, "tokens of the text, down: targets"), (sources, targets, down, "targets, down: tokens")]
-    return []
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One way round of the matrix: names of the rows, heads of the columns, and a run for each cell."""
+
+    names: list[str]
+    heads: list[str]
+    rows: list[Line]
+    title: str
 
 
-# --- 5. the legend -----------------------------------------------------------------------------------------------
+def _matrix(sheet: Sheet, panels: int | None = None) -> list[Line]:
+    """Every score on one scale, the way round that takes fewer panels; nothing where that is more than `panels`."""
+    heatmap = sheet.heatmap
+    if panels and 2 * min(len(heatmap.targets), len(heatmap.sources)) > panels * sheet.width:
+        return []  # for a large one there is no need to measure
+    targets = [isolated(cut(_bracketed(label, label.name), HEAD)) for label in heatmap.targets]
+    sources = [_source_name(sheet, source, HEAD) for source in range(len(heatmap.sources))]
+    limit = heatmap.limit
+    rows = [[_matrix_cell(sheet, cell, limit) for cell in row.cells] for row in heatmap.rows]
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    across = Table(targets, sources, rows, "a row for each target, a column for each source")
+    down = Table(sources, targets, turned, "a row for each source, a column for each target")
+    table = min(across, down, key=lambda table: len(_panels(table, sheet.width)))
+    parts = _panels(table, sheet.width)
+    if panels is not None and len(parts) > panels:
+        return []
+    title = f"{_score(sheet)}: {table.title}; one scale, {_span(limit, heatmap.signed)}"
+    lines = fill(words(title, attribute(sheet.ink, "dim")), sheet.width)
+    for part in parts:
+        lines += [[], *_panel(sheet, table, part)]
+    return lines
+
+
+def _matrix_cell(sheet: Sheet, cell: Cell, limit: float) -> Run:
+    if cell.value is None or not limit:
+        return Run(_number(cell.value, False))
+    shade = max(-1.0, min(1.0, cell.value / limit))
+    number = _number(cell.value, sheet.heatmap.signed, like=limit)
+    return Run(_clip(shade, abs(cell.value) > limit) + number, shading(sheet.ink, shade))
+
+
+def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
+    """The columns (index, cells) dealt out to panels, each as wide as the page allows."""
+    first = max(map(cell_len, table.names), default=0)
+    panels: list[list[tuple[int, int]]] = []
+    room = 0
+    for index, head in enumerate(table.heads):
+        cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
+        if not panels or cells > room:
+            panels.append([])
+            room = width - first
+        panels[-1].append((index, cells))
+        room -= cells
+    return panels
+
+
+def _panel(sheet: Sheet, table: Table, part: list[tuple[int, int]]) -> list[Line]:
+    style = attribute(sheet.ink, "dim")
+    names: list[Line] = [[], *([Run(name)] for name in table.names)]
+    columns = [names]
+    for index, cells in part:
+        head = Run(" " * (cells - cell_len(table.heads[index])) + table.heads[index], style)
+        column = [row[index] for row in table.rows]
+        columns.append([[head], *(_underlined_letters(run.text.rjust(cells), run.style) for run in column)])
+    return beside(columns, 0)
+
+
+# --- the legend --------------------------------------------------------------------------------------------------
+
+
+def _legend(sheet: Sheet, body: str) -> list[Line]:
+    """The numbers of the scales, and the meaning of the marks that occur in the body of the page."""
+    marks = _bars(sheet, body) + [(Run(mark), meaning) for mark, meaning in MEANINGS.items() if mark in body]
+    special = next((label for label in sheet.heatmap.sources if label.special), None)
+    if special:
+        marks.append((Run(cut(_bracketed(special, special.name), HEAD)), "special token"))
+    if re.search("[₀-₉]", body):
+        marks.append((Run("₁ ₂"), "count tokens that look the same"))
+    entries = [word for index, mark in enumerate(marks) for word in _entry(sheet, *mark, gap=GAP if index else 0)]
+    parts = (_scale(sheet, body), entries, _sink_entry(sheet))
+    return [line for part in parts for line in fill(part, sheet.width)]
+
+
+def _entry(sheet: Sheet, mark: Run, meaning: str, gap: int) -> list[Word]:
+    """A mark and its meaning, kept on one line if they fit one."""
+    style = attribute(sheet.ink, "dim")
+    sample = [Run(" " * gap), mark] if gap else [mark]
+    whole = [*sample, Run(f" {meaning}", style)]
+    return [Word(whole)] if size(whole) <= sheet.width else [Word(sample), *words(f" {meaning}", style)]
+
+
+def _scale(sheet: Sheet, body: str) -> list[Word]:
+    """The scale of the running text: in colours, or as what the written tenths are tenths of."""
+    heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
+    summed = "score" if len(heatmap.rows) == 1 else f"score summed over the {len(heatmap.rows)} targets"
+    if not heatmap.overview.limit:
+        return words(f"In the text: {summed}, 0 everywhere.", faint)
+    span = _span(heatmap.overview.limit, heatmap.signed)
+    if not sheet.ink.colours:
+        return words(f"In the text: {summed}, in tenths of {span}.")
+    steps = range(-SWATCHES if heatmap.signed else 0, SWATCHES + 1)
+    low = _number(-heatmap.overview.limit, True) if heatmap.signed else "0"
+    high = _number(heatmap.overview.limit, heatmap.signed)
+    swatches = [Run(" ", shading(sheet.ink, step / SWATCHES)) for step in steps]
+    return [Word([Run(f"{low} "), *swatches, Run(f" {high}")]), *words(f"  in the text: {summed}", faint)]
+
+
+def _bars(sheet: Sheet, body: str) -> list[tuple[Run, str]]:
+    full = "a full bar is the largest of its line"
+    block, line = Run("█", bar_style(sheet.ink, False)), Run("━", bar_style(sheet.ink, True))
+    if re.search("[━╸]", body):
+        return [(block, "for"), (line, f"against, {full}")]
+    return [(block, full)] if re.search("[▏▎▍▌▋▊▉█]", body) else []
+
+
+def _sink_entry(sheet: Sheet) -> list[Word]:
+    """What the sink would do to the scale, or that it was let do so."""
+    heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
+    apart, row = _apart(sheet), heatmap.overview
+    if apart:
+        score = _number(apart.value, heatmap.signed)
+        without, with_it = (_span(limit, heatmap.signed) for limit in (row.limit, row.full_limit))
+        scale = f"{without}, with it {with_it}" if with_it != without else f"{without} with it or without"
+        meaning = f"sink, left out of scale and ranking: {score} in all; the scale is {scale}"
+    elif heatmap.sink is not None:
+        meaning = "sink, where attention collects; counted in"
+    else:
+        return []
+    return [Word([Run(SINK)]), *words(f" {meaning}", faint)]

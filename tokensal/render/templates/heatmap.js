@@ -11,7 +11,7 @@
   let peeked = null;
   const panel = (index) => (index === null ? data.overview : data.rows[index]);
 
-  // The twin of `exact` in html.py; the numbers have 4 digits already.
+  // The twin of `_exact` in html.py; the numbers have 4 digits already.
   function exact(value) {
     const size = Math.abs(value);
     const far = size && (size < 1e-4 || size >= 1e4);
@@ -43,12 +43,11 @@
     const button = make("button", "name", make("bdi", "", name), " ", position);
     const bar = make("i", shade < 0 ? "negative" : "");
     bar.style.setProperty("--s", Math.abs(shade));
-    const point = (on) => () => sources[source].classList.toggle("found", on);
+    const point = () => sources[source].classList.toggle("found", button.matches(":hover, :focus"));
     button.type = "button";
     button.title = `Find “${name}” in the text`;
     button.addEventListener("click", () => sources[source].scrollIntoView({ block: "center" }));
-    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, point(true));
-    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, point(false));
+    for (const event of ["pointerenter", "pointerleave", "focus", "blur"]) button.addEventListener(event, point);
     return make("li", "", button, make("span", "length", bar), make("span", "number", number));
   }
 

@@ -1,0 +1,100 @@
+"""Tiny random models of every supported architecture, built from their configurations: nothing is downloaded."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokensal.adapters import CausalAdapter
+
+TEXT = "The cat sat on the mat. The dog sat on the log, and the cat saw the dog. Café 🙂 naïve 東京"
+CHAT = "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+
+VOCABULARY = 320
+CONTEXT = 64
+
+_COMMON = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": CONTEXT,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_GROUPED = {**_COMMON, "num_key_value_heads": 2}
+_EXPERTS = {**_GROUPED, "num_experts_per_tok": 2, "experts_implementation": "eager"}
+_IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+# The README's table of supported architectures is checked against these names.
+ARCHITECTURES = {
+    "Llama": lambda: hf.LlamaConfig(**_GROUPED),
+    "GPT-2": lambda: hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, **_IDS),
+    "GPT-NeoX": lambda: hf.GPTNeoXConfig(**_COMMON),
+    "OPT": lambda: hf.OPTConfig(**_COMMON, ffn_dim=48, word_embed_proj_dim=16),
+    "Gemma 3": lambda: hf.Gemma3TextConfig(
+        **_GROUPED, head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention"]
+    ),
+    "Qwen 3": lambda: hf.Qwen3Config(**_GROUPED, head_dim=8),
+    "Mistral": lambda: hf.MistralConfig(**_GROUPED, sliding_window=6),
+    "Phi": lambda: hf.PhiConfig(**_COMMON),
+    "Mixtral": lambda: hf.MixtralConfig(**_EXPERTS, num_local_experts=4),
+    "Qwen 3 MoE": lambda: hf.Qwen3MoeConfig(**_EXPERTS, head_dim=8, num_experts=4, moe_intermediate_size=16),
+}
+
+
+@cache
+def tokenizer() -> hf.PreTrainedTokenizerFast:
+    """A byte-level tokenizer of 320 tokens, trained on one line; rare characters are split into bytes."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<|start|>", "<|end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([TEXT[:70]], trainer)
+    fast = hf.PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<|start|>", eos_token="<|end|>"
+    )
+    fast.chat_template = CHAT
+    return fast
+
+
+def model(name: str, *, dtype: torch.dtype = torch.float64, attention: str = "sdpa") -> hf.PreTrainedModel:
+    """A fresh tiny model with seeded random weights, large enough that no score is nearly zero."""
+    torch.manual_seed(sum(map(ord, name)))
+    config = ARCHITECTURES[name]()
+    made = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.3)
+    if dtype == torch.float64:
+        _keep_float64(made)
+    return made.eval().to(dtype)
+
+
+def _keep_float64(made: hf.PreTrainedModel) -> None:
+    """Transformers' RMSNorm rounds to float32 even in a float64 model, which would blunt the oracles."""
+    for module in made.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            offset = 1.0 if type(module).__name__.startswith("Gemma") else 0.0
+            epsilon = getattr(module, "variance_epsilon", None) or module.eps
+            module.forward = partial(_rms_norm, module, offset, epsilon)
+
+
+def _rms_norm(module, offset: float, epsilon: float, hidden: torch.Tensor) -> torch.Tensor:
+    return (module.weight + offset) * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + epsilon)
+
+
+def adapter(name: str = "Llama", **options) -> CausalAdapter:
+    """The same, adapted."""
+    return CausalAdapter(model(name, **options), tokenizer(), name=name)

@@ -1,6 +1,5 @@
 """The HTML page: what its source says, and what a real browser shows of it."""
 
-# ruff: noqa: RUF001 - the page writes true minus and multiplication signs
 from __future__ import annotations
 
 import html as escapes
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 import torch
 from torch import Tensor
@@ -20,8 +20,6 @@ from tokensal.attribution import Attribution, Provenance
 from tokensal.errors import NonFiniteScores
 from tokensal.render import html, layout
 from tokensal.types import Role, Token
-
-html5lib = pytest.importorskip("html5lib")
 
 HOSTILE = ["</script>", '"><img src=x onerror=owned()>', "{{x}}", "{% x %}", "&amp;", "'", "<!--", "]]>", "\\u003c"]
 PROMPT = ["<s>", "The", " capital", " of", " France", " is"]
@@ -631,9 +629,10 @@ def test_narrow_windows_do_not_scroll_sideways(show: Watched) -> None:
 
 
 def test_arabic_reads_from_the_right_and_digits_from_the_left(show: Watched) -> None:
-    page = show(html.page(attribute(["مرحبا", " بك", " 12", "34", "<s>"], ["x"])))
-    left = [page.locator(f"[data-source='{index}']").bounding_box()["x"] for index in range(5)]
-    assert left[0] > left[1] > left[3] > left[2] > left[4]
+    page = show(html.page(attribute(["Translate", ":\n", "مرحبا", " بك", " 12", "34", "<s>"], ["x"])))
+    left = [page.locator(f"[data-source='{index}']").bounding_box()["x"] for index in range(7)]
+    assert left[0] < left[1] < left[6], "each line has the direction of its own first word"
+    assert left[2] > left[3] > left[5] > left[4] > left[6]
 
 
 def test_notebook_frame_works_in_a_host_page(show: Watched) -> None:

@@ -7,6 +7,7 @@ sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs,
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -37,8 +38,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point of the `tokensal` command."""
-    with _one_sentence():
-        app()
+    app()
 
 
 @contextmanager
@@ -50,9 +50,6 @@ def _one_sentence() -> Iterator[None]:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("Interrupted: nothing further was written.")
-    except BrokenPipeError:  # the reader of our output had enough
-        sys.stderr.close()
-        raise SystemExit(0) from None
 
 
 def _fail(sentence: str) -> None:
@@ -128,37 +125,41 @@ def attribute(
     quiet: Annotated[bool | None, typer.Option("--quiet", "-q", help="No talk and no progress on stderr.")] = None,
 ) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
-    from tokensal.config import resolve
+    flags = {name: value for name, value in locals().items() if name not in ("prompt", "prompt_file", "config", "option")}
+    with _one_sentence():
+        from tokensal.config import resolve
 
-    flags = {
-        name: value for name, value in locals().items() if name not in ("prompt", "prompt_file", "config", "option")
-    }
-    del flags["resolve"]
-    flags |= {
-        "options": _pairs(option),
-        "generation": _pairs(generation),
-        "output": tuple(output) if output else None,
-        "chat": True if system and chat is None else chat,
-    }
-    settings = resolve(flags, config)
-    run(settings, _prompt(prompt, prompt_file))
+        flags |= {
+            "options": _pairs(option),
+            "generation": _pairs(generation),
+            "output": tuple(output) if output else None,
+            "chat": True if system and chat is None else chat,
+        }
+        run(resolve(flags, config), _prompt(prompt, prompt_file))
 
 
 def run(settings: Settings, prompt: str) -> None:
     """Attribute and show, once everything is settled; outputs are checked before the work starts."""
     from tokensal import render
+    from tokensal.config import check
     from tokensal.console import stages
 
-    if settings.system is not None and not settings.chat:
-        raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
+    check(settings, prompt)
     paths = [render.check(path) for path in settings.output]
     with stages(quiet=settings.quiet) as stage:
         result = _attribute(settings, prompt, stage)
-    result.show(matrix=settings.matrix, sink=settings.sink)
-    for path in paths:
+    for path in paths:  # before showing: a reader that stops reading, as `head` does, must not cost the files
         result.save(path, sink=settings.sink)
         if not settings.quiet:
             print(f"Wrote {path}", file=sys.stderr)
+    _let_pipes_close()
+    result.show(matrix=settings.matrix, sink=settings.sink)
+
+
+def _let_pipes_close() -> None:
+    # From here on only stdout is written: end quietly, as any filter does, when nobody reads it any more.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _attribute(settings: Settings, prompt: str, stage: Stage) -> Attribution:
@@ -166,7 +167,7 @@ def _attribute(settings: Settings, prompt: str, stage: Stage) -> Attribution:
     from tokensal.entry import attribute
     from tokensal.methods import build
 
-    method = build(settings.method, settings.options)  # a misspelt name should not cost the loading of a model
+    method = build(settings.method, settings.options)
     stage("loading the model")
     model = _load(settings)
     stage("generating" if settings.continuation is None else "reading")
@@ -189,7 +190,7 @@ def _load(settings: Settings) -> CausalAdapter:
     from tokensal.adapters import load
 
     logging.getLogger("tokensal").setLevel(logging.WARNING if settings.quiet else logging.INFO)
-    _hush_transformers()
+    _hush_libraries()
     return load(
         settings.model,
         dtype=settings.dtype,
@@ -201,10 +202,12 @@ def _load(settings: Settings) -> CausalAdapter:
     )
 
 
-def _hush_transformers() -> None:
+def _hush_libraries() -> None:
     # In a process of our own; a user's process is never touched. Errors are said in our own sentences.
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as chatter
 
+    hub.set_verbosity_error()
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
 
@@ -220,8 +223,10 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
     if file is not None:
         try:
             return file.read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"Cannot read prompt file {str(file)!r}: {error}.") from error
+        except OSError as error:
+            raise InputError(f"Cannot read prompt file {str(file)!r}: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"Prompt file {str(file)!r} is not UTF-8 text: {error.reason}.") from error
     if prompt is None and sys.stdin.isatty():
         raise InputError("There is no prompt: give one as an argument, with --prompt-file, or on standard input.")
     return sys.stdin.read().removesuffix("\n") if prompt in (None, "-") else prompt

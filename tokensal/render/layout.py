@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tokensal.attribution import Attribution, Provenance
+from tokensal.errors import NonFiniteScores
 from tokensal.types import Role, Token
 
 PIECE = "‿"  # a further token of the character drawn before it
@@ -95,7 +96,13 @@ class Heatmap:
 
 
 def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
-    """Turn a result into cells; `sink` counts the sink into limits and rankings."""
+    """Turn a result into cells; `sink` counts the sink into limits and rankings.
+
+    Raises:
+        NonFiniteScores: a visible score is NaN or infinite.
+    """
+    if not attribution.scores[attribution.visible].isfinite().all():
+        raise NonFiniteScores("A visible score is not a finite number, so there is no scale to draw it on.")
     apart = None if sink else attribution.sink
     table = [
         [score if seen else None for score, seen in zip(scores, visible, strict=True)]
@@ -145,7 +152,7 @@ def _label(token: Token, sink: bool) -> Label:
         text = "".join(_drawable(character) for character in token.text)
         if unicodedata.category(text[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
             text = "◌" + text
-    name = text.strip(" ") or "␣" * len(text)
+    name = text.strip() or "␣" * len(text)
     lines = len(token.text) - len(token.text.rstrip("\n"))
     return Label(text, name, lines, token.role, token.special, sink)
 
@@ -169,4 +176,4 @@ def _caption(made: Provenance) -> tuple[tuple[str, str], ...]:
         ("dtype", made.dtype),
         ("tokensal", made.versions.get("tokensal", "")),
     ]
-    return tuple(pair for pair in pairs if pair[1])
+    return tuple((name, "".join(map(_drawable, text))) for name, text in pairs if text)

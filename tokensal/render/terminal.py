@@ -14,25 +14,52 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import IO
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment, Segments
-from rich.style import Style
 
 from tokensal.attribution import Attribution
 from tokensal.render import layout
-from tokensal.render.cells import Line, Run, Word, beside, cut, drawn, fill, isolated, on_the_point, right_to_left
-from tokensal.render.cells import size, words
+from tokensal.render.cells import (
+    Line,
+    Run,
+    Word,
+    beside,
+    cut,
+    fill,
+    isolated,
+    on_the_point,
+    right_to_left,
+    size,
+    words,
+)
 from tokensal.render.colours import Ink, attribute, bar_style, ink_for, shading
-from tokensal.render.layout import Cell, Heatmap, Label
+from tokensal.render.layout import Cell, Label
+from tokensal.render.matrix import matrix_of
+from tokensal.render.sheet import (
+    ABOVE,
+    BELOW,
+    GENERATED,
+    HEAD,
+    NAME,
+    SINK,
+    Sheet,
+    bracketed,
+    clip_mark,
+    letters_underlined,
+    score_name,
+    sheet_of,
+    sink_apart,
+    source_name,
+    span,
+    token_style,
+    written,
+)
 from tokensal.types import Role
 
-GENERATED, SINK, ABOVE, BELOW = "›", "†", "↑", "↓"
 MEANINGS = {
     GENERATED: "written by the model",
     ABOVE: "above the scale",
@@ -43,12 +70,8 @@ MEANINGS = {
     layout.PIECE: "rest of a split character",
     "∅": "token without text",
 }
-SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
-NARROWEST = 20  # cells; a narrower terminal is treated as this wide
-NAME = 16  # cells of a token's name in a list
-HEAD = 12  # cells of a name above a column of the matrix
 BAR = 4  # cells of a full bar
 GAP = 3  # cells between the columns of a list
 MOST = 32  # sources listed for one target, however wide the terminal
@@ -72,8 +95,8 @@ def show(
         sink: count the sink token into scales and rankings too.
     """
     console = console or Console(file=file)
-    sheet = _sheet(layout.lay_out(attribution, sink=sink), ink_for(console), console.width)
-    lines = _page(sheet, _matrix(sheet) if matrix else [])
+    sheet = sheet_of(layout.lay_out(attribution, sink=sink), ink_for(console), console.width)
+    lines = _page(sheet, matrix_of(sheet) if matrix else [])
     segments = [Segment(run.text, run.style) for line in lines for run in [*line, Run("\n")]]
     if not console.encoding.startswith("utf"):  # better a question mark than a crash
         segments = [Segment(_encodable(text, console.encoding), style) for text, style, _ in segments]
@@ -82,8 +105,8 @@ def show(
 
 def text(attribution: Attribution, *, sink: bool = False, width: int = 100) -> str:
     """The heatmap as plain text `width` cells wide; with the full matrix where the width holds it."""
-    sheet = _sheet(layout.lay_out(attribution, sink=sink), Ink(), width)
-    lines = _page(sheet, _matrix(sheet, panels=1))
+    sheet = sheet_of(layout.lay_out(attribution, sink=sink), Ink(), width)
+    lines = _page(sheet, matrix_of(sheet, panels=1))
     return "".join("".join(run.text for run in line).rstrip() + "\n" for line in lines)
 
 
@@ -111,7 +134,7 @@ def _prompt(sheet: Sheet) -> list[Line]:
     text: list[Word] = []
     before: Label | None = None
     for label, cell in zip(sheet.heatmap.sources, sheet.heatmap.overview.cells, strict=True):
-        runs = _underlined_letters(_running(sheet, label, cell, before), _token_style(sheet, label, cell.shade))
+        runs = letters_underlined(_running(sheet, label, cell, before), token_style(sheet, label, cell.shade))
         if before is None or before.lines or _breakable(before.text, label.text):
             text.append(Word(runs, label.lines))
         else:
@@ -121,11 +144,11 @@ def _prompt(sheet: Sheet) -> list[Line]:
 
 
 def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> str:
-    text = _bracketed(label, label.text)
+    text = bracketed(label, label.text)
     if label.role is Role.GENERATED and (before is None or before.role is not Role.GENERATED):
         inner = text.lstrip(" ")
         text = " " * (len(text) - len(inner)) + GENERATED + inner
-    marks = (SINK if label.sink else "") + _clip(cell.shade, cell.clipped)
+    marks = (SINK if label.sink else "") + clip_mark(cell.shade, cell.clipped)
     if not sheet.ink.colours:
         marks += _tenths(cell.shade, sheet.heatmap.signed)
     return text + (f"\u2068{marks}\u2069" if marks and right_to_left(text) else marks)
@@ -150,17 +173,23 @@ def _tenths(shade: float, signed: bool) -> str:
 def _targets(sheet: Sheet) -> list[Line]:
     """The targets and their largest sources as a table, with as many columns of sources as fit the width."""
     tops = [[cell for cell in row.top(MOST) if math.isfinite(cell.shade)] for row in sheet.heatmap.rows]
-    columns = [_headed(sheet, "token", _target_names(sheet, NAME)), _headed(sheet, _score(sheet), _values(sheet))]
-    if _apart(sheet) is not None and sheet.width >= ROOMY:
+    columns = [_headed(sheet, "token", _target_names(sheet, NAME)), _headed(sheet, score_name(sheet), _values(sheet))]
+    if sink_apart(sheet) is not None and sheet.width >= ROOMY:
         columns.append(_headed(sheet, "sink" + SINK, _sink_scores(sheet)))
     fixed = len(columns)
     for rank in range(max(map(len, tops), default=0)):
         entries = _entries(sheet, [top[rank] if rank < len(top) else None for top in tops], NAME)
         wider = [*columns, _headed(sheet, "" if rank else "top sources", entries)]
-        if max(map(size, beside(wider, GAP))) > sheet.width:
+        if _widest(beside(wider, GAP)) > sheet.width:
             break
         columns = wider
-    return beside(columns, GAP) if len(columns) > fixed or not any(tops) else _stacked(sheet, tops)
+    table = beside(columns, GAP)
+    missing = any(tops) and len(columns) == fixed
+    return _stacked(sheet, tops) if missing or _widest(table) > sheet.width else table
+
+
+def _widest(lines: list[Line]) -> int:
+    return max(map(size, lines), default=0)
 
 
 def _headed(sheet: Sheet, head: str, column: list[Line]) -> list[Line]:
@@ -171,10 +200,10 @@ def _stacked(sheet: Sheet, tops: list[list[Cell]]) -> list[Line]:
     """For narrow terminals: each target on a line of its own, and its sources below it."""
     tops = [top[:STACKED] for top in tops]
     listed = [cell for top in tops for cell in top]
-    numbers_and_bars = max(map(size, _entries(sheet, listed, 0)))
+    numbers_and_bars = _widest(_entries(sheet, listed, 0))
     entries = iter(_entries(sheet, listed, max(sheet.width - numbers_and_bars - 2, 1)))
     values = _values(sheet)
-    names = _target_names(sheet, sheet.width - max(map(size, values)) - 1)
+    names = _target_names(sheet, sheet.width - _widest(values) - 1)
     lines: list[Line] = []
     for line, top in zip(beside([names, values], 1), tops, strict=True):
         lines += [line, *([Run("  "), *next(entries)] for _ in top)]
@@ -183,16 +212,16 @@ def _stacked(sheet: Sheet, tops: list[list[Cell]]) -> list[Line]:
 
 def _target_names(sheet: Sheet, width: int) -> list[Line]:
     style = attribute(sheet.ink, "bold")
-    return [[Run(isolated(cut(_bracketed(label, label.name), width)), style)] for label in sheet.heatmap.targets]
+    return [[Run(isolated(cut(bracketed(label, label.name), width)), style)] for label in sheet.heatmap.targets]
 
 
 def _values(sheet: Sheet) -> list[Line]:
-    return [[Run(number)] for number in on_the_point([_number(row.value, False) for row in sheet.heatmap.rows])]
+    return [[Run(number)] for number in on_the_point([written(row.value, False) for row in sheet.heatmap.rows])]
 
 
 def _sink_scores(sheet: Sheet) -> list[Line]:
-    sink, style = _apart(sheet), attribute(sheet.ink, "dim")
-    scores = [_number(row.cells[sink.source].value, sheet.heatmap.signed) for row in sheet.heatmap.rows if sink]
+    sink, style = sink_apart(sheet), attribute(sheet.ink, "dim")
+    scores = [written(row.cells[sink.source].value, sheet.heatmap.signed) for row in sheet.heatmap.rows if sink]
     return [[Run(number, style)] for number in on_the_point(scores)]
 
 
@@ -200,14 +229,14 @@ def _entries(sheet: Sheet, cells: Sequence[Cell | None], width: int) -> list[Lin
     """Name, number and bar of each cell, in three columns; names are cut to `width`."""
     signed = sheet.heatmap.signed
     names = [[_chip(sheet, cell, width)] if cell else [] for cell in cells]
-    numbers = on_the_point([_number(cell.value, signed) if cell else "" for cell in cells])
+    numbers = on_the_point([written(cell.value, signed) if cell else "" for cell in cells])
     bars = [[_bar(sheet, cell)] if cell else [] for cell in cells]
     return beside([names, [[Run(number)] for number in numbers], bars], 1)
 
 
 def _chip(sheet: Sheet, cell: Cell, width: int) -> Run:
     label = sheet.heatmap.sources[cell.source]
-    return Run(_source_name(sheet, cell.source, width), _token_style(sheet, label, cell.shade))
+    return Run(source_name(sheet, cell.source, width), token_style(sheet, label, cell.shade))
 
 
 def _bar(sheet: Sheet, cell: Cell) -> Run:
@@ -222,76 +251,6 @@ def _bar(sheet: Sheet, cell: Cell) -> Run:
     return Run(bar, bar_style(sheet.ink, against))
 
 
-# --- the matrix --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One way round of the matrix: names of the rows, heads of the columns, and a run for each cell."""
-
-    names: list[str]
-    heads: list[str]
-    rows: list[Line]
-    title: str
-
-
-def _matrix(sheet: Sheet, panels: int | None = None) -> list[Line]:
-    """Every score on one scale, the way round that takes fewer panels; nothing where that is more than `panels`."""
-    heatmap = sheet.heatmap
-    if panels and 2 * min(len(heatmap.targets), len(heatmap.sources)) > panels * sheet.width:
-        return []  # for a large one there is no need to measure
-    targets = [isolated(cut(_bracketed(label, label.name), HEAD)) for label in heatmap.targets]
-    sources = [_source_name(sheet, source, HEAD) for source in range(len(heatmap.sources))]
-    limit = heatmap.limit
-    rows = [[_matrix_cell(sheet, cell, limit) for cell in row.cells] for row in heatmap.rows]
-    turned = [list(column) for column in zip(*rows, strict=True)]
-    across = Table(targets, sources, rows, "a row for each target, a column for each source")
-    down = Table(sources, targets, turned, "a row for each source, a column for each target")
-    table = min(across, down, key=lambda table: len(_panels(table, sheet.width)))
-    parts = _panels(table, sheet.width)
-    if panels is not None and len(parts) > panels:
-        return []
-    title = f"{_score(sheet)}: {table.title}; one scale, {_span(limit, heatmap.signed)}"
-    lines = fill(words(title, attribute(sheet.ink, "dim")), sheet.width)
-    for part in parts:
-        lines += [[], *_panel(sheet, table, part)]
-    return lines
-
-
-def _matrix_cell(sheet: Sheet, cell: Cell, limit: float) -> Run:
-    if cell.value is None or not limit:
-        return Run(_number(cell.value, False))
-    shade = max(-1.0, min(1.0, cell.value / limit))
-    number = _number(cell.value, sheet.heatmap.signed, like=limit)
-    return Run(_clip(shade, abs(cell.value) > limit) + number, shading(sheet.ink, shade))
-
-
-def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
-    """The columns (index, cells) dealt out to panels, each as wide as the page allows."""
-    first = max(map(cell_len, table.names), default=0)
-    panels: list[list[tuple[int, int]]] = []
-    room = 0
-    for index, head in enumerate(table.heads):
-        cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
-        if not panels or cells > room:
-            panels.append([])
-            room = width - first
-        panels[-1].append((index, cells))
-        room -= cells
-    return panels
-
-
-def _panel(sheet: Sheet, table: Table, part: list[tuple[int, int]]) -> list[Line]:
-    style = attribute(sheet.ink, "dim")
-    names: list[Line] = [[], *([Run(name)] for name in table.names)]
-    columns = [names]
-    for index, cells in part:
-        head = Run(" " * (cells - cell_len(table.heads[index])) + table.heads[index], style)
-        column = [row[index] for row in table.rows]
-        columns.append([[head], *(_underlined_letters(run.text.rjust(cells), run.style) for run in column)])
-    return beside(columns, 0)
-
-
 # --- the legend --------------------------------------------------------------------------------------------------
 
 
@@ -300,11 +259,11 @@ def _legend(sheet: Sheet, body: str) -> list[Line]:
     marks = _bars(sheet, body) + [(Run(mark), meaning) for mark, meaning in MEANINGS.items() if mark in body]
     special = next((label for label in sheet.heatmap.sources if label.special), None)
     if special:
-        marks.append((Run(cut(_bracketed(special, special.name), HEAD)), "special token"))
+        marks.append((Run(cut(bracketed(special, special.name), HEAD)), "special token"))
     if re.search("[₀-₉]", body):
         marks.append((Run("₁ ₂"), "count tokens that look the same"))
     entries = [word for index, mark in enumerate(marks) for word in _entry(sheet, *mark, gap=GAP if index else 0)]
-    parts = (_scale(sheet, body), entries, _sink_entry(sheet))
+    parts = (_scale(sheet), entries, _sink_entry(sheet))
     return [line for part in parts for line in fill(part, sheet.width)]
 
 
@@ -316,18 +275,17 @@ def _entry(sheet: Sheet, mark: Run, meaning: str, gap: int) -> list[Word]:
     return [Word(whole)] if size(whole) <= sheet.width else [Word(sample), *words(f" {meaning}", style)]
 
 
-def _scale(sheet: Sheet, body: str) -> list[Word]:
+def _scale(sheet: Sheet) -> list[Word]:
     """The scale of the running text: in colours, or as what the written tenths are tenths of."""
     heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
     summed = "score" if len(heatmap.rows) == 1 else f"score summed over the {len(heatmap.rows)} targets"
     if not heatmap.overview.limit:
         return words(f"In the text: {summed}, 0 everywhere.", faint)
-    span = _span(heatmap.overview.limit, heatmap.signed)
     if not sheet.ink.colours:
-        return words(f"In the text: {summed}, in tenths of {span}.")
+        return words(f"In the text: {summed}, in tenths of {span(heatmap.overview.limit, heatmap.signed)}.")
     steps = range(-SWATCHES if heatmap.signed else 0, SWATCHES + 1)
-    low = _number(-heatmap.overview.limit, True) if heatmap.signed else "0"
-    high = _number(heatmap.overview.limit, heatmap.signed)
+    low = written(-heatmap.overview.limit, True) if heatmap.signed else "0"
+    high = written(heatmap.overview.limit, heatmap.signed)
     swatches = [Run(" ", shading(sheet.ink, step / SWATCHES)) for step in steps]
     return [Word([Run(f"{low} "), *swatches, Run(f" {high}")]), *words(f"  in the text: {summed}", faint)]
 
@@ -343,10 +301,10 @@ def _bars(sheet: Sheet, body: str) -> list[tuple[Run, str]]:
 def _sink_entry(sheet: Sheet) -> list[Word]:
     """What the sink would do to the scale, or that it was let do so."""
     heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
-    apart, row = _apart(sheet), heatmap.overview
+    apart, row = sink_apart(sheet), heatmap.overview
     if apart:
-        score = _number(apart.value, heatmap.signed)
-        without, with_it = (_span(limit, heatmap.signed) for limit in (row.limit, row.full_limit))
+        score = written(apart.value, heatmap.signed)
+        without, with_it = (span(limit, heatmap.signed) for limit in (row.limit, row.full_limit))
         scale = f"{without}, with it {with_it}" if with_it != without else f"{without} with it or without"
         meaning = f"sink, left out of scale and ranking: {score} in all; the scale is {scale}"
     elif heatmap.sink is not None:

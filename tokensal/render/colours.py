@@ -57,8 +57,8 @@ def ink_for(console: Console) -> Ink:
 
 
 def shading(ink: Ink, shade: float) -> Style:
-    """The style of a text whose score is `shade`, in [-1, 1], of its scale; NaN and scores near 0 have none."""
-    return _shading(ink, round(shade, 2)) if math.isfinite(shade) else PLAIN
+    """The style of a text whose score is `shade`, in [-1, 1], of its scale; scores near 0 have none."""
+    return _shading(ink, round(shade, 2))
 
 
 @cache  # a matrix has many cells and few colours

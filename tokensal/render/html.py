@@ -20,7 +20,6 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tokensal.attribution import Attribution
-from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import PIECE, Cell, Heatmap, Label, Row, lay_out
 from tokensal.types import Role
 
@@ -81,7 +80,6 @@ def page(attribution: Attribution, *, sink: bool = False) -> str:
         NonFiniteScores: a score that causality allows is NaN or infinite.
     """
     heatmap = lay_out(attribution, sink=sink)
-    _require_finite(heatmap)
     overview, *rows = (_panel(heatmap, row) for row in (heatmap.overview, *heatmap.rows))
     before, after = _running_text(heatmap)
     return (
@@ -128,16 +126,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _require_finite(heatmap: Heatmap) -> None:
-    for row in heatmap.rows:
-        for cell in row.cells:
-            if cell.value is not None and not math.isfinite(cell.value):
-                raise NonFiniteScores(
-                    f"The score of source {cell.source} ({heatmap.sources[cell.source].name!r}) for target {row.target}"
-                    f" is {cell.value}, and only finite scores can be drawn; compute it again in float32."
-                )
-
-
 # ── panels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -167,7 +155,7 @@ def _sentence(heatmap: Heatmap, row: Row) -> tuple[str, str, str]:
     if row.target is None:
         kind = "generated" if _whole(heatmap) else "explained"
         return (f"Sum over all {kind} tokens", "", f"{count} tokens" if count != 1 else "1 token")
-    value = "" if row.value is None or not math.isfinite(row.value) else f" · {_score(heatmap)} {_exact(row.value)}"
+    value = "" if row.value is None else f" · {_score(heatmap)} {_exact(row.value)}"
     return ("Sources of", heatmap.targets[row.target].name, f"token {row.target + 1} of {count}{value}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -57,12 +56,11 @@ def matrix_of(sheet: Sheet, panels: int | None = None) -> list[Line]:
 
 
 def _matrix_cell(sheet: Sheet, cell: Cell, limit: float) -> Run:
-    share = math.nan if cell.value is None or not limit else cell.value / limit
-    if cell.value is None or not math.isfinite(share):
+    if not cell.value or not limit:
         return Run(written(cell.value, False))
-    shade = max(-1.0, min(1.0, share))
+    shade = max(-1.0, min(1.0, cell.value / limit))
     number = written(cell.value, sheet.heatmap.signed, like=limit)
-    return Run(clip_mark(shade, abs(share) > 1) + number, shading(sheet.ink, shade))
+    return Run(clip_mark(shade, abs(cell.value) > limit) + number, shading(sheet.ink, shade))
 
 
 def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:

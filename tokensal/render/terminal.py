@@ -11,7 +11,6 @@ Where there is no colour, signs and sizes are written out: `Paris[+9]` stands fo
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -172,7 +171,7 @@ def _tenths(shade: float, signed: bool) -> str:
 
 def _targets(sheet: Sheet) -> list[Line]:
     """The targets and their largest sources as a table, with as many columns of sources as fit the width."""
-    tops = [[cell for cell in row.top(MOST) if math.isfinite(cell.shade)] for row in sheet.heatmap.rows]
+    tops = [row.top(MOST) for row in sheet.heatmap.rows]
     columns = [_headed(sheet, "token", _target_names(sheet, NAME)), _headed(sheet, score_name(sheet), _values(sheet))]
     if sink_apart(sheet) is not None and sheet.width >= ROOMY:
         columns.append(_headed(sheet, "sink" + SINK, _sink_scores(sheet)))

@@ -1,0 +1,114 @@
+"""Small mistakes, made on purpose: each must turn the oracle named beside it red. An oracle that cannot fail is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import test_battery
+import test_captum
+import test_engine
+import torch
+from tokensal import InputXGradient, contractions, scores
+from tokensal.adapters import causal
+from tokensal.engine import Engine, engine
+from tokensal.methods import gradient
+
+
+def sign_flipped(patch):
+    patch.setattr(gradient, "dot", lambda gradient, embeds: -contractions.dot(gradient, embeds))
+
+
+def absolute_value_taken(patch):
+    patch.setattr(gradient, "dot", lambda gradient, embeds: contractions.dot(gradient, embeds).abs())
+
+
+def not_multiplied_by_the_input(patch):
+    patch.setattr(gradient, "dot", lambda gradient, embeds: gradient.sum(-1))
+
+
+def target_shifted_by_one(patch):
+    original = causal.CausalAdapter.forward
+
+    def forward(self, example, variants):
+        return original(self, replace(example, predictors=tuple(p - 1 for p in example.predictors)), variants)
+
+    patch.setattr(causal.CausalAdapter, "forward", forward)
+
+
+def head_gradient_left_out(patch):
+    original = causal.CausalAdapter.forward
+
+    def forward(self, example, variants):
+        found = original(self, example, variants)
+        return replace(found, logits=found.logits * 1.001)
+
+    patch.setattr(causal.CausalAdapter, "forward", forward)
+
+
+def normaliser_dropped(patch):
+    patch.setitem(scores.SCORES, "logprob", scores.logit)
+
+
+def last_chunk_dropped(patch):
+    original = engine.in_chunks
+
+    def in_chunks(total, size, work):
+        pieces = list(original(total, size, work))
+        return [*pieces[:-1], torch.zeros_like(pieces[-1])] if isinstance(pieces[-1], torch.Tensor) else pieces
+
+    patch.setattr(engine, "in_chunks", in_chunks)
+
+
+def mask_forgotten(patch):
+    original = causal.CausalAdapter.forward
+    patch.setattr(
+        causal.CausalAdapter, "forward", lambda self, example, variants: original(self, example, replace(variants, keep=None))
+    )
+
+
+def a_forward_for_each_target(patch):
+    original = Engine._differentiate
+
+    def differentiate(self, example, variants, contract, groups, report):
+        for _ in example.targets:
+            found = original(self, example, variants, contract, groups, report)
+        return found
+
+    patch.setattr(Engine, "_differentiate", differentiate)
+
+
+TWIN = partial(test_battery.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
+SLOPES = partial(test_battery.test_gradients_are_finite_differences, "Llama")
+CHUNKS = partial(test_battery.test_chunks_change_no_number, "Llama", 25)
+MASKS = partial(test_battery.test_a_masked_source_has_no_influence, "Llama")
+CAPTUM = partial(test_captum.test_input_x_gradient_is_captums_layer_gradient_x_activation, "Llama", "logprob")
+CLOSED = test_engine.test_a_linear_model_is_attributed_in_closed_form
+COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "oracle"),
+    [
+        (sign_flipped, TWIN),
+        (sign_flipped, CAPTUM),
+        (sign_flipped, CLOSED),
+        (absolute_value_taken, TWIN),
+        (absolute_value_taken, CLOSED),
+        (not_multiplied_by_the_input, TWIN),
+        (target_shifted_by_one, TWIN),
+        (target_shifted_by_one, CAPTUM),
+        (head_gradient_left_out, TWIN),
+        (normaliser_dropped, CAPTUM),
+        (last_chunk_dropped, CHUNKS),
+        (last_chunk_dropped, SLOPES),
+        (mask_forgotten, MASKS),
+        (a_forward_for_each_target, COUNTS),
+    ],
+)
+def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):
+    oracle()  # green as it stands
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        oracle()

@@ -80,7 +80,7 @@ def bare(text):
 GOLDEN = """\
 tiny · Gradient() · logprob · float32
 
-<s>†↑[+10]The[+4] capital[-2] of[-2] France[+10] ›is[+4] Paris[+2]
+<s>†↑[+10]The[+4] capital[-2] of[-2] France[+10] ›is[+4] Paris[+2],
 
 token   logprob   top sources
 is      -0.20     France  +0.90 ████   capital +0.40 █▊     The +0.10 ▌
@@ -109,7 +109,7 @@ logprob · float32
 <s>†[10]The
 capital[2] of
 France[2] ›is[1]
-Paris
+Paris,
 
 is    -0.20
   <s>†    3.00 ████
@@ -163,13 +163,13 @@ def test_lines_break_between_words_and_where_a_token_ends_in_a_line_break():
     texts = ["I", "mpossib", "le", ".", " Now", " then", "\n", "x", "\n\n\n\n", " y", " z", "."]
     page = made(texts, [[0.0] * 11], prompt=11, sink=None, special=())
     text = terminal.text(page, width=20).split("\n\n", 1)[1]
-    assert text.splitlines()[:5] == ["Impossible. Now", "then↵", "x↵↵↵↵", "", " y z"]
+    assert text.splitlines()[:5] == ["Impossible. Now", "then↵", "x↵↵↵↵", "", " y z›."]
 
 
 def test_ideographs_break_anywhere_but_not_before_punctuation():
     texts = ["日本", "の首都", "は東京", "です", "。", "次", "a"]
     page = made(texts, [[0.0] * 6], prompt=6, special=(), sink=None)
-    assert terminal.text(page, width=20).splitlines()[3:5] == ["日本の首都は東京", "です。次"]
+    assert terminal.text(page, width=20).splitlines()[3:5] == ["日本の首都は東京", "です。次›a"]
 
 
 def test_columns_are_aligned_under_any_script():
@@ -250,13 +250,13 @@ def test_nothing_is_explained_that_does_not_occur():
     page = printed(made(["a", " b", " c"], [[1.0, 2.0]], prompt=2, sink=None, special=()))
     assert page.rstrip().splitlines()[-2:] == [
         "In the text: score, in tenths of ±2.00.",
-        "█ a full bar is the largest of its line",
+        "█ a full bar is the largest of its line   › written by the model",
     ]
 
 
 def test_scores_of_zero_everywhere():
     page = printed(made(["a", " b", " c"], [[0.0, 0.0]], prompt=2, sink=None, special=()), matrix=True)
-    assert page.rstrip().endswith("In the text: score, 0 everywhere.")
+    assert "\nIn the text: score, 0 everywhere.\n" in page
     assert "█" not in page
 
 

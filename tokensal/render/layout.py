@@ -78,11 +78,13 @@ class Row:
 class Heatmap:
     """Everything a renderer needs, and nothing about the model.
 
+    `rest` are the targets that are not sources themselves (the last one, as a rule): they end the running text.
     `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
     sources: tuple[Label, ...]
     targets: tuple[Label, ...]
+    rest: tuple[Label, ...]
     overview: Row
     rows: tuple[Row, ...]
     signed: bool
@@ -108,12 +110,13 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         [score if seen else None for score, seen in zip(scores, visible, strict=True)]
         for scores, visible in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
     ]
-    values = attribution.values.tolist()
+    values, sources = attribution.values.tolist(), set(attribution.sources)
     rows = [_row(scores, apart, target, values[target]) for target, scores in enumerate(table)]
     totals = [_total(column) for column in zip(*table, strict=True)]
     return Heatmap(
         sources=_labels(attribution.sources, attribution.sink),
         targets=_labels(attribution.targets, None),
+        rest=_labels([token for token in attribution.targets if token not in sources], None),
         overview=_row(totals, apart, None, None),
         rows=tuple(rows),
         signed=attribution.signed,
@@ -141,7 +144,7 @@ def _cell(source: int, score: float | None, limit: float, apart: bool) -> Cell:
     return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
 
 
-def _labels(tokens: tuple[Token, ...], sink: int | None) -> tuple[Label, ...]:
+def _labels(tokens: Iterable[Token], sink: int | None) -> tuple[Label, ...]:
     return tuple(_label(token, index == sink) for index, token in enumerate(tokens))
 
 

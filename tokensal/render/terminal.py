@@ -129,10 +129,12 @@ def _heading(sheet: Sheet) -> list[Line]:
 
 
 def _prompt(sheet: Sheet) -> list[Line]:
-    """The sources as running text; lines end between words, and where a token ends in a line break."""
+    """The sources as running text, and the targets that end it; lines end between words, and where a token ends in a line break."""
     text: list[Word] = []
     before: Label | None = None
-    for label, cell in zip(sheet.heatmap.sources, sheet.heatmap.overview.cells, strict=True):
+    blanks = [Cell(-1, None, 0.0, clipped=False, apart=False) for _ in sheet.heatmap.rest]
+    cells = (*sheet.heatmap.overview.cells, *blanks)
+    for label, cell in zip((*sheet.heatmap.sources, *sheet.heatmap.rest), cells, strict=True):
         runs = letters_underlined(_running(sheet, label, cell, before), token_style(sheet, label, cell.shade))
         if before is None or before.lines or _breakable(before.text, label.text):
             text.append(Word(runs, label.lines))

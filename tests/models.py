@@ -7,10 +7,14 @@ from functools import cache, partial
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from tokensal.adapters import CausalAdapter
 
 TEXT = "The cat sat on the mat. The dog sat on the log, and the cat saw the dog. Café 🙂 naïve 東京"
-CHAT = "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+CHAT = (
+    "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
 
 VOCABULARY = 320
 CONTEXT = 64

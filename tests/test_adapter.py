@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers as hf
 from models import CONTEXT, adapter, model, tokenizer
+
 from tokensal import adapt
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, UnsupportedModel
@@ -17,7 +18,9 @@ CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 
 # Tokens
 
 
-@pytest.mark.parametrize("text", ["The cat sat.", " leading", "tabs\tand\n\nlines ", "Café 🙂 naïve 東京", "👩‍👩‍👧 family", "שלום العربية"])
+@pytest.mark.parametrize(
+    "text", ["The cat sat.", " leading", "tabs\tand\n\nlines ", "Café 🙂 naïve 東京", "👩‍👩‍👧 family", "שלום العربية"]
+)
 def test_tokens_spell_the_text(text):
     ids = tokenizer()(text)["input_ids"]
     shown, tokens = read(tokenizer(), ids, 2)
@@ -41,7 +44,7 @@ def test_a_broken_character_does_not_swallow_its_neighbours():
     ids = tokenizer()("a🙂 cat")["input_ids"]
     text, tokens = read(tokenizer(), [*ids[:3], *ids[5:]], 3)  # half of the face is missing
     assert text == "a� cat"
-    assert [token.text for token in tokens][0] == "a"
+    assert tokens[0].text == "a"
     assert "".join(token.text for token in tokens[3:]) == " cat"
     text, tokens = read(tokenizer(), ids[:3], 3)  # and so when nothing follows
     assert text == "a�"
@@ -59,7 +62,9 @@ def test_sentencepiece_like_tokenizers_keep_their_spaces():
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     vocabulary = ["<unk>", "▁The", "▁cat", "s", "▁", "<0xF0>", "<0x9F>", "<0x99>", "<0x82>"]
-    backend = Tokenizer(models.BPE(vocab={piece: id for id, piece in enumerate(vocabulary)}, merges=[], byte_fallback=True))
+    backend = Tokenizer(
+        models.BPE(vocab={piece: id for id, piece in enumerate(vocabulary)}, merges=[], byte_fallback=True)
+    )
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
@@ -164,7 +169,13 @@ def test_what_a_template_refuses_is_said():
 # Refusals
 
 
-_SMALL = {"vocab_size": 32, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+_SMALL = {
+    "vocab_size": 32,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +220,7 @@ def test_a_model_without_input_embeddings_is_refused():
 
 def test_offloaded_models_are_attributed_where_they_are_computed():
     from accelerate import cpu_offload
+
     from tokensal import attribute
 
     expected = attribute(adapter("Llama"), "The cat", continuation=" sat on", method="input_x_gradient")

@@ -8,6 +8,7 @@ import pytest
 import reference
 import torch
 from models import ARCHITECTURES, VOCABULARY, adapter
+
 from tokensal import Budget, Gradient, InputXGradient, attribute
 from tokensal.contractions import dot
 from tokensal.engine import Engine

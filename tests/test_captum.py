@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from models import ARCHITECTURES, adapter
+
 from tokensal import attribute
 
 captum = pytest.importorskip("captum.attr", reason="captum comes with the test extra")

@@ -11,9 +11,10 @@ import sys
 import time
 
 import pytest
-import tokensal
 import torch
 from models import model, tokenizer
+
+import tokensal
 from tokensal import Attribution, cli
 
 
@@ -65,10 +66,20 @@ def sentence(done):
 # Light things stay light
 
 
-def test_help_loads_no_torch():
-    program = "import sys, runpy; sys.argv = ['tokensal', {}]\ntry: runpy.run_module('tokensal')\nexcept SystemExit as e: assert not e.code\nassert 'torch' not in sys.modules and 'transformers' not in sys.modules and 'rich' not in sys.modules"
-    for arguments in ("'--help'", "'attribute', '--help'", "'--version'"):
-        subprocess.run([sys.executable, "-c", program.format(arguments)], check=True, capture_output=True)
+LIGHT = """
+import runpy, sys
+sys.argv = ["tokensal", *{arguments}]
+try:
+    runpy.run_module("tokensal")
+except SystemExit as end:
+    assert not end.code
+assert not {{"torch", "transformers", "rich"}} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["attribute", "--help"], ["--version"]])
+def test_help_loads_no_torch(arguments):
+    subprocess.run([sys.executable, "-c", LIGHT.format(arguments=arguments)], check=True, capture_output=True)
 
 
 def test_import_tokensal_loads_no_torch():
@@ -112,7 +123,9 @@ def test_matrix_adds_the_table(folder, here):
 def test_every_way_to_give_a_prompt(folder, tmp_path, way):
     (tmp_path / "prompt.txt").write_text("The cat\n")
     given = {"argument": ["The cat"], "file": ["--prompt-file", "prompt.txt"], "stdin": [], "dash": ["-"]}[way]
-    done = run("attribute", *given, "--model", folder, "--continuation", " sat", "-o", "r.json", cwd=tmp_path, text="The cat\n")
+    done = run(
+        "attribute", *given, "--model", folder, "--continuation", " sat", "-o", "r.json", cwd=tmp_path, text="The cat\n"
+    )
     assert done.returncode == 0, done.stderr
     assert Attribution.load(tmp_path / "r.json").text == "The cat sat"
 
@@ -212,7 +225,10 @@ def test_an_unknown_flag_is_a_usage_error():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
 def test_ctrl_c_ends_in_a_sentence():
     process = subprocess.Popen(
-        [sys.executable, "-m", "tokensal", "attribute"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "tokensal", "attribute"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     time.sleep(2)  # it is waiting for its prompt
     process.send_signal(signal.SIGINT)
@@ -222,14 +238,27 @@ def test_ctrl_c_ends_in_a_sentence():
 
 
 def test_a_reader_that_stops_reading_costs_no_file(folder, tmp_path):
-    command = f"{sys.executable} -m tokensal attribute 'The cat' --model {folder} --continuation ' sat' -q -o r.json | true"
+    command = (
+        f"{sys.executable} -m tokensal attribute 'The cat' --model {folder} --continuation ' sat' -q -o r.json | true"
+    )
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("", "")
     assert Attribution.load(tmp_path / "r.json").text == "The cat sat"
 
 
 def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(folder):
-    arguments = [sys.executable, "-m", "tokensal", "attribute", "The cat", "--model", folder, "--continuation", " sat", "-q"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "tokensal",
+        "attribute",
+        "The cat",
+        "--model",
+        folder,
+        "--continuation",
+        " sat",
+        "-q",
+    ]
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment.pop("NO_COLOR", None)
     assert "\x1b[" in _on_a_terminal(arguments, environment)

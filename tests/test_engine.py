@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from models import adapter
+
 from tokensal import Budget, Gradient, InputXGradient
 from tokensal.contractions import NORMS, dot
 from tokensal.engine import Engine
@@ -26,12 +27,12 @@ class LinearModel:
     sources: int = 6
     width: int = 3
     vocabulary: int = 10
-    device: torch.device = torch.device("cpu")
     limit: int | None = None  # more rows at once than this run out of memory
     nan: bool = False
     forwards: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.device = torch.device("cpu")
         generator = torch.Generator().manual_seed(1)
         self.table = torch.randn(self.vocabulary, self.width, generator=generator, dtype=torch.float64)
         self.weights = torch.randn(self.sources, generator=generator, dtype=torch.float64)

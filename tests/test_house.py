@@ -11,8 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import tokensal
 from models import ARCHITECTURES
+
+import tokensal
 from tokensal.config import Settings, resolve
 from tokensal.methods import METHODS
 from tokensal.scores import SCORES
@@ -48,7 +49,12 @@ DOORS = {
     "cli": {"render", "config", "console", "entry", "methods", "adapters", "attribution"},
     "entry": {"tokensal"},
 }
-OUTSIDE = {"transformers": {"adapters", "entry", "cli"}, "rich": {"render", "console"}, "typer": {"cli"}, "jinja2": {"render", "adapters"}}
+OUTSIDE = {
+    "transformers": {"adapters", "entry", "cli"},
+    "rich": {"render", "console"},
+    "typer": {"cli"},
+    "jinja2": {"render", "adapters"},
+}
 
 
 def room(path: Path) -> str:
@@ -58,9 +64,11 @@ def room(path: Path) -> str:
 def imports(path: Path) -> list[tuple[str, bool]]:
     """(module, at the top of the file) for every import that runs; those for type checkers alone do not."""
     tree = ast.parse(path.read_text())
-    typing = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-              for node in ast.walk(block)}  # fmt: skip
-    inside = {id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    typing = {id(node) for block in blocks if "TYPE_CHECKING" in ast.unparse(block.test) for node in ast.walk(block)}
+    inside = {
+        id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)
+    }
     found = []
     for node in ast.walk(tree):
         if id(node) in typing:
@@ -80,7 +88,7 @@ def test_imports_run_downward(path):
     here = room(path)
     for name, top in imports(path):
         if name.split(".")[0] == "tokensal":
-            there = (name.split(".") + ["tokensal"])[1]
+            there = [*name.split("."), "tokensal"][1]
             allowed = FLOORS[here] | (set() if top else DOORS.get(here, set()))
             assert there in allowed or there == here, f"{here} may not enter {there}"
         for library, rooms in OUTSIDE.items():

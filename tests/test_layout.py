@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from tokensal.attribution import Attribution, Provenance
 from tokensal.render.layout import lay_out
 from tokensal.types import Role, Token
@@ -30,7 +31,9 @@ def made(texts, scores, *, sink=0, signed=True, prompt=2):
         values=torch.zeros(len(table)),
         signed=signed,
         sink=sink,
-        provenance=Provenance("m", None, "A", "float32", "cpu", "sdpa", "x", "X()", "logprob", versions={"tokensal": "9"}),
+        provenance=Provenance(
+            "m", None, "A", "float32", "cpu", "sdpa", "x", "X()", "logprob", versions={"tokensal": "9"}
+        ),
     )
 
 

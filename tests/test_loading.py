@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from models import adapter, model, tokenizer
+
 from tokensal import attribute, load
 from tokensal.adapters import embedded
 from tokensal.errors import InputError, ModelError, UnsupportedModel

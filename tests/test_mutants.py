@@ -1,4 +1,4 @@
-"""Small mistakes, made on purpose: each must turn the oracle named beside it red. An oracle that cannot fail is none."""
+"""Small mistakes, made on purpose: each must turn the oracle beside it red. An oracle that cannot fail is none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import test_battery
 import test_captum
 import test_engine
 import torch
+
 from tokensal import InputXGradient, contractions, scores
 from tokensal.adapters import causal
 from tokensal.engine import Engine, engine
@@ -64,7 +65,9 @@ def last_chunk_dropped(patch):
 def mask_forgotten(patch):
     original = causal.CausalAdapter.forward
     patch.setattr(
-        causal.CausalAdapter, "forward", lambda self, example, variants: original(self, example, replace(variants, keep=None))
+        causal.CausalAdapter,
+        "forward",
+        lambda self, example, variants: original(self, example, replace(variants, keep=None)),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import reference
-import tokensal
 import torch
+
+import tokensal
 from tokensal.adapters import embedded
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,6 +8,7 @@ import os
 import pytest
 import torch
 from models import adapter
+
 from tokensal import Attribution, attribute
 from tokensal.errors import FormatError, OutputError
 from tokensal.render import check

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from models import model, tokenizer
+
 from tokensal import adapt, attribute
 from tokensal.errors import InputError, NonFiniteScores
 

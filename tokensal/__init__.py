@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter, adapt, load
-    from tokensal.entry import attribute
     from tokensal.attribution import Attribution
     from tokensal.engine import Budget
+    from tokensal.entry import attribute
     from tokensal.errors import TokensalError
     from tokensal.methods import METHODS, Gradient, InputXGradient
 

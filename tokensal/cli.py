@@ -125,7 +125,9 @@ def attribute(
     quiet: Annotated[bool | None, typer.Option("--quiet", "-q", help="No talk and no progress on stderr.")] = None,
 ) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
-    flags = {name: value for name, value in locals().items() if name not in ("prompt", "prompt_file", "config", "option")}
+    flags = {
+        name: value for name, value in locals().items() if name not in ("prompt", "prompt_file", "config", "option")
+    }
     with _one_sentence():
         from tokensal.config import resolve
 
@@ -174,7 +176,7 @@ def _attribute(settings: Settings, prompt: str, stage: Stage) -> Attribution:
     asked = {"messages": _messages(settings, prompt)} if settings.chat else {"prompt": prompt}
     return attribute(
         model,
-        **asked,  # type: ignore[arg-type]
+        **asked,
         continuation=settings.continuation,
         method=method,
         score=settings.score,
@@ -207,7 +209,7 @@ def _hush_libraries() -> None:
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as chatter
 
-    hub.set_verbosity_error()
+    hub.set_verbosity_error()  # type: ignore[no-untyped-call]
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
 

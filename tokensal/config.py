@@ -100,7 +100,8 @@ def _checked(values: dict[str, Any], file: str) -> dict[str, Any]:
         expected = _EXPECTED[str(defaults[name].type).removesuffix(" | None")]
         if not _fits(value, expected):
             raise InputError(
-                f"Configuration {file!r}: {name} should be {_WORDS[expected]}, but is {value!r} ({type(value).__name__})."
+                f"Configuration {file!r}: {name} should be {_WORDS[expected]}, "
+                f"but is {value!r} ({type(value).__name__})."
             )
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 

@@ -22,7 +22,7 @@ def l1(gradient: Tensor, embeds: Tensor) -> Tensor:
 
 def l2(gradient: Tensor, embeds: Tensor) -> Tensor:
     """Euclidean length, √Σg². Never negative."""
-    return _raised(gradient).norm(dim=-1)
+    return torch.linalg.vector_norm(_raised(gradient), dim=-1)
 
 
 def peak(gradient: Tensor, embeds: Tensor) -> Tensor:

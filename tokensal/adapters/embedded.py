@@ -33,12 +33,12 @@ def folder() -> Path | None:
 
 def converted(gguf: Path) -> Path:
     """The cached conversion of `gguf`: a folder that `from_pretrained` reads in a second."""
+    from filelock import FileLock
     from huggingface_hub import cached_assets_path
-    from huggingface_hub.utils import WeakFileLock
 
     cache = cached_assets_path("tokensal", "models", "converted")
     target = cache / f"{gguf.stem}-{_hash(gguf)[:12]}"
-    with WeakFileLock(cache / f"{target.name}.lock"):  # two processes convert once
+    with FileLock(cache / f"{target.name}.lock"):  # two processes convert once
         if target.exists() and not _intact(target):
             log.warning("The cached default model in %s is damaged; converting it again.", target)
             shutil.rmtree(target)

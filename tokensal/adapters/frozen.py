@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient (so none is kept for it) and dropout is off; both are restored, come what may."""
+    """No parameter requires a gradient, so that none is kept for it, and dropout is off; restored, come what may."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     training = [module for module in model.modules() if module.training]
     try:

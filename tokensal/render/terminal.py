@@ -129,7 +129,10 @@ def _heading(sheet: Sheet) -> list[Line]:
 
 
 def _prompt(sheet: Sheet) -> list[Line]:
-    """The sources as running text, and the targets that end it; lines end between words, and where a token ends in a line break."""
+    """The sources as running text, and the targets that end it.
+
+    Lines end between words, and where a token ends in a line break.
+    """
     text: list[Word] = []
     before: Label | None = None
     blanks = [Cell(-1, None, 0.0, clipped=False, apart=False) for _ in sheet.heatmap.rest]

@@ -74,9 +74,9 @@ def mask_forgotten(patch):
 def a_forward_for_each_target(patch):
     original = Engine._differentiate
 
-    def differentiate(self, example, variants, contract, groups, report):
+    def differentiate(self, example, variants, contract, groups, tally):
         for _ in example.targets:
-            found = original(self, example, variants, contract, groups, report)
+            found = original(self, example, variants, contract, groups, tally)
         return found
 
     patch.setattr(Engine, "_differentiate", differentiate)

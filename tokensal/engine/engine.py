@@ -42,6 +42,19 @@ class Gradients:
     contracted: Tensor
 
 
+@dataclass(slots=True)
+class Tally:
+    """Counts pieces of work and reports them. A piece that is done again after a shortage of memory counts twice."""
+
+    report: Progress
+    total: int
+    done: int = 0
+
+    def add(self, pieces: int) -> None:
+        self.done = min(self.done + pieces, self.total)
+        self.report(self.done, self.total)
+
+
 class Engine:
     """Scores and gradients for one adapter, one score and one budget.
 
@@ -88,47 +101,34 @@ class Engine:
             NonFiniteScores: the model returned NaN or infinity.
             MemoryShortage: not even one variant and one group fit the memory.
         """
-        targets = len(example.targets)
-        groups = torch.eye(targets) if groups is None else groups
-        footprint, device = self.adapter.footprint(len(example.sources)), self.adapter.device
-        size = self.budget.variants(len(variants), len(example.sources), footprint, device)
-        total, finished = len(variants) * len(groups), 0
+        groups = torch.eye(len(example.targets)) if groups is None else groups
+        tally = Tally(self.progress, len(variants) * len(groups))
 
         def piece(rows: slice) -> Gradients:
-            nonlocal finished
-            found = self._differentiate(example, variants[rows], contract, groups, lambda n: report(finished + n))
-            finished += len(found.values) * len(groups)
-            return found
+            return self._differentiate(example, variants[rows], contract, groups, tally)
 
-        def report(done: int) -> None:
-            self.progress(done, total)
-
-        yield from in_chunks(len(variants), size, piece)
+        yield from in_chunks(len(variants), self._variants_at_once(example, len(variants)), piece)
 
     def _differentiate(
-        self, example: Example, variants: Variants, contract: Contraction, groups: Tensor, report: Callable[[int], None]
+        self, example: Example, variants: Variants, contract: Contraction, groups: Tensor, tally: Tally
     ) -> Gradients:
         with self._differentiable():
             embeds = variants.embeds.detach().requires_grad_()
             forward = self.adapter.forward(example, replace(variants, embeds=embeds))
             values = self._values(example, forward)
             (head,) = torch.autograd.grad(values.sum(), forward.leaf)
-            groups = groups.to(head)
-            done = 0
+            weights = groups.to(head)
 
-            def vector_jacobian_products(chunk: slice) -> Tensor:
-                nonlocal done
-                cotangents = groups[chunk, None, :, None] * head  # (k, n, G, H)
+            def products(chunk: slice) -> Tensor:
+                cotangents = weights[chunk, None, :, None] * head  # (k, n, G, H)
                 (gradient,) = torch.autograd.grad(
                     forward.hidden, embeds, cotangents, is_grads_batched=True, retain_graph=True
                 )
-                done += len(cotangents) * len(values)
-                report(done)
+                tally.add(len(cotangents) * len(values))
                 return contract(gradient, embeds.detach())  # (k, n, S)
 
-            footprint = self.adapter.footprint(len(example.sources))
-            size = self.budget.cotangents(len(groups), embeds[..., 0].numel(), footprint, embeds.device)
-            contracted = torch.cat(list(in_chunks(len(groups), size, vector_jacobian_products)))
+            size = self._groups_at_once(example, embeds, len(groups))
+            contracted = torch.cat(list(in_chunks(len(groups), size, products)))
             return Gradients(values.detach() @ groups.to(values).T, contracted.transpose(0, 1))
 
     def scores(self, example: Example, variants: Variants, *, groups: Tensor | None = None) -> Tensor:
@@ -137,13 +137,12 @@ class Engine:
         Raises:
             NonFiniteScores, MemoryShortage: as in `gradients`.
         """
-        footprint, device = self.adapter.footprint(len(example.sources)), self.adapter.device
-        size = self.budget.variants(len(variants), len(example.sources), footprint, device)
 
         def piece(rows: slice) -> Tensor:
             with self._differentiable(), torch.no_grad():
                 return self._values(example, self.adapter.forward(example, variants[rows]))
 
+        size = self._variants_at_once(example, len(variants))
         values = torch.cat(list(in_chunks(len(variants), size, piece)))
         return values if groups is None else values @ groups.to(values).T
 
@@ -157,6 +156,14 @@ class Engine:
                 f"overflows in {str(forward.logits.dtype).removeprefix('torch.')}: load it with dtype='float32'."
             )
         return values
+
+    def _variants_at_once(self, example: Example, total: int) -> int:
+        sources = len(example.sources)
+        return self.budget.variants(total, sources, self.adapter.footprint(sources), self.adapter.device)
+
+    def _groups_at_once(self, example: Example, embeds: Tensor, total: int) -> int:
+        rows = embeds[..., 0].numel()
+        return self.budget.cotangents(total, rows, self.adapter.footprint(len(example.sources)), embeds.device)
 
     @contextmanager
     def _differentiable(self) -> Iterator[None]:

@@ -117,10 +117,11 @@ def serve(prepare: Callable[[Job, Any], Run]) -> None:
     task = cut(tokenizer, job.prompt, job.generated)
     print("ready", file=talk, flush=True)
     for _ in sys.stdin:
-        started = time.perf_counter()
+        started, switches = time.perf_counter(), interruptions()
         explained = run(task)
         seconds = time.perf_counter() - started
-        answer = {"seconds": seconds, "peak_mib": peak_mib(), **asdict(explained)}
+        disturbance = (interruptions() - switches) / seconds
+        answer = {"seconds": seconds, "disturbance": disturbance, "peak_mib": peak_mib(), **asdict(explained)}
         print(json.dumps(answer), file=talk, flush=True)
 
 
@@ -129,6 +130,11 @@ def _reserve_standard_output() -> Any:
     talk = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return talk
+
+
+def interruptions() -> int:
+    """How often this process had to leave a core to another one: a few dozen a second on a quiet machine."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def peak_mib() -> float:

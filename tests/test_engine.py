@@ -14,7 +14,7 @@ from tokensal.contractions import NORMS, dot
 from tokensal.engine import Engine
 from tokensal.errors import MemoryShortage, NonFiniteScores
 from tokensal.scores import logit, logprob
-from tokensal.types import Example, Footprint, Forward, Role, Token, Variants
+from tokensal.types import Example, Footprint, Forward, Original, Role, Token, Variants
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 
@@ -46,13 +46,20 @@ class LinearModel:
     def embed(self, example):
         return self.table[[token.id for token in example.sources]]
 
-    def forward(self, example, variants):
+    def original(self, example):
+        return Original(self.forward(example, Variants(self.embed(example)[None])), None)
+
+    def forward(self, example, variants, states=None):
         if self.limit is not None and len(variants) > self.limit:
             raise torch.OutOfMemoryError("too many rows")
         self.forwards.append(len(variants))
-        hidden = (self.weights[:, None] * variants.embeds).cumsum(1)[:, list(example.predictors)]
+        before = self.embed(example)[: variants.first].expand(len(variants), -1, -1)
+        embeds = torch.cat([before, variants.embeds], dim=1)
+        predictors = [predictor for predictor in example.predictors if predictor >= variants.first]
+        hidden = (self.weights[:, None] * embeds).cumsum(1)[:, predictors]
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
-        return Forward(hidden, leaf, leaf @ self.head.T * (float("nan") if self.nan else 1))
+        logits = leaf @ self.head.T * (float("nan") if self.nan else 1)
+        return Forward(hidden, leaf, logits, len(example.predictors) - len(predictors))
 
     def prepared(self):
         return nullcontext()
@@ -106,7 +113,7 @@ def test_not_even_one_variant_fits():
 
 def test_another_error_of_the_model_is_not_taken_for_a_shortage(monkeypatch):
     model = LinearModel()
-    monkeypatch.setattr(model, "forward", lambda example, variants: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(model, "forward", lambda example, variants, states: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
         InputXGradient()(model.example(), Engine(model))
 
@@ -147,12 +154,20 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self.inner, name)
 
-    def forward(self, example, variants):
-        found = self.inner.forward(example, variants)
+    def original(self, example):
+        found = self.inner.original(example)
+        self.forwards += 1
+        self.token_rows += len(example.sources)
+        self.head_rows += found.forward.logits[..., 0].numel()
+        return found
+
+    def forward(self, example, variants, states=None):
+        found = self.inner.forward(example, variants, states)
         self.forwards += 1
         self.token_rows += variants.embeds[..., 0].numel()
         self.head_rows += found.logits[..., 0].numel()
-        variants.embeds.register_hook(self._backward)
+        if variants.embeds.requires_grad:
+            variants.embeds.register_hook(self._backward)
         return found
 
     def _backward(self, gradient):
@@ -180,11 +195,10 @@ def test_the_head_runs_on_target_rows_only():
 
 def test_scores_alone_build_no_graph():
     model = Counting(adapter("Llama"))
-    model._backward = None
     example = model.example(PROMPT, continuation=CONTINUATION)
-    engine = Engine(model.inner)
+    engine = Engine(model)
     values = engine.scores(example, Variants(engine.embed(example)[None]))
-    assert not values.requires_grad
+    assert not values.requires_grad and model.backwards == 0
     assert values.shape == (1, 5)
 
 

@@ -24,13 +24,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Which rooms each room may enter. Renderers are a wing of their own: a pure function of the result.
 DATA = {"types", "errors", "attribution"}
-PURE = DATA | {"scores", "contractions"}
+PURE = DATA | {"scores", "contractions", "removals", "segments", "paths", "quadrature", "sites"}
 FLOORS = {
     "types": {"types"},
     "errors": set(),
     "attribution": DATA,
     "scores": DATA,
     "contractions": DATA,
+    "removals": DATA,
+    "segments": DATA,
+    "paths": DATA,
+    "sites": DATA,
+    "quadrature": DATA,
     "adapters": PURE | {"adapters"},
     "engine": PURE | {"engine"},
     "methods": PURE | {"engine", "methods"},

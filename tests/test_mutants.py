@@ -32,8 +32,8 @@ def not_multiplied_by_the_input(patch):
 def target_shifted_by_one(patch):
     original = causal.CausalAdapter.forward
 
-    def forward(self, example, variants):
-        return original(self, replace(example, predictors=tuple(p - 1 for p in example.predictors)), variants)
+    def forward(self, example, variants, states=None):
+        return original(self, replace(example, predictors=tuple(p - 1 for p in example.predictors)), variants, states)
 
     patch.setattr(causal.CausalAdapter, "forward", forward)
 
@@ -41,8 +41,8 @@ def target_shifted_by_one(patch):
 def head_gradient_left_out(patch):
     original = causal.CausalAdapter.forward
 
-    def forward(self, example, variants):
-        found = original(self, example, variants)
+    def forward(self, example, variants, states=None):
+        found = original(self, example, variants, states)
         return replace(found, logits=found.logits * 1.001)
 
     patch.setattr(causal.CausalAdapter, "forward", forward)
@@ -67,16 +67,16 @@ def mask_forgotten(patch):
     patch.setattr(
         causal.CausalAdapter,
         "forward",
-        lambda self, example, variants: original(self, example, replace(variants, keep=None)),
+        lambda self, example, variants, states=None: original(self, example, replace(variants, keep=None), states),
     )
 
 
 def a_forward_for_each_target(patch):
     original = Engine._differentiate
 
-    def differentiate(self, example, variants, contract, groups, tally):
+    def differentiate(self, example, *given):
         for _ in example.targets:
-            found = original(self, example, variants, contract, groups, tally)
+            found = original(self, example, *given)
         return found
 
     patch.setattr(Engine, "_differentiate", differentiate)

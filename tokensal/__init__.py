@@ -19,17 +19,31 @@ if TYPE_CHECKING:
     from tokensal.engine import Budget
     from tokensal.entry import attribute
     from tokensal.errors import TokensalError
-    from tokensal.methods import METHODS, Gradient, InputXGradient
+    from tokensal.methods import (
+        METHODS,
+        AttentionGradCAM,
+        GradCAM,
+        Gradient,
+        GradientRollout,
+        InputXGradient,
+        IntegratedGradients,
+        Occlusion,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AttentionGradCAM": "tokensal.methods",
     "Attribution": "tokensal.attribution",
     "Budget": "tokensal.engine",
     "CausalAdapter": "tokensal.adapters",
+    "GradCAM": "tokensal.methods",
     "Gradient": "tokensal.methods",
+    "GradientRollout": "tokensal.methods",
     "InputXGradient": "tokensal.methods",
+    "IntegratedGradients": "tokensal.methods",
     "METHODS": "tokensal.methods",
+    "Occlusion": "tokensal.methods",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.entry",
@@ -38,11 +52,16 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "AttentionGradCAM",
     "Attribution",
     "Budget",
     "CausalAdapter",
+    "GradCAM",
     "Gradient",
+    "GradientRollout",
     "InputXGradient",
+    "IntegratedGradients",
+    "Occlusion",
     "TokensalError",
     "adapt",
     "attribute",

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tokensal.types import Token
+from tokensal.types import Certificate, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Attribution:
         signed: whether negative scores mean "spoke against"; False for norms.
         sink: index of the source where attention collects, or None.
         provenance: model, method, versions, seed.
+        certificate: how far the scores are from adding up to what they should, of methods that can measure it.
     """
 
     text: str
@@ -57,6 +58,7 @@ class Attribution:
     signed: bool
     sink: int | None
     provenance: Provenance
+    certificate: Certificate | None = None
 
     def show(self, *, matrix: bool = False, sink: bool = False) -> None:
         """Print the heatmap to the terminal.

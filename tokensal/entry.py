@@ -18,7 +18,7 @@ from tokensal.engine.engine import Progress
 from tokensal.errors import NonFiniteScores, unknown
 from tokensal.methods import Method, build, name_of
 from tokensal.scores import SCORES
-from tokensal.types import Example, Scores
+from tokensal.types import Certificate, Example, Scores
 
 
 def attribute(
@@ -109,7 +109,14 @@ def _attribution(example: Example, found: Scores, signed: bool, provenance: Prov
         signed=signed,
         sink=example.sink,
         provenance=provenance,
+        certificate=found.certificate and _stored(found.certificate),
     )
+
+
+def _stored(certificate: Certificate) -> Certificate:
+    numbers = (certificate.change, certificate.residual, certificate.allowed)
+    change, residual, allowed = (tensor.detach().to("cpu", torch.float32) for tensor in numbers)
+    return Certificate(change, residual, certificate.nodes.cpu(), allowed)
 
 
 def _versions() -> dict[str, str]:

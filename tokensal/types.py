@@ -11,8 +11,9 @@ Letters used in every shape, here and elsewhere:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -66,18 +67,41 @@ class Variants:
     """R altered copies of an example's source embeddings: path points, occlusions, noisy copies, mask samples.
 
     Attributes:
-        embeds: (R, S, D).
-        keep: (R, S) bool, False where attention may not look; None keeps every source.
+        embeds: (R, S - first, D) of the sources from `first` on.
+        keep: (R, S - first) bool, False where attention may not look; None keeps every source.
+        first: all sources before this one are the example's own, so that the work on them can be shared.
+        closed: sources that are not kept leave no gap: the later ones move up, as if those had never been there.
     """
 
     embeds: Tensor
     keep: Tensor | None = None
+    first: int = 0
+    closed: bool = False
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
 
     def __getitem__(self, rows: slice) -> Variants:
-        return Variants(self.embeds[rows], None if self.keep is None else self.keep[rows])
+        return replace(self, embeds=self.embeds[rows], keep=None if self.keep is None else self.keep[rows])
+
+    def shared(self, row: int) -> int:
+        return self.first
+
+
+class Alterations(Protocol):
+    """Variants that need not all exist at once: a chunk of them is made when it is asked for."""
+
+    def __len__(self) -> int:
+        """How many variants there are."""
+        ...
+
+    def __getitem__(self, rows: slice) -> Variants:
+        """The variants of those rows."""
+        ...
+
+    def shared(self, row: int) -> int:
+        """How many sources are unaltered at the beginning of this row and of all later ones."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,11 +114,48 @@ class Forward:
         hidden: (R, G, H) at the positions that predict the targets, on the graph of the embeddings.
         leaf: (R, G, H) the same numbers cut loose from that graph; the logits hang on it.
         logits: (R, G, V).
+        start: the first target that these positions predict; what predicts an earlier one was not altered.
     """
 
     hidden: Tensor
     leaf: Tensor
     logits: Tensor
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """An example run as it is.
+
+    Attributes:
+        forward: one row, every target.
+        states: what the adapter remembers of the sources, so that variants can share it; None where it cannot.
+    """
+
+    forward: Forward
+    states: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """How far the scores of a method that should be complete are from it, measured for each target.
+
+    Attributes:
+        change: (K,) by how much the explained score differs from that of the baseline: what the scores should add to.
+        residual: (K,) the sum of the scores, minus that change.
+        nodes: (K,) int64, how many gradients the scores are made of.
+        allowed: (K,) how large a residual the tolerance allows.
+    """
+
+    change: Tensor
+    residual: Tensor
+    nodes: Tensor
+    allowed: Tensor
+
+    @property
+    def reached(self) -> Tensor:
+        """(K,) bool, whether the residual is within what the tolerance allows."""
+        return self.residual.abs() <= self.allowed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +165,12 @@ class Scores:
     Attributes:
         matrix: (K, S) the contribution of each source to each group; cells that causality forbids hold anything.
         values: (K,) the explained score itself, unaltered input.
+        certificate: of methods that can measure their own error.
     """
 
     matrix: Tensor
     values: Tensor
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +179,10 @@ class Footprint:
 
     Attributes:
         kept: for each token of each variant, what a forward keeps for its backward.
-        moved: for each token, variant and cotangent, what a backward has in hand at a time.
+        moved: for each token, variant and cotangent, what a forward or a backward has in hand at a time.
+        head: for each target and variant, what its logits take.
     """
 
     kept: int
     moved: int
+    head: int = 0

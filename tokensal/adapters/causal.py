@@ -6,6 +6,9 @@ A forward, step by step:
 2. Where the hidden states reach the head, a scoped hook keeps only the rows that predict targets, so that logits
    of other positions are never computed, and cuts the graph there (see `tokensal.types.Forward`).
 3. Whatever the model does after its head (soft caps, scales) happens to those rows too.
+
+A forward whose first sources are the example's own starts from their remembered keys and values instead. They are
+remembered in full, whatever window a layer looks through: the mask sees to the window, and any beginning can be cut.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.prompting import Messages, Text, continuation_ids, prompt_ids
+from tokensal.adapters.prompting import Messages, Text, continuation_ids, prompt_ids, reference_ids
 from tokensal.adapters.support import check_model
+from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, UnsupportedModel
-from tokensal.types import Example, Footprint, Forward, Variants
+from tokensal.sites import Site
+from tokensal.types import Example, Footprint, Forward, Original, Variants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -157,34 +162,78 @@ class CausalAdapter:
         with torch.no_grad():
             return self.model.get_input_embeddings()(ids)[0]
 
-    def forward(self, example: Example, variants: Variants) -> Forward:
+    def reference(self, name: str, length: int) -> Tensor:
+        """Embeddings (length, D) of a reference: the mean of all tokens, or named tokens, repeated to the length."""
+        table = self.model.get_input_embeddings()
+        with torch.no_grad():
+            if name == "mean":
+                everything = torch.arange(table.num_embeddings, device=self.device)
+                return table(everything).mean(0).expand(length, -1)
+            ids = torch.tensor(self._known(reference_ids(self.tokenizer, name)), device=self.device)
+            return table(ids[torch.arange(length, device=self.device) % len(ids)])
+
+    def original(self, example: Example) -> Original:
+        """The example as it is, and the keys and values of every layer."""
+        from transformers import DynamicCache
+
+        states = DynamicCache() if "past_key_values" in self._accepted else None
+        forward = self._run(example, Variants(self.embed(example)[None]), states)
+        if states is None or states.get_seq_length() != len(example.sources):
+            return Original(forward, None)
+        return Original(forward, [(layer.keys, layer.values) for layer in states.layers])
+
+    def forward(
+        self, example: Example, variants: Variants, states: list[tuple[Tensor, Tensor]] | None = None
+    ) -> Forward:
         """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
-        rows, sources, _ = variants.embeds.shape
+        from transformers import DynamicCache
+
+        if not variants.first:
+            return self._run(example, variants)
+        if states is None:
+            return self._run(example, self._completed(example, variants), start=_start(example, variants.first))
+        first, rows = variants.first, len(variants)
+        begun = [tuple(part[..., :first, :].expand(rows, -1, -1, -1) for part in layer) for layer in states]
+        return self._run(example, variants, DynamicCache(begun), start=_start(example, first))
+
+    def _completed(self, example: Example, variants: Variants) -> Variants:
+        """The same variants with the unaltered sources before them."""
+        before = self.embed(example)[: variants.first].expand(len(variants), -1, -1)
         keep = variants.keep
-        if keep is None:
-            keep = torch.ones(rows, sources, dtype=torch.bool)
+        if keep is not None:
+            keep = torch.cat([keep.new_ones(len(variants), variants.first), keep], dim=1)
+        return Variants(torch.cat([before, variants.embeds], dim=1), keep, 0, variants.closed)
+
+    def _run(self, example: Example, variants: Variants, states: Any = None, start: int = 0) -> Forward:
+        embeds, keep, positions, predictors = _gathered(example, variants, start)
+        before = keep.new_ones(len(variants), variants.first)
         inputs = {
-            "inputs_embeds": variants.embeds,
-            "attention_mask": keep.to(variants.embeds.device, torch.long),
-            "position_ids": torch.arange(sources, device=variants.embeds.device).expand(rows, -1),
-            "use_cache": False,
+            "inputs_embeds": embeds,
+            "attention_mask": torch.cat([before, keep], dim=1).long(),
+            "position_ids": positions,
+            "past_key_values": states,
+            "use_cache": states is not None,
         }
-        accepted = inspect.signature(self.model.forward).parameters
-        with self._cut_at_the_head(example.predictors) as cut:
-            logits = self.model(**{name: value for name, value in inputs.items() if name in accepted}).logits
+        with self._cut_at_the_head(predictors) as cut:
+            logits = self.model(**{name: value for name, value in inputs.items() if name in self._accepted}).logits
         if not cut:
             raise UnsupportedModel(
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
             )
         hidden, leaf = cut
-        return Forward(hidden, leaf, logits)
+        return Forward(hidden, leaf, logits, start)
+
+    @property
+    def _accepted(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.model.forward).parameters
 
     @contextmanager
-    def _cut_at_the_head(self, predictors: Sequence[int]) -> Iterator[list[Tensor]]:
+    def _cut_at_the_head(self, predictors: Tensor) -> Iterator[list[Tensor]]:
         cut: list[Tensor] = []
 
         def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            hidden = inputs[0][:, list(predictors)]
+            rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
+            hidden = inputs[0][rows, predictors.to(inputs[0].device)]
             leaf = hidden.detach().requires_grad_(hidden.requires_grad)
             cut[:] = hidden, leaf
             return leaf, *inputs[1:]
@@ -194,6 +243,15 @@ class CausalAdapter:
             yield cut
         finally:
             hook.remove()
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers `tapped` can choose from."""
+        return len(blocks(self.model))
+
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tensor]]:
+        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+        return tapped(self.model, site, layers)
 
     def prepared(self) -> AbstractContextManager[None]:
         """Parameters frozen, dropout off; everything as it was on leaving."""
@@ -207,7 +265,8 @@ class CausalAdapter:
         attention = heads * sources if config._attn_implementation == "eager" else 0
         layer = 10 * hidden + 4 * wide + 2 * attention
         size = torch.finfo(self.model.dtype).bits // 8
-        return Footprint(kept=size * layer * config.num_hidden_layers, moved=size * layer)
+        head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
+        return Footprint(kept=size * layer * config.num_hidden_layers, moved=size * layer, head=head)
 
     # What a result says about the model
 
@@ -225,6 +284,31 @@ class CausalAdapter:
     @property
     def _dtype(self) -> str:
         return str(self.model.dtype).removeprefix("torch.")
+
+
+def _start(example: Example, first: int) -> int:
+    """The first target that is predicted at or after the source `first`."""
+    return sum(predictor < first for predictor in example.predictors)
+
+
+def _gathered(example: Example, variants: Variants, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Embeddings, mask, positions and, for each row, the places (R, G - start) that predict targets from `start` on.
+
+    Sources that are not kept stay in their places, unseen. But where gaps are closed, and at the very beginning, where
+    they would have nothing to look at themselves, they are moved behind the others.
+    """
+    embeds, rows = variants.embeds, len(variants)
+    places = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
+    predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - variants.first
+    if variants.keep is None:
+        return embeds, torch.ones_like(places, dtype=torch.bool), places + variants.first, predictors
+    keep = variants.keep.to(embeds.device)
+    staying = keep if variants.closed else keep.cumsum(1).bool() | (variants.first > 0)
+    order = (~staying).to(torch.uint8).argsort(dim=1, stable=True)
+    moved = staying.cumsum(1).gather(1, predictors) - 1
+    embeds = embeds.gather(1, order[..., None].expand_as(embeds))
+    positions = places if variants.closed else order
+    return embeds, keep.gather(1, order), positions + variants.first, moved
 
 
 def _wanted(max_new_tokens: int | None, generation: Mapping[str, Any] | None) -> int:

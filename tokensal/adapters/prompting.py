@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tokensal.errors import InputError
+from tokensal.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Text = str | Sequence[int]  # text to tokenize, or token ids taken as they are
+NAMED_TOKENS = ("pad", "eos", "bos", "unk")
+TEXT = "text:"  # what follows is tokenized
 Messages = Sequence[Mapping[str, str]]
 
 
@@ -38,6 +40,25 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     ids = _ids(tokenizer, continuation, special=False)
     if not ids:
         raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+    return ids
+
+
+def reference_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
+    """The ids of what can stand in for a token: "pad", "eos", "bos", "unk", "space", or any text as "text:…".
+
+    Raises:
+        InputError: another name, or one that this tokenizer has no token for.
+    """
+    if name in NAMED_TOKENS:
+        id = getattr(tokenizer, f"{name}_token_id")
+        if id is None:
+            raise InputError(f"This model's tokenizer has no {name} token; choose another, such as 'zero' or 'space'.")
+        return [id]
+    if name != "space" and not name.startswith(TEXT):
+        raise unknown("replacement", name, ["mean", "zero", "space", f"{TEXT}…", *NAMED_TOKENS])
+    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT), special=False)
+    if not ids:
+        raise InputError(f"The replacement {name!r} has no tokens; give it some text, or choose 'zero'.")
     return ids
 
 

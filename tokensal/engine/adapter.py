@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from tokensal.types import Example, Footprint, Forward, Variants
+from tokensal.sites import Site
+from tokensal.types import Example, Footprint, Forward, Original, Variants
 
 
 class Adapter(Protocol):
@@ -23,8 +25,28 @@ class Adapter(Protocol):
         """The embeddings of the sources, (S, D), without a graph."""
         ...
 
-    def forward(self, example: Example, variants: Variants) -> Forward:
-        """One pass over R variants; the graph reaches `variants.embeds` where those require gradients."""
+    def reference(self, name: str, length: int) -> Tensor:
+        """Embeddings (length, D) of a named reference: "mean", "pad", "eos", "bos", "unk", "space" or "text:…"."""
+        ...
+
+    def original(self, example: Example) -> Original:
+        """The example as it is: its forward, and the states that variants can share."""
+        ...
+
+    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
+        """One pass over R variants; the graph reaches `variants.embeds` where those require gradients.
+
+        With the `states` of `original`, the sources before `variants.first` are not run again.
+        """
+        ...
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers there are to choose from."""
+        ...
+
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tensor]]:
+        """Inside, a forward starts its graph at the lowest of the layers, and fills the list with what they return."""
         ...
 
     def prepared(self) -> AbstractContextManager[None]:

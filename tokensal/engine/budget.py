@@ -37,6 +37,11 @@ class Budget:
         fitting = self._bytes(device) // (sources * (footprint.kept + footprint.moved))
         return _within(total, fitting, self._rows(device) // sources)
 
+    def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
+        """How many of `total` variants, `sources` tokens each, go into one forward without a graph."""
+        fitting = self._bytes(device) // (sources * footprint.moved + targets * footprint.head)
+        return _within(total, fitting, self._rows(device) // sources)
+
     def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` cotangents go into one backward through `rows` tokens (variants × sources)."""
         fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
@@ -57,15 +62,21 @@ def _within(total: int, *bounds: int) -> int:
     return max(1, min(total, *bounds))
 
 
-def in_chunks(total: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
-    """Do `work` on consecutive slices of at most `size`; a slice that does not fit is tried again at half its size.
+def in_chunks(total: int, size: int | Callable[[int], int], work: Callable[[slice], T]) -> Iterator[T]:
+    """Do `work` on consecutive slices; a slice that does not fit is tried again at half its size.
+
+    Args:
+        total: where the last slice ends.
+        size: how many at once at most; where that differs, a function of where the slice starts.
+        work: what is done with a slice.
 
     Raises:
         MemoryShortage: not even a slice of one fits.
     """
-    start = 0
+    start, limit = 0, total
     while start < total:
-        chunk = slice(start, min(start + size, total))
+        wanted = size if isinstance(size, int) else size(start)
+        chunk = slice(start, min(start + wanted, start + limit, total))
         done, result = _attempt(work, chunk)
         if done:
             yield result  # type: ignore[misc]  # done says that there is a result
@@ -76,7 +87,7 @@ def in_chunks(total: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
                 "smaller dtype, or use a device with more memory."
             )
         else:
-            size = (chunk.stop - start) // 2
+            limit = (chunk.stop - start) // 2
 
 
 def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:

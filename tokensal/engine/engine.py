@@ -8,6 +8,12 @@ Gradients, step by step:
 3. The groups (K, G) spread these rows into cotangents (K, R, G, H), and batched vector-Jacobian products carry a
    chunk of groups at a time through the body, in one backward each.
 4. Each gradient is contracted over D at once: (K, R, S, D) never exists for more than a chunk.
+
+Scores alone, step by step:
+
+1. The example itself goes through the model once. Its scores, and the states of its sources, are remembered.
+2. Variants with as many unaltered sources at their beginning, or nearly, go together, and start from those states.
+3. Targets that are predicted before the first altered source keep the score they had.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +31,10 @@ from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget, in_chunks
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob
-from tokensal.types import Example, Forward, Variants
+from tokensal.types import Alterations, Example, Forward, Variants
+
+# Variants that begin later than the first of their chunk run tokens they could have shared: at most this part of them.
+WASTE = 0.25
 
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
@@ -77,14 +87,32 @@ class Engine:
         self.score = score
         self.budget = budget or Budget()
         self.progress = progress or (lambda done, total: None)
+        self._latest: tuple[Example, Tensor, Any] | None = None
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, unaltered: (S, D)."""
         with self._differentiable():
             return self.adapter.embed(example)
 
+    def reference(self, example: Example, name: str) -> Tensor:
+        """What can stand in for an absent source: the embeddings (S, D) of a named reference, or zeros.
+
+        Raises:
+            InputError: an unknown name, or one that the tokenizer has no token for.
+        """
+        with self._differentiable():
+            if name == "zero":
+                return torch.zeros_like(self.adapter.embed(example))
+            return self.adapter.reference(name, len(example.sources))
+
     def gradients(
-        self, example: Example, variants: Variants, contract: Contraction, *, groups: Tensor | None = None
+        self,
+        example: Example,
+        variants: Alterations,
+        contract: Contraction,
+        *,
+        groups: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Iterator[Gradients]:
         """Differentiate the score of each group with respect to the embeddings of each variant.
 
@@ -93,6 +121,7 @@ class Engine:
             variants: R altered copies of the source embeddings.
             contract: what reduces a gradient over D to one number for each source.
             groups: (K, G) weights of the targets in each explained sum; by default each target by itself.
+            wanted: (R, K) bool, which groups to differentiate for each variant, by default all; others stay 0.
 
         Yields:
             Gradients of as many variants as went at once, in their order.
@@ -102,55 +131,96 @@ class Engine:
             MemoryShortage: not even one variant and one group fit the memory.
         """
         groups = torch.eye(len(example.targets)) if groups is None else groups
-        tally = Tally(self.progress, len(variants) * len(groups))
+        wanted = torch.ones(len(variants), len(groups), dtype=torch.bool) if wanted is None else wanted.cpu()
+        tally = Tally(self.progress, int(wanted.sum()))
 
         def piece(rows: slice) -> Gradients:
-            return self._differentiate(example, variants[rows], contract, groups, tally)
+            return self._differentiate(example, variants[rows], contract, groups, wanted[rows], tally)
 
         yield from in_chunks(len(variants), self._variants_at_once(example, len(variants)), piece)
 
     def _differentiate(
-        self, example: Example, variants: Variants, contract: Contraction, groups: Tensor, tally: Tally
+        self,
+        example: Example,
+        variants: Variants,
+        contract: Contraction,
+        groups: Tensor,
+        wanted: Tensor,
+        tally: Tally,
     ) -> Gradients:
+        original, states = self._remembered(example) if variants.first else (None, None)
         with self._differentiable():
             embeds = variants.embeds.detach().requires_grad_()
-            forward = self.adapter.forward(example, replace(variants, embeds=embeds))
+            forward = self.adapter.forward(example, replace(variants, embeds=embeds), states)
             values = self._values(example, forward)
             (head,) = torch.autograd.grad(values.sum(), forward.leaf)
-            weights = groups.to(head)
+            weights = groups[:, forward.start :].to(head)
+            turns = _turns(wanted).to(head.device)
 
             def products(chunk: slice) -> Tensor:
-                cotangents = weights[chunk, None, :, None] * head  # (k, n, G, H)
+                cotangents = weights[turns[chunk]][..., None] * head  # (k, n, G, H)
                 (gradient,) = torch.autograd.grad(
                     forward.hidden, embeds, cotangents, is_grads_batched=True, retain_graph=True
                 )
-                tally.add(len(cotangents) * len(values))
-                return contract(gradient, embeds.detach())  # (k, n, S)
+                tally.add(int(wanted.sum(1).clamp(max=chunk.stop).sub(chunk.start).clamp(min=0).sum()))
+                return contract(gradient, embeds.detach())  # (k, n, S - first)
 
-            size = self._groups_at_once(example, embeds, len(groups))
-            contracted = torch.cat(list(in_chunks(len(groups), size, products)))
-            return Gradients(values.detach() @ groups.to(values).T, contracted.transpose(0, 1))
+            size = self._groups_at_once(example, embeds, len(turns))
+            found = torch.cat(list(in_chunks(len(turns), size, products)))
+            contracted = found.new_zeros(len(values), len(groups), len(example.sources))
+            contracted[torch.arange(len(values)), turns, variants.first :] = found
+            contracted[~wanted] = 0
+            whole = values.detach()
+            if original is not None:
+                whole = torch.cat([original[: forward.start].expand(len(values), -1), whole], dim=1)
+            return Gradients(whole @ groups.to(whole).T, contracted)
 
-    def scores(self, example: Example, variants: Variants, *, groups: Tensor | None = None) -> Tensor:
+    def scores(self, example: Example, variants: Alterations, *, groups: Tensor | None = None) -> Tensor:
         """The score of each group for each variant, forward only: (R, K).
 
         Raises:
             NonFiniteScores, MemoryShortage: as in `gradients`.
         """
+        tally = Tally(self.progress, len(variants))
 
         def piece(rows: slice) -> Tensor:
-            with self._differentiable(), torch.no_grad():
-                return self._values(example, self.adapter.forward(example, variants[rows]))
+            found = self._scores(example, variants[rows])
+            tally.add(len(found))
+            return found
 
-        size = self._variants_at_once(example, len(variants))
+        def size(start: int) -> int:
+            return self._rows_at_once(example, variants, start)
+
         values = torch.cat(list(in_chunks(len(variants), size, piece)))
         return values if groups is None else values @ groups.to(values).T
 
+    def original(self, example: Example) -> Tensor:
+        """The score of each target as things are: (G,)."""
+        return self._remembered(example)[0]
+
+    def _scores(self, example: Example, variants: Variants) -> Tensor:
+        with self._differentiable(), torch.no_grad():
+            if not variants.first:
+                return self._values(example, self.adapter.forward(example, variants))
+            original, states = self._remembered(example)
+            forward = self.adapter.forward(example, variants, states)
+            unaltered = original[: forward.start].expand(len(variants), -1)
+            return torch.cat([unaltered, self._values(example, forward)], dim=1)
+
+    def _remembered(self, example: Example) -> tuple[Tensor, Any]:
+        """The scores (G,) of the example as it is, and the states of its sources: run once, while it is in work."""
+        if self._latest is None or self._latest[0] is not example:
+            with self._differentiable(), torch.no_grad():
+                original = self.adapter.original(example)
+                self._latest = example, self._values(example, original.forward)[0], original.states
+        return self._latest[1:]
+
     def _values(self, example: Example, forward: Forward) -> Tensor:
-        targets = torch.tensor([token.id for token in example.targets], device=forward.logits.device)
-        values = self.score(forward.logits, targets)  # (n, G)
+        explained = example.targets[forward.start :]
+        targets = torch.tensor([token.id for token in explained], device=forward.logits.device)
+        values = self.score(forward.logits, targets)  # (n, G - start)
         if not values.isfinite().all():
-            index = int((~values.isfinite()).nonzero()[0, 1])
+            index = forward.start + int((~values.isfinite()).nonzero()[0, 1])
             raise NonFiniteScores(
                 f"The score of target {index} ({example.targets[index].text!r}) is not a finite number; the model "
                 f"overflows in {str(forward.logits.dtype).removeprefix('torch.')}: load it with dtype='float32'."
@@ -161,6 +231,15 @@ class Engine:
         sources = len(example.sources)
         return self.budget.variants(total, sources, self.adapter.footprint(sources), self.adapter.device)
 
+    def _rows_at_once(self, example: Example, variants: Alterations, start: int) -> int:
+        """How many variants from `start` on go into one forward: as fit, and as begin nearly where the first begins."""
+        shared = variants.shared(start)
+        sources = len(example.sources) - shared
+        footprint, targets = self.adapter.footprint(len(example.sources)), len(example.targets)
+        most = self.budget.rows_at_once(len(variants) - start, sources, targets, footprint, self.adapter.device)
+        near = shared + WASTE * sources
+        return next((row - start for row in range(start + 1, start + most) if variants.shared(row) > near), most)
+
     def _groups_at_once(self, example: Example, embeds: Tensor, total: int) -> int:
         rows = embeds[..., 0].numel()
         return self.budget.cotangents(total, rows, self.adapter.footprint(len(example.sources)), embeds.device)
@@ -170,3 +249,13 @@ class Engine:
         # also under a caller's no_grad or inference_mode
         with torch.inference_mode(False), torch.enable_grad(), self.adapter.prepared():
             yield
+
+
+def _turns(wanted: Tensor) -> Tensor:
+    """Which group each variant is differentiated for at each turn: (T, n), from (n, K) wanted.
+
+    A backward treats variants apart, so one cotangent can ask each variant for another group. A variant that wants
+    fewer groups than there are turns is asked for one that it does not want, and the answer is dropped.
+    """
+    order = (~wanted).to(torch.uint8).argsort(dim=1, stable=True)
+    return order[:, : max(1, int(wanted.sum(1).max()))].T

@@ -8,10 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokensal.errors import InputError, unknown
+from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
 from tokensal.methods.gradient import Gradient, InputXGradient
+from tokensal.methods.integrated_gradients import IntegratedGradients
 from tokensal.methods.method import Method
+from tokensal.methods.occlusion import Occlusion
 
-__all__ = ["METHODS", "Entry", "Gradient", "InputXGradient", "Method", "build"]
+__all__ = [
+    "METHODS",
+    "AttentionGradCAM",
+    "Entry",
+    "GradCAM",
+    "Gradient",
+    "GradientRollout",
+    "InputXGradient",
+    "IntegratedGradients",
+    "Method",
+    "Occlusion",
+    "build",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,31 @@ METHODS: Mapping[str, Entry] = {
         InputXGradient,
         "first-order estimate of what each token's embedding adds to the score (signed)",
         "Shrikumar, Greenside, Shcherbina, Kundaje 2016, arXiv:1605.01713",
+    ),
+    "integrated_gradients": Entry(
+        IntegratedGradients,
+        "what each token adds to the score on the way from a baseline, with a certificate of its error (signed)",
+        "Sundararajan, Taly, Yan 2017, arXiv:1703.01365",
+    ),
+    "grad_cam": Entry(
+        GradCAM,
+        "attention outputs at chosen layers times their gradients: what speaks for the score there (no sign)",
+        "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391",
+    ),
+    "attention_grad_cam": Entry(
+        AttentionGradCAM,
+        "attention weights times their gradients: what the score gains from looking at each token (no sign)",
+        "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073",
+    ),
+    "gradient_rollout": Entry(
+        GradientRollout,
+        "attention weights times their gradients, chained through the layers (no sign)",
+        "Chefer, Gur, Wolf 2021, arXiv:2103.15679",
+    ),
+    "occlusion": Entry(
+        Occlusion,
+        "how much the score drops when each token is taken away (signed)",
+        "Zeiler, Fergus 2014, arXiv:1311.2901",
     ),
 }
 

@@ -10,7 +10,9 @@
       "values": [number, …],                    K explained scores
       "signed": bool, "sink": int | null,
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
-                     "method_repr", "score", "seed", "seconds", "versions", "config"}
+                     "method_repr", "score", "seed", "seconds", "versions", "config"},
+      "certificate": null | {"change": [number, …], "residual": [number, …], "nodes": [int, …],
+                             "allowed": [number, …]}     K of each
     }
 
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
@@ -29,7 +31,7 @@ import torch
 
 from tokensal.attribution import Attribution, Provenance
 from tokensal.errors import FormatError
-from tokensal.types import Role, Token
+from tokensal.types import Certificate, Role, Token
 
 SCHEMA = "tokensal/attribution"
 VERSION = 1
@@ -49,12 +51,22 @@ def dumps(attribution: Attribution) -> str:
         "signed": attribution.signed,
         "sink": attribution.sink,
         "provenance": asdict(attribution.provenance),
+        "certificate": attribution.certificate and _certified(attribution.certificate),
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _numbers(row: list[float]) -> list[float | None]:
-    return [None if math.isnan(number) else float(f"{number:.9g}") for number in row]
+    return [float(f"{number:.9g}") if math.isfinite(number) else None for number in row]
+
+
+def _certified(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "change": _numbers(certificate.change.tolist()),
+        "residual": _numbers(certificate.residual.tolist()),
+        "nodes": certificate.nodes.tolist(),
+        "allowed": _numbers(certificate.allowed.tolist()),
+    }
 
 
 def read(path: str | PathLike[str]) -> Attribution:
@@ -107,6 +119,7 @@ def _attribution(data: dict[str, Any]) -> Attribution:
         signed=bool(data["signed"]),
         sink=data["sink"],
         provenance=Provenance(**data["provenance"]),
+        certificate=_certificate(data.get("certificate"), len(targets)),
     )
     if not torch.equal(attribution.scores.isnan(), ~attribution.visible):
         raise ValueError("scores are null where they are visible, or numbers where they are not")
@@ -115,6 +128,13 @@ def _attribution(data: dict[str, Any]) -> Attribution:
 
 def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
     return tuple(Token(**{**row, "role": Role(row["role"])}) for row in rows)
+
+
+def _certificate(data: dict[str, Any] | None, targets: int) -> Certificate | None:
+    if data is None:
+        return None
+    change, residual, allowed = (_tensor([data[name]], (1, targets))[0] for name in ("change", "residual", "allowed"))
+    return Certificate(change, residual, torch.tensor(data["nodes"]).reshape(targets), allowed)
 
 
 def _tensor(rows: list[list[float | None]], shape: tuple[int, int]) -> torch.Tensor:

@@ -10,13 +10,14 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tokensal.attribution import Attribution, Provenance
+from tokensal.attribution import Attribution
 from tokensal.errors import NonFiniteScores
-from tokensal.types import Role, Token
+from tokensal.types import Certificate, Role, Token
 
 PIECE = "‿"  # a further token of the character drawn before it
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
@@ -121,7 +122,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         rows=tuple(rows),
         signed=attribution.signed,
         sink=attribution.sink,
-        caption=_caption(attribution.provenance),
+        caption=_caption(attribution),
     )
 
 
@@ -170,13 +171,39 @@ def _drawable(character: str) -> str:
     return character
 
 
-def _caption(made: Provenance) -> tuple[tuple[str, str], ...]:
+def _caption(attribution: Attribution) -> tuple[tuple[str, str], ...]:
+    made = attribution.provenance
     model = made.model if made.revision is None else f"{made.model} @ {made.revision}"
     pairs = [
         ("model", model),
         ("method", made.method_repr),
         ("score", made.score),
         ("dtype", made.dtype),
+        ("certificate", _certified(attribution)),
         ("tokensal", made.versions.get("tokensal", "")),
     ]
     return tuple((name, "".join(map(_drawable, text))) for name, text in pairs if text)
+
+
+def _certified(attribution: Attribution) -> str:
+    """In a sentence: how far the scores are from adding up, and a warning for each target that missed its tolerance."""
+    found = attribution.certificate
+    if found is None or not len(found.change):
+        return ""
+    shares = [_share(found, target) for target in range(len(found.change))]
+    nodes = sorted(found.nodes.tolist())
+    missed = [
+        f"{token.text.strip() or '␣'} ({share:.1%})"
+        for token, share, reached in zip(attribution.targets, shares, found.reached.tolist(), strict=True)
+        if not reached
+    ]
+    spread = f"{nodes[0]}" if nodes[0] == nodes[-1] else f"{nodes[0]}–{nodes[-1]}"
+    middle = sorted(shares)[len(shares) // 2]
+    warning = f"; ⚠ tolerance missed by {', '.join(missed)}" if missed else ""
+    return f"unexplained: median {middle:.1%}, at most {max(shares):.1%}; {spread} gradients a target{warning}"
+
+
+def _share(found: Certificate, target: int) -> float:
+    """The residual as a share of the change of the score."""
+    change, residual = abs(found.change[target].item()), abs(found.residual[target].item())
+    return residual / change if change else math.inf if residual else 0.0

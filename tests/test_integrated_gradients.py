@@ -1,0 +1,253 @@
+"""Integrated gradients: slow twins, captum, closed forms, and a certificate that is checked from outside."""
+
+from __future__ import annotations
+
+import pytest
+import reference
+import torch
+from models import adapter
+from test_battery import CONTINUATION, PROMPT, ROUGH, every_architecture, every_attention, tiny
+from test_engine import Counting, LinearModel
+
+from tokensal import Attribution, Budget, InputXGradient, IntegratedGradients, attribute
+from tokensal.engine import Engine
+from tokensal.errors import InputError
+from tokensal.quadrature import RULES, gauss_legendre
+from tokensal.scores import logit, logprob, prob
+
+ZERO = torch.zeros(32, dtype=torch.float64)
+
+
+def exact(model, method, score=logprob, **options):
+    """Scores in float64: a result is stored in float32, so the engine is asked itself."""
+    example = model.example(PROMPT, continuation=CONTINUATION)
+    return method(example, Engine(model, score, **options))
+
+
+@every_architecture
+@every_attention
+def test_a_fixed_rule_agrees_with_its_slow_twin(name, attention):
+    model = tiny(name, attention)
+    width = model.model.get_input_embeddings().weight.shape[1]
+    nodes, weights = gauss_legendre(4)
+    zero = torch.zeros(width, dtype=torch.float64)
+    expected = reference.integrated_gradients(
+        model.model, PROMPT, CONTINUATION, zero, {0, 5}, nodes, weights, "logprob"
+    )
+    found = exact(model, IntegratedGradients(steps=4, keep=("sink",)), budget=Budget(rows=50)).matrix
+    again = reference.integrated_gradients(model.model, PROMPT, CONTINUATION, zero, {0}, nodes, weights, "logprob")
+    seen = ~again.isnan()
+    tolerance = 1e-8 if attention == "sdpa" else 1e-5
+    torch.testing.assert_close(found[seen], again[seen], rtol=tolerance, atol=tolerance)
+    assert (found[seen] - expected[seen]).abs().max() > 1e-4  # what is kept makes a difference
+    assert found[:, 0].abs().max() == 0
+
+
+@pytest.mark.parametrize("baseline", ["pad", "mean", "text: cat"])
+def test_other_baselines_agree_with_their_slow_twin(baseline):
+    model = tiny("Qwen 3")
+    start = model.reference(baseline, 1)[0]
+    rule = gauss_legendre(3)
+    expected = reference.integrated_gradients(model.model, PROMPT, CONTINUATION, start, {0}, *rule, "prob")
+    found = exact(model, IntegratedGradients(baseline=baseline, steps=3), score=prob).matrix
+    seen = ~expected.isnan()
+    torch.testing.assert_close(found[seen], expected[seen], rtol=1e-8, atol=1e-10)
+
+
+def test_several_baselines_are_averaged():
+    model = tiny("Llama")
+    each = [exact(model, IntegratedGradients(baseline=name, steps=3)) for name in ("zero", "pad")]
+    both = exact(model, IntegratedGradients(baseline=["zero", "pad"], steps=3))
+    torch.testing.assert_close(both.matrix, (each[0].matrix + each[1].matrix) / 2)
+    change = (each[0].certificate.change + each[1].certificate.change) / 2
+    torch.testing.assert_close(both.certificate.change, change)
+    assert both.certificate.nodes.tolist() == [6] * 5
+
+
+def test_a_fixed_rule_is_captums():
+    captum = pytest.importorskip("captum.attr", reason="captum comes with the test extra")
+    model = tiny("Llama")
+    for rule, theirs in (("gauss_legendre", "gausslegendre"), ("riemann", "riemann_middle")):
+        found = exact(model, IntegratedGradients(steps=8, rule=rule, keep=())).matrix
+        for row, target in enumerate(CONTINUATION):
+            before = torch.tensor([PROMPT + CONTINUATION[:row]])
+            method = captum.IntegratedGradients(
+                lambda embeds, target=target: model.model(inputs_embeds=embeds).logits[:, -1].log_softmax(-1)[:, target]
+            )
+            embeds = model.model.get_input_embeddings()(before).detach()
+            expected = method.attribute(embeds, torch.zeros_like(embeds), n_steps=8, method=theirs)[0].sum(-1)
+            torch.testing.assert_close(found[row, : before.shape[1]], expected, rtol=1e-6, atol=1e-8)
+
+
+# The certificate
+
+
+@every_architecture
+@pytest.mark.parametrize("baseline", ["zero", "pad"])
+def test_the_certificate_holds_and_can_be_checked_from_outside(name, baseline):
+    model = tiny(name)
+    found = exact(model, IntegratedGradients(baseline=baseline, keep=("sink",)))
+    width = model.model.get_input_embeddings().weight.shape[1]
+    start = model.reference(baseline, 1)[0] if baseline != "zero" else torch.zeros(width, dtype=torch.float64)
+    certificate = found.certificate
+    for row, target in enumerate(CONTINUATION):
+        before = PROMPT + CONTINUATION[:row]
+        embeds = model.model.get_input_embeddings()(torch.tensor([before])).detach()
+        empty = torch.cat([embeds[:, :1], start.expand(1, len(before) - 1, -1)], dim=1)
+        with torch.no_grad():
+            ends = [model.model(inputs_embeds=end).logits[0, -1].log_softmax(-1)[target] for end in (empty, embeds)]
+        change = (ends[1] - ends[0]).item()
+        assert certificate.change[row].item() == pytest.approx(change, rel=1e-5, abs=1e-6)
+        residual = found.matrix[row, : len(before)].sum().item() - change
+        assert certificate.residual[row].item() == pytest.approx(residual, abs=1e-5)
+        assert certificate.reached[row].item() == (abs(residual) <= 0.05 * max(abs(change), 0.1))
+    # A mixture of experts jumps where its router changes its mind; no gradient sees that, and the certificate says so.
+    # From zero, several norms in a row can make a layer at the origin that is too narrow for any node; it says so too.
+    assert certificate.reached.all() or name in ROUGH or baseline == "zero"
+
+
+def test_the_map_converges_with_the_tolerance():
+    model = tiny("GPT-2")
+    fixed = exact(model, IntegratedGradients(steps=400))
+    truth = fixed.matrix
+    assert fixed.certificate.residual.abs().max() < 1e-10
+    errors = [
+        ((exact(model, IntegratedGradients(tolerance=tolerance)).matrix - truth).abs().sum(1) / truth.abs().sum(1))
+        for tolerance in (0.2, 0.01, 0.0005)
+    ]
+    assert errors[0].max() > errors[2].max()
+    assert errors[1].max() < 0.02
+    assert errors[2].max() < 0.002
+
+
+def test_nodes_go_where_the_error_is():
+    model = tiny("Llama")  # from zero, its norms make a boundary layer at the origin
+    found = exact(model, IntegratedGradients()).certificate
+    assert found.reached.all()
+    assert len(set(found.nodes.tolist())) > 1  # each target has its own
+    fixed = exact(model, IntegratedGradients(steps=2 * int(found.nodes.max()))).certificate
+    assert not fixed.reached.any()
+
+
+def test_a_missed_tolerance_is_said():
+    model = tiny("Llama")
+    result = attribute(
+        model, PROMPT, continuation=CONTINUATION, method=IntegratedGradients(tolerance=1e-9, max_evaluations=12)
+    )
+    assert not result.certificate.reached.all()
+    [caption] = [text for name, text in _caption(result) if name == "certificate"]
+    assert "⚠ tolerance missed by" in caption
+    few = attribute(model, PROMPT, continuation=CONTINUATION, method=IntegratedGradients(steps=1))
+    assert any("⚠" in text for name, text in _caption(few))
+
+
+def _caption(result):
+    from tokensal.render.layout import lay_out
+
+    return lay_out(result).caption
+
+
+def test_the_certificate_is_shown_and_stored(tmp_path, capsys):
+    result = attribute(tiny("Llama"), PROMPT, continuation=CONTINUATION, method="integrated_gradients")
+    result.show()
+    assert "certificate unexplained: median" in " ".join(capsys.readouterr().out.split())
+    result.save(tmp_path / "r.json")
+    result.save(tmp_path / "r.html")
+    assert "unexplained: median" in (tmp_path / "r.html").read_text()
+    again = Attribution.load(tmp_path / "r.json").certificate
+    for name in ("change", "residual", "nodes", "allowed"):
+        assert getattr(again, name).equal(getattr(result.certificate, name))
+
+
+# Closed forms
+
+
+def test_a_linear_model_needs_one_node():
+    model = LinearModel()
+    example = model.example()
+    model.reference = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
+    found = IntegratedGradients(steps=1, keep=())(example, Engine(model, logit))
+    torch.testing.assert_close(found.matrix, InputXGradient()(example, Engine(model, logit)).matrix)
+    assert found.certificate.residual.abs().max() < 1e-12
+
+
+def test_a_quadratic_score_needs_one_gauss_node_and_two_of_the_trapezoid():
+    model = LinearModel()
+    example = model.example()
+
+    def square(logits, targets):
+        return logit(logits, targets).square()
+
+    for rule, steps in (("gauss_legendre", 1), ("riemann", 1), ("trapezoid", 2)):
+        found = IntegratedGradients(steps=steps, rule=rule, keep=())(example, Engine(model, square))
+        assert found.certificate.residual.abs().max() < 1e-12
+    # y = (Σ a)², so that the contribution of source s is a_s Σ a
+    parts = InputXGradient()(example, Engine(model, logit)).matrix
+    torch.testing.assert_close(found.matrix, parts * parts.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize(("rule", "degree"), [("gauss_legendre", 9), ("riemann", 1), ("trapezoid", 1)])
+def test_rules_are_exact_up_to_their_degree(rule, degree):
+    nodes, weights = RULES[rule](5)
+    for power in range(degree + 1):
+        assert (weights @ nodes**power).item() == pytest.approx(1 / (power + 1), abs=1e-12)
+    assert abs((weights @ nodes ** (degree + 1)).item() - 1 / (degree + 2)) > 1e-7
+
+
+# Counts
+
+
+def test_forwards_decide_and_backwards_run_only_where_they_are_needed():
+    model = Counting(adapter("Llama"))
+    example = model.example(PROMPT, continuation=CONTINUATION)
+    pairs = []
+    engine = Engine(model, budget=Budget(rows=22), progress=lambda done, total: pairs.append((done, total)))
+    found = IntegratedGradients(tolerance=0.01)(example, engine)
+    assert found.certificate.reached.all()
+    assert model.backwards < int(found.certificate.nodes.sum())  # nodes of different targets share a backward
+
+
+def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole():
+    from tokensal.contractions import dot
+    from tokensal.types import Variants
+
+    model = tiny("Llama")
+    example = model.example(PROMPT, continuation=CONTINUATION)
+    engine = Engine(model, budget=Budget(rows=10**6))
+    embeds = engine.embed(example)
+    variants = Variants(torch.stack([embeds, 0.5 * embeds, 0.1 * embeds]))
+    [whole] = engine.gradients(example, variants, dot)
+    wanted = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 0]], dtype=torch.bool)
+    [found] = engine.gradients(example, variants, dot, wanted=wanted)
+    torch.testing.assert_close(found.contracted[wanted], whole.contracted[wanted], rtol=1e-9, atol=1e-11)
+    assert found.contracted[~wanted].abs().max() == 0
+
+
+# What a user may ask
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "riemman"}, "did you mean 'riemann'"),
+        ({"keep": ("snik",)}, "did you mean 'sink'"),
+        ({"steps": 0}, "at least 1 node"),
+        ({"max_evaluations": 0}, "at least 1 node"),
+        ({"tolerance": 0}, "greater than 0"),
+        ({"baseline": ()}, "no baseline"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(InputError, match=message):
+        IntegratedGradients(**options)
+
+
+def test_keeping_everything_is_refused():
+    with pytest.raises(InputError, match="keep fewer"):
+        attribute(tiny("Llama"), [5], continuation=[40], method="integrated_gradients")
+
+
+def test_the_answer_can_be_kept():
+    found = exact(tiny("Llama"), IntegratedGradients(keep=("sink", "generated"), steps=3)).matrix
+    assert found[:, len(PROMPT) :].abs().max() == 0
+    assert found[:, 1 : len(PROMPT)].abs().min() > 0

@@ -1,0 +1,409 @@
+"""Methods that look inside the layers: slow twins on every architecture, counts, and a model left as it was."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache, partial
+
+import pytest
+import reference
+import torch
+import transformers as hf
+from models import ARCHITECTURES, adapter, model, tokenizer
+from test_untouched import same, state
+
+from tokensal import Budget, adapt
+from tokensal.adapters import taps
+from tokensal.engine import Engine
+from tokensal.engine.layers import layer_gradients
+from tokensal.errors import InputError, UnsupportedModel
+from tokensal.methods import grad_cam
+from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
+from tokensal.sites import Site, chosen
+
+PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
+OUTPUT, WEIGHTS = 0, 1  # where an attention module returns them
+
+every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+@cache
+def tiny(name: str, attention: str = "sdpa"):
+    return adapter(name, attention=attention)
+
+
+def exact(model, method, **options):
+    return method(model.example(PROMPT, continuation=CONTINUATION), Engine(model, **options))
+
+
+# Slow twins: a fresh forward for each target, by ids, with eager attention of the model's own, and plain loops
+
+
+def twin(made, place, layers, read):
+    """Scores (G, S) of `read` for each token of the continuation; NaN after the token that predicts it."""
+    ids = PROMPT + CONTINUATION
+    table = torch.full((len(CONTINUATION), len(ids) - 1), float("nan"), dtype=torch.float64)
+    for row, target in enumerate(CONTINUATION):
+        before = ids[: len(PROMPT) + row]
+        pairs = [pair for layer, pair in enumerate(inside(made, before, target, place)) if layer in layers]
+        table[row, : len(before)] = torch.tensor(read(pairs), dtype=torch.float64)
+    return table
+
+
+def inside(made, before, target, place):
+    """(activation, gradient) of each attention, the score being the log-probability of `target`."""
+    found = []
+    normed = place == OUTPUT and "Gemma" in type(made).__name__  # here a norm stands before the residual stream
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: found.append(output if normed else output[place]))
+        for path, module in made.named_modules()
+        if (path.endswith("post_attention_layernorm") if normed else type(module).__name__.endswith("Attention"))
+    ]
+    logits = made(input_ids=torch.tensor([before]), use_cache=False).logits[0, -1]
+    for hook in hooks:
+        hook.remove()
+    assert len(found) == 2
+    gradients = torch.autograd.grad(reference.SCORES["logprob"](logits, target), found)
+    return [(one.detach()[0], gradient[0]) for one, gradient in zip(found, gradients, strict=True)]
+
+
+def outputs_elementwise(pairs):
+    size = len(pairs[0][0])
+    return [sum(max(0.0, float((g[i] * h[i]).sum())) for h, g in pairs) for i in range(size)]
+
+
+def outputs_by_channel(pairs):
+    size = len(pairs[0][0])
+    return [sum(max(0.0, float((g.mean(0) * h[i]).sum())) for h, g in pairs) for i in range(size)]
+
+
+def weights_elementwise(pairs, *, rows):
+    size = pairs[0][0].shape[-1]
+    scores = [0.0] * size
+    for attention, gradient in pairs:
+        product = (attention * gradient).tolist()
+        for head in product:
+            for looking in range(size) if rows == "all" else [size - 1]:
+                for source in range(looking + 1):
+                    scores[source] += max(0.0, head[looking][source])
+    return scores
+
+
+def weights_by_head(pairs, *, rows):
+    size = pairs[0][0].shape[-1]
+    cells = [(looking, source) for looking in range(size) for source in range(looking + 1)]
+    scores = [0.0] * size
+    for attention, gradient in pairs:
+        means = [sum(float(head[cell]) for cell in cells) / len(cells) for head in gradient]
+        for looking, source in cells:
+            if rows == "all" or looking == size - 1:
+                heads = zip(means, attention[:, looking, source].tolist(), strict=True)
+                scores[source] += max(0.0, sum(mean * weight for mean, weight in heads))
+    return scores
+
+
+def rolled_out(pairs):
+    relevance = torch.eye(pairs[0][0].shape[-1], dtype=torch.float64)
+    for attention, gradient in pairs:
+        relevance = relevance + (attention * gradient).clamp(min=0).mean(0) @ relevance
+    relevance[-1, -1] -= 1
+    return relevance[-1].tolist()
+
+
+BOTH, LOWER, UPPER = (0, 1), (0,), (1,)
+METHODS = {
+    "grad_cam": (GradCAM(), OUTPUT, LOWER, outputs_elementwise),
+    "grad_cam all": (GradCAM(layers="all"), OUTPUT, BOTH, outputs_elementwise),
+    "grad_cam top": (GradCAM(layers=-1), OUTPUT, UPPER, outputs_elementwise),
+    "channel_mean": (GradCAM(rule="channel_mean"), OUTPUT, LOWER, outputs_by_channel),
+    "channel_mean all": (GradCAM(rule="channel_mean", layers="0:2"), OUTPUT, BOTH, outputs_by_channel),
+    "attention": (AttentionGradCAM(), WEIGHTS, BOTH, partial(weights_elementwise, rows="all")),
+    "attention, row": (
+        AttentionGradCAM(layers=0, rows="predictor"),
+        WEIGHTS,
+        LOWER,
+        partial(weights_elementwise, rows="predictor"),
+    ),
+    "head_mean": (AttentionGradCAM(rule="head_mean"), WEIGHTS, BOTH, partial(weights_by_head, rows="all")),
+    "head_mean, row": (
+        AttentionGradCAM(rule="head_mean", rows="predictor"),
+        WEIGHTS,
+        BOTH,
+        partial(weights_by_head, rows="predictor"),
+    ),
+    "rollout": (GradientRollout(), WEIGHTS, BOTH, rolled_out),
+    "rollout top": (GradientRollout(layers=1), WEIGHTS, UPPER, rolled_out),
+}
+every_method = pytest.mark.parametrize("method", METHODS)
+FAMILIES = [GradCAM(), AttentionGradCAM(), GradientRollout()]
+every_family = pytest.mark.parametrize("method", FAMILIES, ids=lambda method: type(method).__name__)
+
+
+@every_architecture
+@every_method
+def test_agrees_with_its_slow_twin(name, method):
+    made, place, layers, read = METHODS[method]
+    expected = twin(tiny(name, "sdpa" if place == OUTPUT else "eager").model, place, layers, read)
+    found = exact(tiny(name), made).matrix
+    seen = ~expected.isnan()
+    assert (expected[seen] > 1e-3).any()  # nothing agrees by being zero
+    tolerance = 1e-8 if place == OUTPUT else 1e-5  # transformers' eager attention rounds its softmax to float32
+    torch.testing.assert_close(found[seen], expected[seen], rtol=tolerance, atol=tolerance)
+
+
+@every_architecture
+@every_method
+def test_the_future_is_blank_and_nothing_is_negative(name, method):
+    found = exact(tiny(name), METHODS[method][0])
+    visible = torch.tensor([[source < 7 + target for source in range(11)] for target in range(5)])
+    assert (found.matrix[~visible] == 0).all()
+    assert (found.matrix >= 0).all()
+
+
+def test_the_values_are_the_scores_themselves():
+    made = tiny("Llama")
+    ids = PROMPT + CONTINUATION
+    expected = [reference.value(made.model, ids[: 7 + row], ids[7 + row], "logprob") for row in range(5)]
+    torch.testing.assert_close(exact(made, GradCAM()).values, torch.stack(expected), rtol=1e-8, atol=1e-10)
+
+
+def test_the_highest_layer_credits_the_predicting_position_alone():
+    found = exact(tiny("Llama"), GradCAM(layers=-1)).matrix
+    elsewhere = torch.tensor([[source != 6 + target for source in range(11)] for target in range(5)])
+    assert (found[elsewhere] == 0).all()
+    assert (found[~elsewhere] > 0).any()
+
+
+# One forward, and no further down than the layers that are asked for
+
+
+@every_family
+@every_architecture
+def test_one_forward_serves_all_targets(name, method):
+    made, forwards = adapter(name), []
+    made.model.register_forward_hook(lambda module, inputs, output: forwards.append(1))
+    exact(made, method, budget=Budget(rows=11))
+    assert len(forwards) == 1
+
+
+@every_architecture
+@pytest.mark.parametrize("site", Site)
+def test_nothing_below_the_lowest_layer_is_on_the_graph(name, site):
+    made, seen = adapter(name), []
+    for block in taps.blocks(made.model):
+        block.attention.register_forward_hook(lambda module, inputs, output: _watch(output[0], seen))
+    engine = Engine(made, budget=Budget(rows=11))
+    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), site, (1,), _plain_sum)
+    assert seen.count("off the graph") == 1
+    upper = seen.count("backward")
+    seen.clear()
+    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), site, (0,), _plain_sum)
+    assert seen.count("off the graph") == 0 and seen.count("backward") > upper
+
+
+def _watch(output, seen):
+    if output.requires_grad:
+        output.register_hook(lambda gradient: seen.append("backward"))
+    else:
+        seen.append("off the graph")
+
+
+def _plain_sum(activations, gradients, last):
+    """Linear in the gradient, so that groups must add up."""
+    products = [activation * gradient for activation, gradient in zip(activations, gradients, strict=True)]
+    return sum(product.flatten(1, -2).sum(1) if product.ndim == 4 else product.sum(-1) for product in products)
+
+
+@pytest.mark.parametrize("site", Site)
+def test_a_group_is_the_sum_of_its_targets(site):
+    made = tiny("Llama")
+    example, engine = made.example(PROMPT, continuation=CONTINUATION), Engine(made)
+    groups, lasts = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 2, -1, 0.5]]), []
+
+    def contract(activations, gradients, last):
+        lasts.extend(last.tolist())
+        return _plain_sum(activations, gradients, last)
+
+    each = layer_gradients(engine, example, site, (0, 1), _plain_sum)
+    grouped = layer_gradients(engine, example, site, (0, 1), contract, groups=groups)
+    torch.testing.assert_close(grouped.matrix, groups.double() @ each.matrix, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(grouped.values, groups.double() @ each.values, rtol=1e-9, atol=1e-9)
+    assert lasts == [7, 10]
+
+
+@every_family
+def test_chunks_change_no_number_and_report_progress(method):
+    steps = []
+    whole = exact(tiny("Llama"), method, budget=Budget(rows=10**6))
+    pieces = exact(tiny("Llama"), method, budget=Budget(rows=22), progress=lambda *step: steps.append(step))
+    torch.testing.assert_close(pieces.matrix, whole.matrix, rtol=1e-9, atol=1e-11)
+    assert steps == [(2, 5), (4, 5), (5, 5)]
+
+
+@every_family
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_precision_is_near(method, dtype):
+    rough, fine = exact(adapter("Llama", dtype=dtype), method).matrix, exact(tiny("Llama"), method).matrix
+    assert rough.dtype == torch.float32
+    assert (rough - fine).abs().sum() / fine.abs().sum() < (1e-4 if dtype == torch.float32 else 0.15)
+
+
+# The model is left as it was
+
+
+@pytest.fixture
+def user():
+    made = model("Llama", dtype=torch.float32)
+    made.train()
+    made.model.layers[0].self_attn.register_forward_pre_hook(lambda attention, inputs: None)
+    made.model.embed_tokens.weight.requires_grad_(False)
+    return made, copy.deepcopy(tokenizer())
+
+
+def everything(made, coder):
+    named = [bool(module._forward_pre_hooks_with_kwargs) for module in made.modules()]
+    attention = [module.config._attn_implementation for module in made.modules() if hasattr(module, "config")]
+    return {**state(made, coder), "named hooks": named, "attentions": attention}
+
+
+@every_family
+def test_after_success(user, method):
+    before = everything(*user)
+    exact(adapt(*user), method)
+    same(before, everything(*user))
+
+
+@every_family
+@pytest.mark.parametrize("stage", ["forward", "backward"])
+def test_after_an_error(user, method, stage):
+    def breaking(module, inputs, output):
+        if stage == "forward":
+            raise ZeroDivisionError
+        output.register_hook(lambda gradient: 1 // 0)
+
+    user[0].model.layers[1].mlp.register_forward_hook(breaking)
+    before = everything(*user)
+    with pytest.raises(ZeroDivisionError):
+        exact(adapt(*user), method)
+    same(before, everything(*user))
+
+
+def test_configurations_inside_a_configuration_are_restored_one_by_one():
+    config = hf.Gemma3Config()
+    config._attn_implementation = {"": "sdpa", "text_config": "eager", "vision_config": "flash_attention_2"}
+    owner, inner = torch.nn.Module(), torch.nn.Module()
+    owner.config, inner.config, owner.inner = config, config.text_config, inner
+    three = [config, config.text_config, config.vision_config]
+    before = [one._attn_implementation for one in three]
+    assert before == ["sdpa", "eager", "flash_attention_2"]
+    with taps._eager(owner):
+        assert [one._attn_implementation for one in three] == ["eager"] * 3
+    assert [one._attn_implementation for one in three] == before
+
+
+@every_family
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_where_the_user_switched_gradients_off(method, mode):
+    expected = exact(tiny("GPT-2"), method).matrix
+    with mode():
+        found = exact(tiny("GPT-2"), method).matrix
+    torch.testing.assert_close(found, expected)
+
+
+# What cannot be done says so
+
+
+def test_a_model_without_attention_in_its_layers_is_refused():
+    made = tiny("Llama").model
+    bare = copy.deepcopy(made)
+    bare.model.layers = torch.nn.ModuleList(layer.mlp for layer in bare.model.layers)
+    with pytest.raises(UnsupportedModel, match="no list of 2 layers with an attention module in each"):
+        taps.blocks(bare)
+
+
+def test_an_attention_that_keeps_its_weights_to_itself_is_refused():
+    made = adapter("Llama")
+    made.model.model.layers[1].self_attn.register_forward_hook(lambda module, inputs, output: (output[0], None))
+    with pytest.raises(UnsupportedModel, match="LlamaAttention does not return its attention weights"):
+        exact(made, GradientRollout())
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("all", (0, 1, 2, 3, 4)),
+        (0, (0,)),
+        (-1, (4,)),
+        (-5, (0,)),
+        (0.5, (2,)),
+        (0.999, (3,)),
+        (0.01, (0,)),
+        ("1:3", (1, 2)),
+        (":2", (0, 1)),
+        ("3:", (3, 4)),
+        ("-2:", (3, 4)),
+        (":-3", (0, 1)),
+        (":", (0, 1, 2, 3, 4)),
+    ],
+)
+def test_layers_are_chosen(layers, expected):
+    assert chosen(layers, 5) == expected
+
+
+@pytest.mark.parametrize("layers", [5, -6, "5:", "3:3", "3:1", ":6", "-6:", ":0"])
+def test_layers_that_the_model_does_not_have_are_refused(layers):
+    with pytest.raises(InputError, match=f"layers is {layers!r}, but the model has 5 layers: choose from 0 to 4"):
+        chosen(layers, 5)
+
+
+@every_family
+@pytest.mark.parametrize("layers", [0.0, 1.0, 1.5, -0.5, "top", "", "3", "1:2:3", "a:b", True, None])
+def test_what_cannot_mean_layers_is_refused_before_anything_runs(method, layers):
+    with pytest.raises(InputError, match="should be an index such as 3 or -1"):
+        type(method)(layers=layers)
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(InputError, match="did you mean 'channel_mean'"):
+        GradCAM(rule="chanel_mean")
+    with pytest.raises(InputError, match="did you mean 'head_mean'"):
+        AttentionGradCAM(rule="heads_mean")
+    with pytest.raises(InputError, match="did you mean 'predictor'"):
+        AttentionGradCAM(rows="predictors")
+
+
+# Small mistakes, made on purpose: each must turn its twin red
+
+
+def absolute_gradients(activations, gradients, last):
+    return activations, [gradient.abs() for gradient in gradients], last
+
+
+def layers_upside_down(activations, gradients, last):
+    return activations[::-1], gradients[::-1], last
+
+
+def predictor_shifted_by_one(activations, gradients, last):
+    return activations, gradients, last - 1
+
+
+@pytest.mark.parametrize(
+    ("mistake", "method"),
+    [*((absolute_gradients, method) for method in METHODS), (layers_upside_down, "rollout")]
+    + [(predictor_shifted_by_one, name) for name in ("channel_mean", "attention, row", "head_mean", "rollout")],
+)
+def test_a_mistake_turns_its_twin_red(mistake, method, monkeypatch):
+    original = grad_cam.layer_gradients
+
+    def mistaken(engine, example, site, layers, contract):
+        return original(engine, example, site, layers, lambda *given: contract(*mistake(*given)))
+
+    monkeypatch.setattr(grad_cam, "layer_gradients", mistaken)
+    with pytest.raises(AssertionError):
+        test_agrees_with_its_slow_twin("Llama", method)
+
+
+def test_an_output_read_before_its_norm_turns_its_twin_red(monkeypatch):
+    monkeypatch.setattr(taps, "_following", lambda taps: lambda module, arguments, output: None)
+    with pytest.raises(AssertionError):
+        test_agrees_with_its_slow_twin("Gemma 3", "grad_cam")

@@ -1,0 +1,178 @@
+"""Gradients at layers: what the attention did, weighted by how the score reacts to it.
+
+1. Choose layers. One forward, tapped there, gives their activations; the engine differentiates every target at all
+   of them together, and goes no lower than the lowest.
+2. Multiply each activation by its gradient: number by number, or after an average of the gradient, as published.
+3. Keep what speaks for the score (ReLU), and bring it on the axis of sources: the sum of the layers' maps
+   (`GradCAM`, `AttentionGradCAM`), or the layers' attentions chained (`GradientRollout`).
+
+What a decoder does to these methods, which were published for encoders and images: the score of a target reads one
+position. In the highest layer, therefore, only that position has a gradient, and `GradCAM` there credits nothing
+else; the gradient reaches earlier positions through the layers above a lower one. An average of the gradient over
+positions, as published, is over a majority that carry little or none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tokensal.engine import Engine
+from tokensal.engine.layers import layer_gradients
+from tokensal.errors import unknown
+from tokensal.sites import Layers, Site, check, chosen
+from tokensal.types import Example, Scores
+
+# From an activation, its gradient for each of k groups, and the last predictor of each group, to a map of each group
+Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAM:
+    """Grad-CAM on what the attention adds to the residual stream at each position. Never negative.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391; element by element it is HiResCAM of
+    Draelos and Carin 2020, arXiv:2011.08891. With h (S, H) the attention's output and g (S, H) the gradient there,
+    the score of a source is Σ_layers ReLU(Σ_h g·h); unit: that of the explained score.
+
+    In a causal model the highest layer's output has a gradient at the predicting position alone, and says nothing of
+    the others; and the published channel mean averages over positions of which most carry no gradient.
+
+    Args:
+        layers: see `tokensal.sites.chosen`; half-way up by default.
+        rule: "elementwise", or "channel_mean" for the published rule: the gradient is first replaced by its mean
+            over the positions up to the predicting one.
+    """
+
+    layers: Layers = 0.5
+    rule: Literal["elementwise", "channel_mean"] = "elementwise"
+    signed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check(self.layers)
+        if self.rule not in OUTPUT_RULES:
+            raise unknown("rule", self.rule, OUTPUT_RULES)
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        layers = chosen(self.layers, engine.adapter.layer_count)
+        return layer_gradients(engine, example, Site.ATTENTION_OUTPUT, layers, self._contract)
+
+    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+        rule = OUTPUT_RULES[self.rule]
+        maps = [rule(output, gradient, last).relu() for output, gradient in zip(outputs, gradients, strict=True)]
+        return torch.stack(maps).sum(0) * _visible(last, len(outputs[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionGradCAM:
+    """Grad-CAM on attention weights: how much the score gains from looking at each source. Never negative.
+
+    The rules of Selvaraju et al. 2017, arXiv:1610.02391, with heads in the place of channels and the attention matrix
+    A (S, S) in the place of the image; element by element, it is the product that Barkan et al. 2021
+    (arXiv:2204.11073) name Grad-SAM. Maps are summed over layers; unit: that of the explained score.
+
+    In a causal model the highest layer has a gradient in the predicting row alone.
+
+    Args:
+        layers: see `tokensal.sites.chosen`; all by default.
+        rule: "elementwise" for Σ_heads ReLU(∂y/∂A · A), or "head_mean" for the published rule, ReLU(Σ_heads w · A),
+            where w is the mean of ∂y/∂A over the cells that causality allows, up to the predicting row.
+        rows: whose looking counts: that of "all" positions, summed, or of the "predictor" alone.
+    """
+
+    layers: Layers = "all"
+    rule: Literal["elementwise", "head_mean"] = "elementwise"
+    rows: Literal["all", "predictor"] = "all"
+    signed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check(self.layers)
+        if self.rule not in WEIGHT_RULES:
+            raise unknown("rule", self.rule, WEIGHT_RULES)
+        if self.rows not in ROWS:
+            raise unknown("rows", self.rows, ROWS)
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        layers = chosen(self.layers, engine.adapter.layer_count)
+        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, self._contract)
+
+    def _contract(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+        rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
+        maps = [read(rule(weight, gradient, last), last) for weight, gradient in zip(weights, gradients, strict=True)]
+        return torch.stack(maps).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientRollout:
+    """Attention relevance chained through the layers, each weighted by its gradient. Never negative.
+
+    Chefer, Gur, Wolf 2021, arXiv:2103.15679, the rule for self-attention: Ā = mean over heads of ReLU(∂y/∂A · A), and
+    R ← R + Ā·R from the lowest layer to the highest, beginning with the identity. The scores of a target are the row
+    of R where it is predicted, less the one that the identity put there. They have no unit.
+
+    Args:
+        layers: see `tokensal.sites.chosen`; all by default, as published.
+    """
+
+    layers: Layers = "all"
+    signed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check(self.layers)
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        layers = chosen(self.layers, engine.adapter.layer_count)
+        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, _rolled_out)
+
+
+def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+    """One row of the product (I + Ā_top) … (I + Ā_bottom), less the identity's: (k, S)."""
+    own = torch.nn.functional.one_hot(last, weights[0].shape[-1]).to(weights[0])  # the row of the identity
+    found = torch.zeros_like(own)
+    for weight, gradient in zip(reversed(weights), reversed(gradients), strict=True):
+        attention = (gradient * weight).relu().mean(-3)  # (k, S, S)
+        found = found + torch.einsum("kr,krs->ks", found + own, attention)
+    return found
+
+
+def _elementwise_outputs(output: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+    return (gradient * output).sum(-1)  # (k, S)
+
+
+def _channel_mean(output: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+    mean = gradient.sum(-2) / (last + 1)[:, None]  # (k, H); positions after the last predictor add nothing
+    return mean @ output.T
+
+
+def _elementwise_weights(weight: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+    return (gradient * weight).relu().sum(-3)  # (k, S, S)
+
+
+def _head_mean(weight: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+    # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
+    size = weight.shape[-1]
+    cells = torch.ones(size, size, device=last.device).tril() * _visible(last, size)[:, :, None]  # (k, S, S)
+    mean = (gradient * cells[:, None]).sum((-2, -1)) / cells.sum((-2, -1))[:, None]  # (k, heads)
+    return torch.einsum("kh,hrs->krs", mean, weight).relu() * cells
+
+
+def _all_rows(cells: Tensor, last: Tensor) -> Tensor:
+    return cells.sum(-2)
+
+
+def _row_of_the_predictor(cells: Tensor, last: Tensor) -> Tensor:
+    return cells[torch.arange(len(last), device=last.device), last]
+
+
+def _visible(last: Tensor, size: int) -> Tensor:
+    """(k, S) True up to the last predictor."""
+    return torch.arange(size, device=last.device) <= last[:, None]
+
+
+OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
+WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
+ROWS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"all": _all_rows, "predictor": _row_of_the_predictor}

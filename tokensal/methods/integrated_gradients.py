@@ -1,0 +1,114 @@
+"""Integrated gradients: what each source adds to the score on the straight way from a baseline to the input.
+
+1. Replace every source by the baseline, but for those that are kept; the line from there to the input is the path.
+2. The contribution of a source is the integral, over the path, of its part in the slope of the score.
+3. Without `steps`, the nodes of the integral are placed where its error is, and as many as the tolerance asks for
+   (see `tokensal.methods.adaptive`). With `steps`, they are those of a fixed rule.
+4. The contributions should add up to the change of the score from one end of the path to the other. What they miss
+   is stored for each target, beside what the tolerance allows.
+5. Several baselines are integrated one after another, and their contributions averaged (expected gradients).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tokensal.engine import Engine
+from tokensal.errors import InputError, unknown
+from tokensal.methods.adaptive import integrate
+from tokensal.methods.line import Line
+from tokensal.quadrature import RULES
+from tokensal.types import Certificate, Example, Role, Scores
+
+KEEPS = ("sink", "special", "generated")
+FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegratedGradients:
+    """Integrated gradients over the embeddings, which add up to the change of the score. Signed, in units of the score.
+
+    Sundararajan, Taly, Yan 2017, arXiv:1703.01365; several baselines: Erion et al. 2021, arXiv:1906.10670.
+
+    Args:
+        baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
+            text as "text:…", or several of these in a list.
+        keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "generated".
+        tolerance: the residual allowed for each target, relative to the change of its score (or to 0.1, where the
+            score changes by less).
+        max_evaluations: the most nodes that any target may use.
+        steps: as many nodes of a fixed rule instead.
+        rule: that rule: "gauss_legendre", "riemann" (middles) or "trapezoid".
+    """
+
+    baseline: str | Sequence[str] = "zero"
+    keep: Sequence[str] = ("sink", "special")
+    tolerance: float = 0.05
+    max_evaluations: int = 192
+    steps: int | None = None
+    rule: str = "gauss_legendre"
+    signed: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("rule", self.rule, RULES)
+        for name in [self.keep] if isinstance(self.keep, str) else self.keep:
+            if name not in KEEPS:
+                raise unknown("group of sources to keep:", name, KEEPS)
+        if not self.baseline:
+            raise InputError("There is no baseline; give one, such as 'zero'.")
+        for name, value in (("steps", self.steps), ("max_evaluations", self.max_evaluations)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}, but an integral needs at least 1 node.")
+        if not self.tolerance > 0:
+            raise InputError(f"The tolerance is {self.tolerance}, but should be greater than 0, such as 0.05.")
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        names = [self.baseline] if isinstance(self.baseline, str) else self.baseline
+        found = [self._along(self._line(example, engine, name)) for name in names]
+        matrix, change, nodes = (torch.stack(part) for part in zip(*found, strict=True))
+        return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
+
+    def _line(self, example: Example, engine: Engine, name: str) -> Line:
+        kept = _kept(example, [self.keep] if isinstance(self.keep, str) else self.keep)
+        if kept.all():
+            raise InputError("Every source is kept as it is, so nothing is left to attribute: keep fewer.")
+        embeds = engine.embed(example)
+        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, name))
+        return Line(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
+
+    def _along(self, line: Line) -> tuple[Tensor, Tensor, Tensor]:
+        """Contributions (K, S), the change they should add up to (K,), and the nodes of each target (K,)."""
+        start, stop = line.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        if self.steps is None:
+            matrix, nodes = integrate(line, self._allowed(stop - start), self.max_evaluations)
+            return matrix, stop - start, nodes
+        points, weights = RULES[self.rule](self.steps)
+        return line.integral(points, weights), stop - start, torch.full((len(stop),), self.steps)
+
+    def _allowed(self, change: Tensor) -> Tensor:
+        return self.tolerance * change.abs().clamp(min=FLOOR)
+
+
+def _kept(example: Example, keep: Sequence[str]) -> Tensor:
+    """Which sources stay as they are: (S,) bool."""
+    return torch.tensor(
+        [
+            ("sink" in keep and index == example.sink)
+            or ("special" in keep and token.special)
+            or ("generated" in keep and token.role is Role.GENERATED)
+            for index, token in enumerate(example.sources)
+        ]
+    )
+
+
+def _certified(
+    matrix: Tensor, change: Tensor, nodes: Tensor, allowed: Tensor, engine: Engine, example: Example
+) -> Scores:
+    certificate = Certificate(change, matrix.sum(1) - change, nodes, allowed)
+    return Scores(matrix, engine.original(example), certificate)

@@ -1,0 +1,83 @@
+"""Places inside a model where a score can be differentiated, and the ways to say which of its layers are meant.
+
+Layers are counted from the embeddings up: layer 0 is the lowest, layer -1 the one below the head.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from tokensal.errors import InputError
+
+Layers = int | float | str  # an index, a depth between 0 and 1, a range "a:b", or "all"
+
+
+class Site(StrEnum):
+    """What is looked at in a layer."""
+
+    ATTENTION_OUTPUT = "attention_output"  # (S, H), what the attention adds to the residual stream
+    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows that look at columns; each row sums to one
+
+
+def check(layers: Layers) -> None:
+    """Refuse what cannot mean layers of any model.
+
+    Raises:
+        InputError: neither an index, nor a depth, nor a range, nor "all".
+    """
+    if isinstance(layers, str):
+        sound = layers == "all" or _ends(layers) is not None
+    elif isinstance(layers, float):
+        sound = 0 < layers < 1
+    else:
+        sound = isinstance(layers, int) and not isinstance(layers, bool)
+    if not sound:
+        raise InputError(
+            f"layers is {layers!r}, but should be an index such as 3 or -1, a depth between 0 and 1 such as 0.5, "
+            "a range such as '4:8', or 'all'."
+        )
+
+
+def chosen(layers: Layers, count: int) -> tuple[int, ...]:
+    """The layers that are meant in a model of `count` layers, from the lowest to the highest.
+
+    Args:
+        layers: an index, from the top where negative; a depth within (0, 1), on the way from the lowest layer to
+            the highest, rounded down; a range "a:b", which as in Python leaves out b, and where either end may be
+            missing or negative; or "all".
+        count: how many layers there are.
+
+    Raises:
+        InputError: it cannot mean layers, or the model has no such layer.
+    """
+    check(layers)
+    first, last = _span(layers, count)
+    if not 0 <= first < last <= count:
+        raise InputError(
+            f"layers is {layers!r}, but the model has {count} layers: choose from 0 to {count - 1}, "
+            f"or from -{count} to -1; in a range 'a:b', a lies below b, and b is left out."
+        )
+    return tuple(range(first, last))
+
+
+def _span(layers: Layers, count: int) -> tuple[int, int]:
+    """The first layer and the one after the last, counted from the bottom; they may lie outside the model."""
+    if isinstance(layers, str):
+        start, stop = _ends(layers) or (None, None)
+        return _from_the_bottom(start or 0, count), count if stop is None else _from_the_bottom(stop, count)
+    first = int(layers * (count - 1)) if isinstance(layers, float) else _from_the_bottom(layers, count)
+    return first, first + 1
+
+
+def _ends(text: str) -> tuple[int | None, int | None] | None:
+    """Both ends of a range, None where one is missing; None for what is no range."""
+    match = re.fullmatch(r"(-?\d+)?:(-?\d+)?", text)
+    if match is None:
+        return None
+    start, stop = (None if end is None else int(end) for end in match.groups())
+    return start, stop
+
+
+def _from_the_bottom(index: int, count: int) -> int:
+    return index + count if index < 0 else index

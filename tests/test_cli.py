@@ -15,7 +15,7 @@ import torch
 from models import model, tokenizer
 
 import tokensal
-from tokensal import Attribution, cli
+from tokensal import Attribution, Comparison, cli
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ assert not {{"torch", "transformers", "rich"}} & set(sys.modules)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["attribute", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["attribute", "--help"], ["compare", "--help"], ["--version"]])
 def test_help_loads_no_torch(arguments):
     subprocess.run([sys.executable, "-c", LIGHT.format(arguments=arguments)], check=True, capture_output=True)
 
@@ -160,7 +160,69 @@ def test_options_of_the_method_and_of_generate(folder, tmp_path):
     assert made.config["generation"] == {"do_sample": True, "top_k": 5}
 
 
+def test_compare_to_heatmaps_and_files(folder, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = here("compare", "The cat", "--model", folder, "--max-new-tokens", 2, "--methods", "gradient,occlusion",
+                "--option", "gradient.norm=l1", "--option", "occlusion.unit=word",
+                "-o", "r.html", "-o", "r.json", "-o", "r.txt")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Rank agreement" in done.stdout and "1 Gradient(norm='l1')" in done.stdout
+    assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
+    first, second = Comparison.load(tmp_path / "r.json").attributions
+    assert second.provenance.method_repr.startswith("Occlusion(") and "'word'" in second.provenance.method_repr
+    assert first.provenance.config["options"] == {"gradient": {"norm": "l1"}, "occlusion": {"unit": "word"}}
+    assert first.provenance.config["methods"] == ["gradient", "occlusion"]
+
+
+def test_compare_with_defaults_then_configuration_then_flags(folder, here, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        f'[attribute]\nmethod = "gradient"\n[compare]\nmodel = {folder!r}\nmethods = ["gradient", "grad_cam"]\n'
+        f'options = {{ gradient = {{ norm = "max" }} }}\noutput = ["{tmp_path}/r.json"]\n'
+    )
+    done = here(
+        "compare", "The cat", "--config", tmp_path / "c.toml", "--score", "prob", "--continuation", " sat", "-q"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    made = [each.provenance for each in Comparison.load(tmp_path / "r.json").attributions]
+    assert [(each.method, each.score) for each in made] == [("gradient", "prob"), ("grad_cam", "prob")]
+    assert made[0].method_repr == "Gradient(norm='max')"
+
+
 # Bad input: one sentence, exit code 2, no traceback
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["x", "--methods", "gradeint,occlusion"], "did you mean 'gradient'"),
+        (["x", "--methods", "gradient"], "at least two methods, but got 1"),
+        (["x", "--methods", ""], "at least two methods, but got 0"),
+        (["x", "--methods", "gradient, occlusion,gradient"], "Gradient(norm='l2') is given 2 times"),
+        (["x", "--option", "grad_cam.layers=all"], "options for method 'grad_cam', but compared are only gradient"),
+        (["x", "--option", "norm=l1"], "should be METHOD.KEY=VALUE"),
+        (["x", "--option", "gradient.nrom=l1"], "did you mean 'norm'"),
+        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        ([""], "prompt is empty"),
+    ],
+)
+def test_bad_comparison(arguments, expected, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tokensal.adapters.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert expected in sentence(here("compare", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[compare]\nmethod = 'x'", "did you mean 'methods'"),
+        ("[compare]\nmethods = 'gradient,occlusion'", "methods should be a list of strings"),
+        ("[compare]\noptions = { gradient = 3 }", "options of 'gradient' should be a table"),
+        ("[comapre]\nmethods = []", "did you mean 'compare'"),
+    ],
+)
+def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
+    (tmp_path / "c.toml").write_text(toml)
+    assert expected in sentence(here("compare", "x", "--config", tmp_path / "c.toml"))
 
 
 @pytest.mark.parametrize(

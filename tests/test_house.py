@@ -14,7 +14,7 @@ import pytest
 from models import ARCHITECTURES
 
 import tokensal
-from tokensal.config import Settings, resolve
+from tokensal.config import AttributeSettings, CompareSettings, resolve
 from tokensal.methods import METHODS
 from tokensal.scores import SCORES
 
@@ -23,12 +23,13 @@ PACKAGE = ROOT / "tokensal"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Which rooms each room may enter. Renderers are a wing of their own: a pure function of the result.
-DATA = {"types", "errors", "attribution"}
+DATA = {"types", "errors", "attribution", "comparison"}
 PURE = DATA | {"scores", "contractions", "removals", "segments", "paths", "quadrature", "sites"}
 FLOORS = {
     "types": {"types"},
     "errors": set(),
     "attribution": DATA,
+    "comparison": DATA,
     "scores": DATA,
     "contractions": DATA,
     "removals": DATA,
@@ -50,8 +51,9 @@ FLOORS = {
 # Imports inside functions: doors that open when someone walks through them.
 DOORS = {
     "attribution": {"render"},  # result.show(), .save(), .load()
-    "config": {"methods", "scores"},
-    "cli": {"render", "config", "console", "entry", "methods", "adapters", "attribution"},
+    "comparison": {"render"},
+    "config": {"methods", "scores", "entry"},
+    "cli": {"render", "config", "console", "methods", "adapters"},
     "entry": {"tokensal"},
 }
 OUTSIDE = {
@@ -143,7 +145,7 @@ def test_the_readme_names_the_scores_and_real_commands():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make (\w+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for flag in set(re.findall(r"tokensal attribute[^`\n]*?(--[a-z-]+)", README)):
+    for flag in set(re.findall(r"tokensal (?:attribute|compare)[^`\n]*?(--[a-z-]+)", README)):
         assert flag.removeprefix("--").replace("-", "_") in (PACKAGE / "cli.py").read_text(), flag
 
 
@@ -153,13 +155,14 @@ def test_files_that_documents_point_to_exist():
             assert (ROOT / target).exists(), f"{name} points to {target}"
 
 
-def test_the_example_configuration_names_every_setting_and_is_valid():
-    path = ROOT / "configs" / "attribute.toml"
+@pytest.mark.parametrize("kind", [AttributeSettings, CompareSettings])
+def test_the_example_configurations_name_every_setting_and_are_valid(kind):
+    path = ROOT / "configs" / f"{kind.TABLE}.toml"
     named = set(re.findall(r"^(?:# )?(\w+) = ", path.read_text(), re.MULTILINE))
-    assert named == {entry.name for entry in fields(Settings)}
-    resolve({}, path)
+    assert named == {entry.name for entry in fields(kind)}
+    resolve(kind, {}, path)
     everything = re.sub(r"^# (\w+ = )", r"\1", path.read_text(), flags=re.MULTILINE)
-    assert len(tomllib.loads(everything)["attribute"]) == len(named)
+    assert len(tomllib.loads(everything)[kind.TABLE]) == len(named)
 
 
 @pytest.mark.parametrize("name", ["tokensal", "tokensal.entry"])

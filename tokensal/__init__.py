@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter, adapt, load
     from tokensal.attribution import Attribution
+    from tokensal.comparison import Comparison
     from tokensal.engine import Budget
-    from tokensal.entry import attribute
+    from tokensal.entry import attribute, compare
     from tokensal.errors import TokensalError
     from tokensal.methods import (
         METHODS,
@@ -37,6 +38,7 @@ _HOMES = {
     "Attribution": "tokensal.attribution",
     "Budget": "tokensal.engine",
     "CausalAdapter": "tokensal.adapters",
+    "Comparison": "tokensal.comparison",
     "GradCAM": "tokensal.methods",
     "Gradient": "tokensal.methods",
     "GradientRollout": "tokensal.methods",
@@ -47,6 +49,7 @@ _HOMES = {
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.entry",
+    "compare": "tokensal.entry",
     "load": "tokensal.adapters",
 }
 
@@ -56,6 +59,7 @@ __all__ = [
     "Attribution",
     "Budget",
     "CausalAdapter",
+    "Comparison",
     "GradCAM",
     "Gradient",
     "GradientRollout",
@@ -65,6 +69,7 @@ __all__ = [
     "TokensalError",
     "adapt",
     "attribute",
+    "compare",
     "load",
 ]
 

@@ -14,7 +14,10 @@ from tokensal.types import Certificate, Token
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Everything needed to say where the numbers came from, and to compute them again."""
+    """Everything needed to say where the numbers came from, and to compute them again.
+
+    `seconds` is the time the method took, once the model was loaded and the answer there.
+    """
 
     model: str
     revision: str | None

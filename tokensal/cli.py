@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `tokensal methods`.
+"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal methods`.
 
 Data goes to stdout, talk and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -10,10 +10,10 @@ import logging
 import signal
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,8 +23,11 @@ from tokensal.errors import InputError, TokensalError
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter
     from tokensal.attribution import Attribution
+    from tokensal.comparison import Comparison
     from tokensal.config import Settings
     from tokensal.console import Stage
+
+Result = TypeVar("Result", "Attribution", "Comparison")
 
 app = typer.Typer(
     help="Which words did a language model's answer come from?",
@@ -34,6 +37,35 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+# The flags that commands share, each written once.
+Prompt = Annotated[str | None, typer.Argument(help="The prompt; left out or '-': read from standard input.")]
+PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
+Model = Annotated[str | None, typer.Option(help="Hub id, folder or .gguf file. Default: SmolLM2-135M-Instruct.")]
+Score = Annotated[str | None, typer.Option(help="What is explained: logprob, logit or prob. Default: logprob.")]
+Continuation = Annotated[str | None, typer.Option(help="Explain this text instead of generating one.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Generate at most so many tokens. Default: 20.")]
+Generation = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of generate, such as do_sample=true; repeatable.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed for sampling.")]
+Chat = Annotated[bool | None, typer.Option("--chat/--raw", help="Use the model's chat template. Default: raw.")]
+System = Annotated[str | None, typer.Option(help="System message; implies --chat.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or float64. Default: as stored.")]
+Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:1. Default: the accelerator, if any.")]
+DeviceMap = Annotated[str | None, typer.Option(help="Spread over devices by accelerate, such as auto.")]
+Attention = Annotated[str | None, typer.Option(help="Attention implementation, such as sdpa or eager.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
+TrustRemoteCode = Annotated[
+    bool | None, typer.Option("--trust-remote-code", help="Let a hub repository run its own code.")
+]
+Output = Annotated[
+    list[str] | None, typer.Option("--output", "-o", metavar="FILE", help=".html, .json or .txt; repeatable.")
+]
+Sink = Annotated[bool | None, typer.Option("--sink", help="Count the first token into scales and ranks.")]
+Quiet = Annotated[bool | None, typer.Option("--quiet", "-q", help="No talk and no progress on stderr.")]
 
 
 def main() -> None:
@@ -83,65 +115,97 @@ def methods() -> None:
 
 @app.command()
 def attribute(
-    prompt: Annotated[str | None, typer.Argument(help="The prompt; left out or '-': read from standard input.")] = None,
-    prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from a file.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Hub id, folder or .gguf file. Default: SmolLM2-135M-Instruct.")
-    ] = None,
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    config: Config = None,
+    model: Model = None,
     method: Annotated[str | None, typer.Option(help="See 'tokensal methods'. Default: gradient.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the method, such as norm=l1; repeatable.")
     ] = None,
-    score: Annotated[
-        str | None, typer.Option(help="What is explained: logprob, logit or prob. Default: logprob.")
-    ] = None,
-    continuation: Annotated[str | None, typer.Option(help="Explain this text instead of generating one.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Generate at most so many tokens. Default: 20.")] = None,
-    generation: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of generate, such as do_sample=true; repeatable."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed for sampling.")] = None,
-    chat: Annotated[
-        bool | None, typer.Option("--chat/--raw", help="Use the model's chat template. Default: raw.")
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System message; implies --chat.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16, float16 or float64. Default: as stored.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:1. Default: the accelerator, if any.")] = None,
-    device_map: Annotated[str | None, typer.Option(help="Spread over devices by accelerate, such as auto.")] = None,
-    attention: Annotated[str | None, typer.Option(help="Attention implementation, such as sdpa or eager.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
-    trust_remote_code: Annotated[
-        bool | None, typer.Option("--trust-remote-code", help="Let a hub repository run its own code.")
-    ] = None,
-    output: Annotated[
-        list[str] | None, typer.Option("--output", "-o", metavar="FILE", help=".html, .json or .txt; repeatable.")
-    ] = None,
+    score: Score = None,
+    continuation: Continuation = None,
+    max_new_tokens: MaxNewTokens = None,
+    generation: Generation = None,
+    seed: Seed = None,
+    chat: Chat = None,
+    system: System = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    attention: Attention = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = None,
+    output: Output = None,
     matrix: Annotated[bool | None, typer.Option("--matrix", help="Show the full table too.")] = None,
-    sink: Annotated[bool | None, typer.Option("--sink", help="Count the first token into scales and ranks.")] = None,
-    quiet: Annotated[bool | None, typer.Option("--quiet", "-q", help="No talk and no progress on stderr.")] = None,
+    sink: Sink = None,
+    quiet: Quiet = None,
 ) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
-    flags = {
-        name: value for name, value in locals().items() if name not in ("prompt", "prompt_file", "config", "option")
-    }
+    given = locals()
     with _one_sentence():
-        from tokensal.config import resolve
+        from tokensal.config import AttributeSettings, method_of, resolve
 
-        flags |= {
-            "options": _pairs(option),
-            "generation": _pairs(generation),
-            "output": tuple(output) if output else None,
-            "chat": True if system and chat is None else chat,
-        }
-        run(resolve(flags, config), _prompt(prompt, prompt_file))
+        settings = resolve(AttributeSettings, _flags(given, options=_pairs(option)), config)
+        text = _prompt(prompt, prompt_file)
+        result = run(settings, text, tokensal.attribute, method=method_of(settings))
+        result.show(matrix=settings.matrix, sink=settings.sink)
 
 
-def run(settings: Settings, prompt: str) -> None:
-    """Attribute and show, once everything is settled; outputs are checked before the work starts."""
+@app.command()
+def compare(
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    config: Config = None,
+    model: Model = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,…", help="Two or more, see 'tokensal methods'. Default: four of them."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD.KEY=VALUE", help="Option of a method, such as gradient.norm=l1; repeatable."),
+    ] = None,
+    score: Score = None,
+    continuation: Continuation = None,
+    max_new_tokens: MaxNewTokens = None,
+    generation: Generation = None,
+    seed: Seed = None,
+    chat: Chat = None,
+    system: System = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    attention: Attention = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = None,
+    output: Output = None,
+    sink: Sink = None,
+    quiet: Quiet = None,
+) -> None:
+    """Explain one answer by several methods: a heatmap for each, and how far their rankings agree."""
+    given = locals()
+    with _one_sentence():
+        from tokensal.config import CompareSettings, methods_of, resolve
+
+        names = None if methods is None else tuple(name.strip() for name in methods.split(",") if name.strip())
+        flags = _flags(given, options=_by_method(_pairs(option)), methods=names)
+        settings = resolve(CompareSettings, flags, config)
+        text = _prompt(prompt, prompt_file)
+        result = run(settings, text, tokensal.compare, methods=methods_of(settings))
+        result.show(sink=settings.sink)
+
+
+def _flags(given: dict[str, Any], **read: Any) -> dict[str, Any]:
+    """The flags of a command as settings; `read` are those that had to be read first."""
+    read["generation"] = _pairs(given["generation"])
+    read["output"] = tuple(given["output"]) if given["output"] else None
+    read["chat"] = True if given["system"] and given["chat"] is None else given["chat"]
+    return {name: given[name] for name in given if name not in ("prompt", "prompt_file", "config", "option")} | read
+
+
+def run(settings: Settings, prompt: str, explain: Callable[..., Result], **chosen: Any) -> Result:
+    """Explain and save, once everything is settled; outputs are checked before the work starts."""
     from tokensal import render
     from tokensal.config import check
     from tokensal.console import stages
@@ -149,13 +213,13 @@ def run(settings: Settings, prompt: str) -> None:
     check(settings, prompt)
     paths = [render.check(path) for path in settings.output]
     with stages(quiet=settings.quiet) as stage:
-        result = _attribute(settings, prompt, stage)
+        result = _explained(settings, prompt, stage, explain, chosen)
     for path in paths:  # before showing: a reader that stops reading, as `head` does, must not cost the files
         result.save(path, sink=settings.sink)
         if not settings.quiet:
             print(f"Wrote {path}", file=sys.stderr)
     _let_pipes_close()
-    result.show(matrix=settings.matrix, sink=settings.sink)
+    return result
 
 
 def _let_pipes_close() -> None:
@@ -164,21 +228,20 @@ def _let_pipes_close() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def _attribute(settings: Settings, prompt: str, stage: Stage) -> Attribution:
+def _explained(
+    settings: Settings, prompt: str, stage: Stage, explain: Callable[..., Result], chosen: dict[str, Any]
+) -> Result:
     from tokensal.config import as_dict
-    from tokensal.entry import attribute
-    from tokensal.methods import build
 
-    method = build(settings.method, settings.options)
     stage("loading the model")
     model = _load(settings)
     stage("generating" if settings.continuation is None else "reading")
     asked = {"messages": _messages(settings, prompt)} if settings.chat else {"prompt": prompt}
-    return attribute(
+    return explain(
         model,
         **asked,
+        **chosen,
         continuation=settings.continuation,
-        method=method,
         score=settings.score,
         max_new_tokens=settings.max_new_tokens,
         generation=settings.generation,
@@ -248,6 +311,17 @@ def _pairs(given: list[str] | None) -> dict[str, Any] | None:
         except tomllib.TOMLDecodeError:
             pairs[key] = value
     return pairs
+
+
+def _by_method(pairs: dict[str, Any] | None) -> dict[str, dict[str, Any]] | None:
+    """METHOD.KEY pairs as a table of options for each method."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in (pairs or {}).items():
+        method, dot, key = name.partition(".")
+        if not dot:
+            raise InputError(f"An option should be METHOD.KEY=VALUE, as in gradient.norm=l1, but is {name}=….")
+        tables.setdefault(method, {})[key] = value
+    return tables or None
 
 
 if __name__ == "__main__":

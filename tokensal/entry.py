@@ -1,11 +1,12 @@
-"""The one entry point that joins a model, a method and the engine."""
+"""The two entry points, `attribute` and `compare`: the one place that joins a model, methods and the engine."""
 
 from __future__ import annotations
 
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +14,15 @@ import torch
 from tokensal.adapters import CausalAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.attribution import Attribution, Provenance
+from tokensal.comparison import Comparison
 from tokensal.engine import Budget, Engine
 from tokensal.engine.engine import Progress
-from tokensal.errors import NonFiniteScores, unknown
+from tokensal.errors import InputError, NonFiniteScores, unknown
 from tokensal.methods import Method, build, name_of
 from tokensal.scores import SCORES
 from tokensal.types import Certificate, Example, Scores
+
+COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
 
 
 def attribute(
@@ -62,32 +66,127 @@ def attribute(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
-    chosen = build(method) if isinstance(method, str) else method
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
-    if seed is None and (generation or {}).get("do_sample"):
-        seed = secrets.randbits(32)
-    started = time.perf_counter()
-    example = model.example(
-        prompt,
+    [found] = _explain(
+        model,
+        [_built(method)],
+        score,
+        budget,
+        progress,
+        config,
+        prompt=prompt,
         messages=messages,
         continuation=continuation,
         max_new_tokens=max_new_tokens,
         generation=generation,
         seed=seed,
     )
-    found = chosen(example, Engine(model, SCORES[score], budget=budget, progress=progress))
-    provenance = Provenance(
-        **model.describe(),
-        method=name_of(chosen),
-        method_repr=repr(chosen),
-        score=score,
+    return found
+
+
+def compare(
+    model: CausalAdapter,
+    prompt: Text | None = None,
+    *,
+    messages: Messages | None = None,
+    continuation: Text | None = None,
+    methods: Iterable[str | Method] = COMPARED,
+    score: str = "logprob",
+    max_new_tokens: int | None = None,
+    generation: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Explain one answer by several methods: it is generated once, and all of them explain the same tokens.
+
+        >>> compare(model, "The cat", methods=["gradient", GradCAM(layers="all")]).show()  # doctest: +SKIP
+
+    Args:
+        methods: two or more, each as in `attribute`; the same one twice only with other options.
+        progress: called with (done, total), in which each method has an equal share.
+
+    All other arguments are those of `attribute`.
+
+    Returns:
+        The comparison: an attribution for each method, and how far their rankings agree.
+
+    Raises:
+        TokensalError: one sentence about what to put right; see `tokensal.errors`.
+    """
+    found = _explain(
+        model,
+        several(methods),
+        score,
+        budget,
+        progress,
+        config,
+        prompt=prompt,
+        messages=messages,
+        continuation=continuation,
+        max_new_tokens=max_new_tokens,
+        generation=generation,
         seed=seed,
-        seconds=round(time.perf_counter() - started, 3),
-        versions=_versions(),
-        config=dict(config or {}),
     )
-    return _attribution(example, found, chosen.signed, provenance)
+    return Comparison(found)
+
+
+def several(methods: Iterable[str | Method]) -> tuple[Method, ...]:
+    """The methods of a comparison, made from their names where names are given.
+
+    Raises:
+        InputError: fewer than two, the same one twice, or an unknown name.
+    """
+    if isinstance(methods, str):
+        raise InputError(f"The methods of a comparison should be a list, as in [{methods!r}, …], but are a string.")
+    chosen = tuple(map(_built, methods))
+    if len(chosen) < 2:
+        raise InputError(f"A comparison needs at least two methods, but got {len(chosen)}: add one, or use attribute.")
+    for method, count in Counter(map(repr, chosen)).items():
+        if count > 1:
+            raise InputError(f"Method {method} is given {count} times: give it once, or with other options.")
+    return chosen
+
+
+def _built(method: str | Method) -> Method:
+    return build(method) if isinstance(method, str) else method
+
+
+def _explain(
+    model: CausalAdapter,
+    methods: Sequence[Method],
+    score: str,
+    budget: Budget | None,
+    progress: Progress | None,
+    config: Mapping[str, Any] | None,
+    **asked: Any,
+) -> tuple[Attribution, ...]:
+    """Make the example that is `asked` for, once, and have each method explain it."""
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
+    if asked["seed"] is None and (asked["generation"] or {}).get("do_sample"):
+        asked["seed"] = secrets.randbits(32)
+    example = model.example(**asked)
+    found = []
+    for index, method in enumerate(methods):
+        started = time.perf_counter()
+        engine = Engine(model, SCORES[score], budget=budget, progress=_share(progress, index, len(methods)))
+        scores = method(example, engine)
+        seconds = round(time.perf_counter() - started, 3)
+        made = {"score": score, "seed": asked["seed"], "seconds": seconds, "config": dict(config or {})}
+        found.append(_attribution(example, scores, method.signed, _provenance(model, method, made)))
+    return tuple(found)
+
+
+def _share(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """The progress of one of `count` works, as a part of the whole: each has an equal share."""
+    return progress and (lambda done, total: progress(index * total + done, count * total))
+
+
+def _provenance(model: CausalAdapter, method: Method, made: Mapping[str, Any]) -> Provenance:
+    return Provenance(
+        **model.describe(), method=name_of(method), method_repr=repr(method), versions=_versions(), **made
+    )
 
 
 def _attribution(example: Example, found: Scores, signed: bool, provenance: Provenance) -> Attribution:

@@ -1,4 +1,4 @@
-"""Draw and store attributions: a pure function of the result for each format, chosen by the file's suffix."""
+"""Draw and store results: a pure function of the result for each format, chosen by the file's suffix."""
 
 from __future__ import annotations
 
@@ -8,28 +8,35 @@ from os import PathLike
 from pathlib import Path
 
 from tokensal.attribution import Attribution
+from tokensal.comparison import Comparison
 from tokensal.errors import OutputError
 
-
-def _html(attribution: Attribution, sink: bool) -> str:
-    from tokensal.render import html
-
-    return html.page(attribution, sink=sink)
+Result = Attribution | Comparison
 
 
-def _json(attribution: Attribution, sink: bool) -> str:
+def _html(result: Result, sink: bool) -> str:
+    from tokensal.render import html, html_comparison
+
+    if isinstance(result, Comparison):
+        return html_comparison.page(result, sink=sink)
+    return html.page(result, sink=sink)
+
+
+def _json(result: Result, sink: bool) -> str:
     from tokensal.render import json
 
-    return json.dumps(attribution)
+    return json.dumps(result)
 
 
-def _text(attribution: Attribution, sink: bool) -> str:
-    from tokensal.render import terminal
+def _text(result: Result, sink: bool) -> str:
+    from tokensal.render import terminal, terminal_comparison
 
-    return terminal.text(attribution, sink=sink)
+    if isinstance(result, Comparison):
+        return terminal_comparison.text(result, sink=sink)
+    return terminal.text(result, sink=sink)
 
 
-FORMATS: dict[str, Callable[[Attribution, bool], str]] = {".html": _html, ".json": _json, ".txt": _text}
+FORMATS: dict[str, Callable[[Result, bool], str]] = {".html": _html, ".json": _json, ".txt": _text}
 
 
 def check(path: str | PathLike[str]) -> Path:
@@ -51,14 +58,14 @@ def check(path: str | PathLike[str]) -> Path:
     return path
 
 
-def save(attribution: Attribution, path: str | PathLike[str], *, sink: bool = False) -> None:
-    """Write the attribution in the format of the suffix: aside first, then renamed into place.
+def save(result: Result, path: str | PathLike[str], *, sink: bool = False) -> None:
+    """Write the result in the format of the suffix: aside first, then renamed into place.
 
     Raises:
         OutputError: as `check`, or the disk refused while writing.
     """
     path = check(path)
-    document = FORMATS[path.suffix.lower()](attribution, sink)
+    document = FORMATS[path.suffix.lower()](result, sink)
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
         aside.write_text(document, encoding="utf-8", newline="\n")
@@ -72,8 +79,19 @@ def load(path: str | PathLike[str]) -> Attribution:
     """Read an attribution from a .json file.
 
     Raises:
-        FormatError: a missing or damaged file, or an unknown schema version.
+        FormatError: a missing or damaged file, one that holds something else, or an unknown schema version.
     """
     from tokensal.render import json
 
-    return json.read(path)
+    return json.read(path, Attribution)
+
+
+def load_comparison(path: str | PathLike[str]) -> Comparison:
+    """Read a comparison from a .json file.
+
+    Raises:
+        FormatError: as `load`.
+    """
+    from tokensal.render import json
+
+    return json.read(path, Comparison)

@@ -2,6 +2,7 @@
 
 fill     words into lines of a width
 beside   columns of lines into a table
+apart    blocks of lines into a page
 cut      a text to a width
 """
 
@@ -108,6 +109,16 @@ def beside(columns: Sequence[list[Line]], gap: int) -> list[Line]:
             wanted += width + gap
         table.append(joined)
     return table
+
+
+def apart(blocks: Iterable[list[Line]]) -> list[Line]:
+    """Blocks of lines one below the other, with an empty line between them; empty blocks are left out."""
+    return [line for block in blocks if block for line in [*block, []]][:-1]
+
+
+def plain(lines: list[Line]) -> str:
+    """Lines as text without styles."""
+    return "".join("".join(run.text for run in line).rstrip() + "\n" for line in lines)
 
 
 def on_the_point(numbers: Sequence[str]) -> list[str]:

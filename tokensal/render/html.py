@@ -7,20 +7,22 @@
 3. Each token becomes a `Mark` of running text. A generated token is drawn once and plays two parts: a target to be
    selected, and, for the tokens after it, a source.
 4. The template draws them. It escapes every string, and loads nothing.
+
+A page of several heatmaps (`html_comparison`) is made of the same parts, and one selection is shown in all of them.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tokensal.attribution import Attribution
-from tokensal.render.layout import PIECE, Cell, Heatmap, Label, Row, lay_out
+from tokensal.render.layout import PIECE, Cell, Facts, Heatmap, Label, Row, lay_out
 from tokensal.types import Role
 
 TOP = 8  # sources in the ranked list
@@ -70,6 +72,17 @@ class Mark:
     target: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """One heatmap as a page shows it: a panel for the sum and one for each target, and the tokens in two parts."""
+
+    heatmap: Heatmap
+    overview: Panel
+    rows: tuple[Panel, ...]
+    before: list[Mark]
+    after: list[Mark]
+
+
 def page(attribution: Attribution, *, sink: bool = False) -> str:
     """The heatmap as one HTML document that needs no other file and no network.
 
@@ -80,35 +93,56 @@ def page(attribution: Attribution, *, sink: bool = False) -> str:
         NonFiniteScores: a score that causality allows is NaN or infinite.
     """
     heatmap = lay_out(attribution, sink=sink)
-    overview, *rows = (_panel(heatmap, row) for row in (heatmap.overview, *heatmap.rows))
-    before, after = _running_text(heatmap)
+    return document("heatmap.html.j2", "Token attribution", [view(heatmap)], heatmap.caption)
+
+
+def notebook(attribution: Attribution) -> str:
+    """The page in a frame of its own, so that its styles and those of a notebook do not meet."""
+    return frame("Token attribution", page(attribution), min(720, max(680, 360 + text_height(attribution))))
+
+
+def view(heatmap: Heatmap, top: int = TOP) -> View:
+    """All that a page says about a heatmap, with so many sources in its ranked lists."""
+    overview, *rows = (_panel(heatmap, row, top) for row in (heatmap.overview, *heatmap.rows))
+    return View(heatmap, overview, tuple(rows), *_running_text(heatmap))
+
+
+def document(template: str, title: str, views: Sequence[View], caption: Facts, **more: object) -> str:
+    """A page of one view or of several, all of the same tokens; `more` is what the template needs besides."""
+    heatmap = views[0].heatmap
     return (
         _environment()
-        .get_template("heatmap.html.j2")
+        .get_template(template)
         .render(
-            heatmap=heatmap,
-            panel=overview,
-            before=before,
-            after=after,
+            **more,
+            title=title,
+            views=views,
+            caption=caption,
             labels=("prompt", "generated") if _whole(heatmap) else ("sources", "explained"),
+            marks={mark for view in views for mark in view.overview.marks},
             pictures=_pictures(heatmap),
             special=any(label.special for label in (*heatmap.sources, *heatmap.targets)),
             data={
-                "overview": asdict(overview),
-                "rows": [asdict(row) for row in rows],
+                "views": [
+                    {"overview": asdict(view.overview), "rows": [asdict(row) for row in view.rows]} for view in views
+                ],
                 "names": [label.name for label in heatmap.sources],
             },
         )
     )
 
 
-def notebook(attribution: Attribution) -> str:
-    """The page in a frame of its own, so that its styles and those of a notebook do not meet."""
-    height = _height(attribution)
+def frame(title: str, document: str, height: int) -> str:
+    """A document in a frame `height` pixels high, for a notebook."""
     return (
-        f'<iframe title="Token attribution" sandbox="allow-scripts" srcdoc="{html.escape(page(attribution))}" '
+        f'<iframe title="{title}" sandbox="allow-scripts" srcdoc="{html.escape(document)}" '
         f'style="display: block; width: 100%; height: {height}px; border: 0"></iframe>'
     )
+
+
+def text_height(attribution: Attribution) -> int:
+    """About how many pixels the running text takes."""
+    return 32 * math.ceil(attribution.text.count("\n") + len(attribution.text) / 60)
 
 
 @cache
@@ -129,7 +163,7 @@ def _environment() -> Environment:
 # ── panels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _panel(heatmap: Heatmap, row: Row) -> Panel:
+def _panel(heatmap: Heatmap, row: Row, top: int) -> Panel:
     number = _numbers(row.limit, heatmap.signed)
     lead, name, detail = _sentence(heatmap, row)
     zero = not row.limit
@@ -143,7 +177,7 @@ def _panel(heatmap: Heatmap, row: Row) -> Panel:
         scores=tuple(None if cell.value is None else _rounded(cell.value) for cell in row.cells),
         top=tuple(
             Rank(cell.source, heatmap.sources[cell.source].name, round(cell.shade, 3), number(cell.value or 0.0))
-            for cell in row.top(TOP)
+            for cell in row.top(top)
         ),
         marks=tuple(_marks(heatmap, row)),
         sink=_sink_note(heatmap, row),
@@ -253,9 +287,3 @@ def _mark(label: Label, cell: Cell | None, target: int | None) -> Mark:
 def _pictures(heatmap: Heatmap) -> list[tuple[str, str]]:
     drawn = {label.text for label in (*heatmap.sources, *heatmap.targets)}
     return [(picture, meaning) for picture, meaning in PICTURES.items() if picture in drawn]
-
-
-def _height(attribution: Attribution) -> int:
-    """Pixels that show a short example whole; a longer one scrolls within its frame."""
-    lines = attribution.text.count("\n") + len(attribution.text) / 60
-    return min(720, max(680, 360 + 32 * math.ceil(lines)))

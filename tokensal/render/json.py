@@ -15,6 +15,8 @@
                              "allowed": [number, …]}     K of each
     }
 
+A `Comparison` is {"schema": "tokensal/comparison", "version": 1, "attributions": [as above, …]}, two or more.
+
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
 """
 
@@ -25,22 +27,35 @@ import math
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from tokensal.attribution import Attribution, Provenance
-from tokensal.errors import FormatError
+from tokensal.comparison import Comparison
+from tokensal.errors import FormatError, InputError
 from tokensal.types import Certificate, Role, Token
 
-SCHEMA = "tokensal/attribution"
+ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
 VERSION = 1
 
+Result = TypeVar("Result", Attribution, Comparison)
 
-def dumps(attribution: Attribution) -> str:
-    """The attribution as a JSON document."""
-    document = {
-        "schema": SCHEMA,
+
+def dumps(result: Attribution | Comparison) -> str:
+    """The attribution or comparison as a JSON document."""
+    document = _attributed(result) if isinstance(result, Attribution) else _compared(result)
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    attributions = [_attributed(attribution) for attribution in comparison.attributions]
+    return {"schema": COMPARISON, "version": VERSION, "attributions": attributions}
+
+
+def _attributed(attribution: Attribution) -> dict[str, Any]:
+    return {
+        "schema": ATTRIBUTION,
         "version": VERSION,
         "text": attribution.text,
         "sources": [asdict(token) for token in attribution.sources],
@@ -53,7 +68,6 @@ def dumps(attribution: Attribution) -> str:
         "provenance": asdict(attribution.provenance),
         "certificate": attribution.certificate and _certified(attribution.certificate),
     }
-    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _numbers(row: list[float]) -> list[float | None]:
@@ -69,22 +83,27 @@ def _certified(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def read(path: str | PathLike[str]) -> Attribution:
-    """Read the attribution in a file.
+def read(path: str | PathLike[str], kind: type[Result]) -> Result:
+    """Read the attribution or comparison in a file.
 
     Raises:
-        FormatError: a missing or damaged file, or a schema version this tokensal does not know.
+        FormatError: a missing or damaged file, one of the other kind, or a schema version this tokensal does not know.
     """
+    name = f"{kind.__name__.lower()} {str(path)!r}"
     try:
-        return loads(Path(path).read_text(encoding="utf-8"))
+        found = loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise FormatError(f"Cannot read attribution {str(path)!r}: {error.strerror}.") from error
+        raise FormatError(f"Cannot read {name}: {error.strerror}.") from error
     except (FormatError, UnicodeDecodeError) as error:
-        raise FormatError(f"Cannot read attribution {str(path)!r}: {error}") from error
+        raise FormatError(f"Cannot read {name}: {error}") from error
+    if not isinstance(found, kind):
+        there = type(found).__name__
+        raise FormatError(f"Cannot read {name}: its schema is that of a {there}; read it with `{there}.load`.")
+    return found
 
 
-def loads(document: str) -> Attribution:
-    """Read an attribution from a JSON document.
+def loads(document: str) -> Attribution | Comparison:
+    """Read an attribution or comparison from a JSON document.
 
     Raises:
         FormatError: a damaged document, or a schema version this tokensal does not know.
@@ -93,17 +112,24 @@ def loads(document: str) -> Attribution:
         data = json.loads(document)
     except ValueError as error:
         raise FormatError(f"it is not JSON ({error}); save it again with `save('….json')`.") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise FormatError(f"its schema is not {SCHEMA!r}; only files written by `save('….json')` can be read.")
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema not in (ATTRIBUTION, COMPARISON):
+        raise FormatError(
+            f"its schema is not {ATTRIBUTION!r} or {COMPARISON!r}; only files written by `save('….json')` can be read."
+        )
     if data.get("version") != VERSION:
         raise FormatError(
             f"its schema has version {data.get('version')!r}, but this tokensal reads version {VERSION}; "
             "read it with the tokensal that wrote it (see its provenance), or upgrade."
         )
     try:
-        return _attribution(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _comparison(data) if schema == COMPARISON else _attribution(data)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise FormatError(f"it is damaged ({type(error).__name__}: {error}); save it again.") from error
+
+
+def _comparison(data: dict[str, Any]) -> Comparison:
+    return Comparison(tuple(map(_attribution, data["attributions"])))
 
 
 def _attribution(data: dict[str, Any]) -> Attribution:

@@ -16,12 +16,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tokensal.attribution import Attribution
+from tokensal.comparison import Comparison
 from tokensal.errors import NonFiniteScores
 from tokensal.types import Certificate, Role, Token
 
 PIECE = "‿"  # a further token of the character drawn before it
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
 JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
+
+Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,29 @@ class Heatmap:
     rows: tuple[Row, ...]
     signed: bool
     sink: int | None
-    caption: tuple[tuple[str, str], ...]
+    caption: Facts
 
     @property
     def limit(self) -> float:
         """The |score| at full strength where all rows share one scale, as in a matrix."""
         return max((row.limit for row in self.rows), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmaps:
+    """What several methods say about the same tokens: M heatmaps, and how far their rankings agree.
+
+    `names` are those of the methods, without their options. `shared` are the facts of the captions that hold for all;
+    `own`, for each, those that do not, beginning with the method. `agreement` (M, M) has two decimals, None where it is
+    undefined; `meaning` says what it is.
+    """
+
+    heatmaps: tuple[Heatmap, ...]
+    names: tuple[str, ...]
+    shared: Facts
+    own: tuple[Facts, ...]
+    agreement: tuple[tuple[float | None, ...], ...]
+    meaning: str
 
 
 def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
@@ -124,6 +144,37 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         sink=attribution.sink,
         caption=_caption(attribution),
     )
+
+
+def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmaps:
+    """Turn a comparison into heatmaps and a table; `sink` counts the sink into limits and rankings.
+
+    Raises:
+        NonFiniteScores: a visible score is NaN or infinite.
+    """
+    heatmaps = tuple(lay_out(attribution, sink=sink) for attribution in comparison.attributions)
+    captions = [set(heatmap.caption) for heatmap in heatmaps]
+    common = {fact for fact in set.intersection(*captions) if fact[0] != "method"}
+    left_out = ", the sink left out" if heatmaps[0].sink is not None and not sink else ""
+    meaning = (
+        f"Spearman correlation of how two methods rank the visible sources{left_out}, averaged over the targets: "
+        "1 the same order, 0 unrelated, −1 reversed. Magnitudes are ranked, since some methods have no sign."
+    )
+    return Heatmaps(
+        heatmaps=heatmaps,
+        names=tuple(made.provenance.method for made in comparison.attributions),
+        shared=tuple(fact for fact in heatmaps[0].caption if fact in common),
+        own=tuple(
+            (*(fact for fact in heatmap.caption if fact not in common), ("time", f"{made.provenance.seconds:.2f} s"))
+            for heatmap, made in zip(heatmaps, comparison.attributions, strict=True)
+        ),
+        agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=sink).tolist()),
+        meaning=meaning,
+    )
+
+
+def _hundredths(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2) + 0.0  # and never -0
 
 
 def _total(column: Iterable[float | None]) -> float | None:
@@ -171,7 +222,7 @@ def _drawable(character: str) -> str:
     return character
 
 
-def _caption(attribution: Attribution) -> tuple[tuple[str, str], ...]:
+def _caption(attribution: Attribution) -> Facts:
     made = attribution.provenance
     model = made.model if made.revision is None else f"{made.model} @ {made.revision}"
     pairs = [

@@ -1,4 +1,4 @@
-"""The matrix: every score on one scale, as a table that is dealt out to panels where the page is too narrow."""
+"""Tables that are dealt out to panels where the page is too narrow, and the matrix: every score on one scale."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from tokensal.render.cells import Line, Run, beside, cut, fill, isolated, words
-from tokensal.render.colours import attribute, shading
+from tokensal.render.cells import Line, Run, apart, beside, cut, fill, isolated, words
+from tokensal.render.colours import Ink, attribute, shading
 from tokensal.render.layout import Cell
 from tokensal.render.sheet import (
     HEAD,
@@ -24,12 +24,12 @@ from tokensal.render.sheet import (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One way round of the matrix: names of the rows, heads of the columns, and a run for each cell."""
+    """A table to be: names of the rows, heads of the columns, and a run for each cell."""
 
     names: list[str]
     heads: list[str]
     rows: list[Line]
-    title: str
+    title: str = ""
 
 
 def matrix_of(sheet: Sheet, panels: int | None = None) -> list[Line]:
@@ -45,14 +45,15 @@ def matrix_of(sheet: Sheet, panels: int | None = None) -> list[Line]:
     across = Table(targets, sources, rows, "a row for each target, a column for each source")
     down = Table(sources, targets, turned, "a row for each source, a column for each target")
     table = min(across, down, key=lambda table: len(_panels(table, sheet.width)))
-    parts = _panels(table, sheet.width)
-    if panels is not None and len(parts) > panels:
+    if panels is not None and len(_panels(table, sheet.width)) > panels:
         return []
     title = f"{score_name(sheet)}: {table.title}; one scale, {span(limit, heatmap.signed)}"
-    lines = fill(words(title, attribute(sheet.ink, "dim")), sheet.width)
-    for part in parts:
-        lines += [[], *_panel(sheet, table, part)]
-    return lines
+    return [*fill(words(title, attribute(sheet.ink, "dim")), sheet.width), [], *dealt(table, sheet.ink, sheet.width)]
+
+
+def dealt(table: Table, ink: Ink, width: int) -> list[Line]:
+    """A table as lines, in as many panels as the width asks for."""
+    return apart(_panel(table, part, ink) for part in _panels(table, width))
 
 
 def _matrix_cell(sheet: Sheet, cell: Cell, limit: float) -> Run:
@@ -78,8 +79,8 @@ def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
     return panels
 
 
-def _panel(sheet: Sheet, table: Table, part: list[tuple[int, int]]) -> list[Line]:
-    style = attribute(sheet.ink, "dim")
+def _panel(table: Table, part: list[tuple[int, int]], ink: Ink) -> list[Line]:
+    style = attribute(ink, "dim")
     names: list[Line] = [[], *([Run(name)] for name in table.names)]
     columns = [names]
     for index, cells in part:

@@ -11,70 +11,38 @@ Where there is no colour, signs and sizes are written out: `Paris[+9]` stands fo
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from typing import IO
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment, Segments
 
 from tokensal.attribution import Attribution
 from tokensal.render import layout
-from tokensal.render.cells import (
-    Line,
-    Run,
-    Word,
-    beside,
-    cut,
-    fill,
-    isolated,
-    on_the_point,
-    right_to_left,
-    size,
-    words,
-)
-from tokensal.render.colours import Ink, attribute, bar_style, ink_for, shading
-from tokensal.render.layout import Cell, Label
+from tokensal.render.captions import heading, legend
+from tokensal.render.cells import Line, Run, apart, beside, cut, isolated, on_the_point, plain, size
+from tokensal.render.colours import Ink, attribute, bar_style, ink_for
+from tokensal.render.layout import Cell
 from tokensal.render.matrix import matrix_of
+from tokensal.render.running import running_text
 from tokensal.render.sheet import (
-    ABOVE,
-    BELOW,
-    GENERATED,
-    HEAD,
     NAME,
     SINK,
     Sheet,
     bracketed,
-    clip_mark,
-    letters_underlined,
     score_name,
     sheet_of,
     sink_apart,
     source_name,
-    span,
     token_style,
     written,
 )
-from tokensal.types import Role
 
-MEANINGS = {
-    GENERATED: "written by the model",
-    ABOVE: "above the scale",
-    BELOW: "below the scale",
-    "↵": "line break",
-    "⇥": "tab",
-    "␣": "space",
-    layout.PIECE: "rest of a split character",
-    "∅": "token without text",
-}
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 BAR = 4  # cells of a full bar
 GAP = 3  # cells between the columns of a list
 MOST = 32  # sources listed for one target, however wide the terminal
-SWATCHES = 5  # steps of the colour scale on either side of 0
 ROOMY = 100  # cells from which on the score of the sink for each target has a column
 STACKED = 3  # sources listed for one target where they stand below it
 
@@ -95,18 +63,21 @@ def show(
     """
     console = console or Console(file=file)
     sheet = sheet_of(layout.lay_out(attribution, sink=sink), ink_for(console), console.width)
-    lines = _page(sheet, matrix_of(sheet) if matrix else [])
-    segments = [Segment(run.text, run.style) for line in lines for run in [*line, Run("\n")]]
-    if not console.encoding.startswith("utf"):  # better a question mark than a crash
-        segments = [Segment(_encodable(text, console.encoding), style) for text, style, _ in segments]
-    console.print(Segments(segments), crop=False, end="")
+    print_lines(console, _page(sheet, matrix_of(sheet) if matrix else []))
 
 
 def text(attribution: Attribution, *, sink: bool = False, width: int = 100) -> str:
     """The heatmap as plain text `width` cells wide; with the full matrix where the width holds it."""
     sheet = sheet_of(layout.lay_out(attribution, sink=sink), Ink(), width)
-    lines = _page(sheet, matrix_of(sheet, panels=1))
-    return "".join("".join(run.text for run in line).rstrip() + "\n" for line in lines)
+    return plain(_page(sheet, matrix_of(sheet, panels=1)))
+
+
+def print_lines(console: Console, lines: list[Line]) -> None:
+    """Print lines as they are: neither wrapped nor cropped."""
+    segments = [Segment(run.text, run.style) for line in lines for run in [*line, Run("\n")]]
+    if not console.encoding.startswith("utf"):  # better a question mark than a crash
+        segments = [Segment(_encodable(text, console.encoding), style) for text, style, _ in segments]
+    console.print(Segments(segments), crop=False, end="")
 
 
 def _encodable(text: str, encoding: str) -> str:
@@ -114,61 +85,9 @@ def _encodable(text: str, encoding: str) -> str:
 
 
 def _page(sheet: Sheet, matrix: list[Line]) -> list[Line]:
-    blocks = [block for block in (_heading(sheet), _prompt(sheet), _targets(sheet), matrix) if block]
-    body = "\n".join(run.text for block in blocks for line in block for run in line)
-    return [line for block in [*blocks, _legend(sheet, body)] for line in [*block, []]][:-1]
-
-
-def _heading(sheet: Sheet) -> list[Line]:
-    bare = ("model", "method", "score", "dtype")  # these need no name beside them
-    facts = [text if name in bare else f"{name} {text}" for name, text in sheet.heatmap.caption if name != "tokensal"]
-    return fill(words(" · ".join(facts), attribute(sheet.ink, "bold")), sheet.width)
-
-
-# --- running text ------------------------------------------------------------------------------------------------
-
-
-def _prompt(sheet: Sheet) -> list[Line]:
-    """The sources as running text, and the targets that end it.
-
-    Lines end between words, and where a token ends in a line break.
-    """
-    text: list[Word] = []
-    before: Label | None = None
-    blanks = [Cell(-1, None, 0.0, clipped=False, apart=False) for _ in sheet.heatmap.rest]
-    cells = (*sheet.heatmap.overview.cells, *blanks)
-    for label, cell in zip((*sheet.heatmap.sources, *sheet.heatmap.rest), cells, strict=True):
-        runs = letters_underlined(_running(sheet, label, cell, before), token_style(sheet, label, cell.shade))
-        if before is None or before.lines or _breakable(before.text, label.text):
-            text.append(Word(runs, label.lines))
-        else:
-            text[-1] = Word([*text[-1].runs, *runs], label.lines)
-        before = label
-    return fill(text, sheet.width)
-
-
-def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> str:
-    text = bracketed(label, label.text)
-    if label.role is Role.GENERATED and (before is None or before.role is not Role.GENERATED):
-        inner = text.lstrip(" ")
-        text = " " * (len(text) - len(inner)) + GENERATED + inner
-    marks = (SINK if label.sink else "") + clip_mark(cell.shade, cell.clipped)
-    if not sheet.ink.colours:
-        marks += _tenths(cell.shade, sheet.heatmap.signed)
-    return text + (f"\u2068{marks}\u2069" if marks and right_to_left(text) else marks)
-
-
-def _breakable(before: str, after: str) -> bool:
-    """Whether a line may end between two tokens: at spaces, and beside ideographs, but not before punctuation."""
-    if before.endswith(" ") or after.startswith(" "):
-        return True
-    beside_wide = 2 in (cell_len(before[-1]), cell_len(after[0]))
-    return beside_wide and not unicodedata.category(after[0]).startswith("P")
-
-
-def _tenths(shade: float, signed: bool) -> str:
-    tenths = round(shade * 10) if abs(shade) >= 0.1 else 0
-    return f"[{tenths:+d}]" if tenths and signed else f"[{tenths}]" if tenths else ""
+    title = heading(sheet.heatmap.caption, sheet.ink, sheet.width)
+    body = apart([title, running_text(sheet), _targets(sheet), matrix])
+    return apart([body, legend(sheet, plain(body))])
 
 
 # --- a line for each target --------------------------------------------------------------------------------------
@@ -253,66 +172,3 @@ def _bar(sheet: Sheet, cell: Cell) -> Run:
         eighths = max(1, round(cell.shade * BAR * 8))
         bar = ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
     return Run(bar, bar_style(sheet.ink, against))
-
-
-# --- the legend --------------------------------------------------------------------------------------------------
-
-
-def _legend(sheet: Sheet, body: str) -> list[Line]:
-    """The numbers of the scales, and the meaning of the marks that occur in the body of the page."""
-    marks = _bars(sheet, body) + [(Run(mark), meaning) for mark, meaning in MEANINGS.items() if mark in body]
-    special = next((label for label in sheet.heatmap.sources if label.special), None)
-    if special:
-        marks.append((Run(cut(bracketed(special, special.name), HEAD)), "special token"))
-    if re.search("[₀-₉]", body):
-        marks.append((Run("₁ ₂"), "count tokens that look the same"))
-    entries = [word for index, mark in enumerate(marks) for word in _entry(sheet, *mark, gap=GAP if index else 0)]
-    parts = (_scale(sheet), entries, _sink_entry(sheet))
-    return [line for part in parts for line in fill(part, sheet.width)]
-
-
-def _entry(sheet: Sheet, mark: Run, meaning: str, gap: int) -> list[Word]:
-    """A mark and its meaning, kept on one line if they fit one."""
-    style = attribute(sheet.ink, "dim")
-    sample = [Run(" " * gap), mark] if gap else [mark]
-    whole = [*sample, Run(f" {meaning}", style)]
-    return [Word(whole)] if size(whole) <= sheet.width else [Word(sample), *words(f" {meaning}", style)]
-
-
-def _scale(sheet: Sheet) -> list[Word]:
-    """The scale of the running text: in colours, or as what the written tenths are tenths of."""
-    heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
-    summed = "score" if len(heatmap.rows) == 1 else f"score summed over the {len(heatmap.rows)} targets"
-    if not heatmap.overview.limit:
-        return words(f"In the text: {summed}, 0 everywhere.", faint)
-    if not sheet.ink.colours:
-        return words(f"In the text: {summed}, in tenths of {span(heatmap.overview.limit, heatmap.signed)}.")
-    steps = range(-SWATCHES if heatmap.signed else 0, SWATCHES + 1)
-    low = written(-heatmap.overview.limit, True) if heatmap.signed else "0"
-    high = written(heatmap.overview.limit, heatmap.signed)
-    swatches = [Run(" ", shading(sheet.ink, step / SWATCHES)) for step in steps]
-    return [Word([Run(f"{low} "), *swatches, Run(f" {high}")]), *words(f"  in the text: {summed}", faint)]
-
-
-def _bars(sheet: Sheet, body: str) -> list[tuple[Run, str]]:
-    full = "a full bar is the largest of its line"
-    block, line = Run("█", bar_style(sheet.ink, False)), Run("━", bar_style(sheet.ink, True))
-    if re.search("[━╸]", body):
-        return [(block, "for"), (line, f"against, {full}")]
-    return [(block, full)] if re.search("[▏▎▍▌▋▊▉█]", body) else []
-
-
-def _sink_entry(sheet: Sheet) -> list[Word]:
-    """What the sink would do to the scale, or that it was let do so."""
-    heatmap, faint = sheet.heatmap, attribute(sheet.ink, "dim")
-    apart, row = sink_apart(sheet), heatmap.overview
-    if apart:
-        score = written(apart.value, heatmap.signed)
-        without, with_it = (span(limit, heatmap.signed) for limit in (row.limit, row.full_limit))
-        scale = f"{without}, with it {with_it}" if with_it != without else f"{without} with it or without"
-        meaning = f"sink, left out of scale and ranking: {score} in all; the scale is {scale}"
-    elif heatmap.sink is not None:
-        meaning = "sink, where attention collects; counted in"
-    else:
-        return []
-    return [Word([Run(SINK)]), *words(f" {meaning}", faint)]

@@ -2,14 +2,21 @@
   "use strict";
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
-  const sources = [...document.querySelectorAll("[data-source]")];
-  const targets = [...document.querySelectorAll("[data-target]")];
+
+  // A page has a view for each heatmap, all of the same tokens; what is shown of one is shown of all.
+  const views = [...document.querySelectorAll(".view")].map((root, index) => ({
+    ...data.views[index],
+    root,
+    part: (name) => root.querySelector(`.${name}`),
+    sources: [...root.querySelectorAll("[data-source]")],
+    targets: [...root.querySelectorAll("[data-target]")],
+  }));
 
   // One target may be pinned, and one peeked at (pointer or keyboard). The peeked one is shown, else the pinned
   // one, else the sum.
   let pinned = null;
   let peeked = null;
-  const panel = (index) => (index === null ? data.overview : data.rows[index]);
+  const panel = (view, index) => (index === null ? view.overview : view.rows[index]);
 
   // The twin of `_exact` in html.py; the numbers have 4 digits already.
   function exact(value) {
@@ -19,8 +26,8 @@
     return (value < 0 ? "−" : "") + text.replace("-", "−");
   }
 
-  function paint({ scores, limit }) {
-    sources.forEach((element, source) => {
+  function paint(view, { scores, limit }) {
+    view.sources.forEach((element, source) => {
       const value = scores[source];
       const shade = limit ? Math.min(1, Math.abs(value) / limit) : 0;
       const marks = { blank: value === null, negative: value < 0, clipped: Math.abs(value) > limit };
@@ -38,7 +45,7 @@
     return element;
   }
 
-  function line({ source, name, shade, number }) {
+  function line({ source, name, shade, number }, sources) {
     const position = make("small", "", source);
     const button = make("button", "name", make("bdi", "", name), " ", position);
     const bar = make("i", shade < 0 ? "negative" : "");
@@ -51,26 +58,39 @@
     return make("li", "", button, make("span", "length", bar), make("span", "number", number));
   }
 
-  function describe(shown) {
-    for (const key of ["lead", "name", "detail", "low", "high"]) $(key).textContent = shown[key];
-    if ($("sink")) $("sink").textContent = shown.sink;
-    for (const item of $("marks").querySelectorAll("[data-mark]")) item.hidden = !shown.marks.includes(item.dataset.mark);
-    for (const element of sources) element.classList.remove("found");
-    $("top").replaceChildren(...shown.top.map(line));
-    $("readout").textContent = "";
+  // What a view says of a row: its scale, its sink, its strongest sources.
+  function describe(view, shown) {
+    view.part("low").textContent = shown.low;
+    view.part("high").textContent = shown.high;
+    if (view.part("sink-note")) view.part("sink-note").textContent = shown.sink;
+    for (const element of view.sources) element.classList.remove("found");
+    view.part("top").replaceChildren(...shown.top.map((rank) => line(rank, view.sources)));
+    view.part("readout").textContent = "";
+  }
+
+  // What the page says of it: the sentence, and the legend of the marks that occur.
+  function announce(panels) {
+    for (const key of ["lead", "name", "detail"]) $(key).textContent = panels[0][key];
+    const marks = panels.flatMap((shown) => shown.marks);
+    for (const item of $("marks").querySelectorAll("[data-mark]")) item.hidden = !marks.includes(item.dataset.mark);
   }
 
   let drawn;
   function show() {
     const index = peeked ?? pinned;
-    targets.forEach((element, target) => {
-      element.classList.toggle("shown-target", target === index);
-      element.setAttribute("aria-pressed", String(target === pinned));
-    });
+    for (const { targets } of views) {
+      targets.forEach((element, target) => {
+        element.classList.toggle("shown-target", target === index);
+        element.setAttribute("aria-pressed", String(target === pinned));
+      });
+    }
     if (index === drawn) return;
     drawn = index;
-    paint(panel(index));
-    describe(panel(index));
+    for (const view of views) {
+      paint(view, panel(view, index));
+      describe(view, panel(view, index));
+    }
+    announce(views.map((view) => panel(view, index)));
   }
 
   function peek(target) {
@@ -84,21 +104,30 @@
   }
 
   function reach(target) {
-    for (const element of targets) element.tabIndex = -1;
-    targets[target].tabIndex = 0;
+    for (const { targets } of views) targets.forEach((element, index) => (element.tabIndex = index === target ? 0 : -1));
   }
 
   // Exact numbers are of what lies underneath a peek: a generated token under the pointer shows its own sources,
   // and its own score is in the row of a later one.
   function read(element) {
-    const value = panel(pinned).scores[element.dataset.source] ?? null;
-    const name = data.names[element.dataset.source] ?? element.textContent;
-    element.title = `${name}: ${value === null ? "no score" : exact(value)}`;
-    if (!("target" in element.dataset)) $("readout").textContent = element.title;
+    const { source } = element.dataset;
+    const name = data.names[source] ?? element.textContent;
+    for (const view of views) {
+      const value = panel(view, pinned).scores[source] ?? null;
+      const text = `${name}: ${value === null ? "no score" : exact(value)}`;
+      if (view.root.contains(element)) element.title = text;
+      if (!("target" in element.dataset)) view.part("readout").textContent = text;
+    }
+  }
+
+  // The targets of the view that has the focus, or of the first one, and which of them has it (-1: none).
+  function focus() {
+    const { targets } = views.find((view) => view.targets.includes(document.activeElement)) ?? views[0];
+    return [targets, targets.indexOf(document.activeElement)];
   }
 
   function move(event) {
-    const focused = targets.indexOf(document.activeElement);
+    const [targets, focused] = focus();
     const from = focused < 0 ? pinned ?? -1 : focused;
     const last = targets.length - 1;
     const to = { ArrowLeft: from < 0 ? last : from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
@@ -110,7 +139,7 @@
 
   function press(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    const focused = targets.indexOf(document.activeElement);
+    const [, focused] = focus();
     if (event.key === "Escape") return pin(null);
     if (/^Arrow(Left|Right)$/.test(event.key) || (focused >= 0 && /^(Home|End)$/.test(event.key))) move(event);
     else if (focused >= 0 && /^(Enter| )$/.test(event.key)) pin(focused === pinned ? null : focused);
@@ -127,17 +156,19 @@
     element.addEventListener("click", () => pin(target === pinned ? null : target));
   }
 
-  if (targets.length) {
-    targets.forEach(listen);
+  if (views[0].targets.length) {
+    for (const view of views) {
+      view.targets.forEach(listen);
+      const group = view.part("targets");
+      group.setAttribute("role", "toolbar");
+      group.setAttribute("aria-label", view.part("after").getAttribute("aria-label"));
+    }
     reach(0);
-    const group = $("targets");
-    group.setAttribute("role", "toolbar");
-    group.setAttribute("aria-labelledby", "after");
     document.addEventListener("keydown", press);
     document.addEventListener("pointerover", ({ target }) => {
       const element = target.closest("[data-source], [data-target]");
       if (element) read(element);
-      else $("readout").textContent = "";
+      else for (const view of views) view.part("readout").textContent = "";
     });
     $("hint").hidden = false;
     show();

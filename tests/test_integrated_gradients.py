@@ -54,6 +54,21 @@ def test_other_baselines_agree_with_their_slow_twin(baseline):
     torch.testing.assert_close(found[seen], expected[seen], rtol=1e-8, atol=1e-10)
 
 
+def test_a_baseline_of_ones_own_is_taken_as_it_is():
+    model = tiny("Llama")
+    pad = model.reference("pad", 1)[0]
+    named = exact(model, IntegratedGradients(baseline="pad", steps=3)).matrix
+    own = IntegratedGradients(baseline=pad, steps=3)
+    assert exact(model, own).matrix.equal(named)
+    assert repr(own).startswith("IntegratedGradients(baseline=embeddings(32,), keep=")
+    assert exact(model, IntegratedGradients(baseline=pad.expand(11, 32), steps=3)).matrix.equal(named)
+    mixed = IntegratedGradients(baseline=["zero", pad], steps=3)
+    assert "baseline=['zero', embeddings(32,)]" in repr(mixed)
+    assert exact(model, mixed).certificate.nodes.tolist() == [6] * 5
+    with pytest.raises(InputError, match=r"shape \(3, 32\), but should have \(11, 32\), or \(32,\)"):
+        exact(model, IntegratedGradients(baseline=torch.zeros(3, 32), steps=3))
+
+
 def test_several_baselines_are_averaged():
     model = tiny("Llama")
     each = [exact(model, IntegratedGradients(baseline=name, steps=3)) for name in ("zero", "pad")]
@@ -197,14 +212,43 @@ def test_rules_are_exact_up_to_their_degree(rule, degree):
 # Counts
 
 
-def test_forwards_decide_and_backwards_run_only_where_they_are_needed():
+def test_every_gradient_counts_and_no_forward_only_looks():
     model = Counting(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     pairs = []
     engine = Engine(model, budget=Budget(rows=22), progress=lambda done, total: pairs.append((done, total)))
     found = IntegratedGradients(tolerance=0.01)(example, engine)
     assert found.certificate.reached.all()
-    assert model.backwards < int(found.certificate.nodes.sum())  # nodes of different targets share a backward
+    nodes = int(found.certificate.nodes.sum())
+    done = [pair for pair in pairs if pair[1] != 2]  # two forwards show the change of the score
+    assert sum(total for finished, total in done if finished == total) == nodes
+    assert model.backwards < nodes  # nodes of different targets share a backward
+    assert found.certificate.nodes.min() >= 9
+
+
+def test_contributions_are_simpsons_rule_over_the_cells_of_each_target():
+    from tokensal.methods import adaptive
+
+    class Known:
+        """Two targets: one whose slope Simpson's rule meets exactly, one with a bend in it."""
+
+        def slopes(self, points, wanted):
+            cubic, bent = points**3, (points - 0.3).clamp(min=0)
+            values = torch.stack([points**4 / 4, bent**2 / 2], dim=1)
+            parts = torch.stack([cubic, bent], dim=1)[..., None] * torch.tensor([0.25, 0.75])
+            return values, parts * wanted[..., None]
+
+    matrix, nodes = adaptive.integrate(Known(), torch.tensor([1e-9, 1e-6], dtype=torch.float64), 99)
+    torch.testing.assert_close(matrix[0], torch.tensor([0.25, 0.75], dtype=torch.float64) / 4)
+    torch.testing.assert_close(matrix[1].sum(), torch.tensor(0.7**2 / 2, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert nodes[0] == 9
+    assert 9 < nodes[1] < 40  # halved only around the bend
+
+
+def test_the_nodes_end_where_they_should():
+    found = exact(tiny("Llama"), IntegratedGradients(tolerance=1e-6, max_evaluations=31)).certificate
+    assert found.nodes.max() <= 31
+    assert not found.reached.all()
 
 
 def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole():
@@ -232,7 +276,7 @@ def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole():
         ({"rule": "riemman"}, "did you mean 'riemann'"),
         ({"keep": ("snik",)}, "did you mean 'sink'"),
         ({"steps": 0}, "at least 1 node"),
-        ({"max_evaluations": 0}, "at least 1 node"),
+        ({"max_evaluations": 8}, "at least 9"),
         ({"tolerance": 0}, "greater than 0"),
         ({"baseline": ()}, "no baseline"),
     ],

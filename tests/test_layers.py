@@ -112,27 +112,38 @@ def rolled_out(pairs):
 
 BOTH, LOWER, UPPER = (0, 1), (0,), (1,)
 METHODS = {
-    "grad_cam": (GradCAM(), OUTPUT, LOWER, outputs_elementwise),
-    "grad_cam all": (GradCAM(layers="all"), OUTPUT, BOTH, outputs_elementwise),
+    "grad_cam": (GradCAM(), OUTPUT, BOTH, outputs_elementwise),  # six tenths of two layers: both
+    "grad_cam low": (GradCAM(layers=0.5), OUTPUT, LOWER, outputs_elementwise),
     "grad_cam top": (GradCAM(layers=-1), OUTPUT, UPPER, outputs_elementwise),
-    "channel_mean": (GradCAM(rule="channel_mean"), OUTPUT, LOWER, outputs_by_channel),
+    "channel_mean": (GradCAM(rule="channel_mean", layers=0), OUTPUT, LOWER, outputs_by_channel),
     "channel_mean all": (GradCAM(rule="channel_mean", layers="0:2"), OUTPUT, BOTH, outputs_by_channel),
-    "attention": (AttentionGradCAM(), WEIGHTS, BOTH, partial(weights_elementwise, rows="all")),
+    "attention": (AttentionGradCAM(), WEIGHTS, UPPER, partial(weights_elementwise, rows="predictor")),
+    "attention, all": (
+        AttentionGradCAM(layers="all", rows="all"),
+        WEIGHTS,
+        BOTH,
+        partial(weights_elementwise, rows="all"),
+    ),
     "attention, row": (
         AttentionGradCAM(layers=0, rows="predictor"),
         WEIGHTS,
         LOWER,
         partial(weights_elementwise, rows="predictor"),
     ),
-    "head_mean": (AttentionGradCAM(rule="head_mean"), WEIGHTS, BOTH, partial(weights_by_head, rows="all")),
+    "head_mean": (
+        AttentionGradCAM(rule="head_mean", layers="all", rows="all"),
+        WEIGHTS,
+        BOTH,
+        partial(weights_by_head, rows="all"),
+    ),
     "head_mean, row": (
-        AttentionGradCAM(rule="head_mean", rows="predictor"),
+        AttentionGradCAM(rule="head_mean", layers="all", rows="predictor"),
         WEIGHTS,
         BOTH,
         partial(weights_by_head, rows="predictor"),
     ),
-    "rollout": (GradientRollout(), WEIGHTS, BOTH, rolled_out),
-    "rollout top": (GradientRollout(layers=1), WEIGHTS, UPPER, rolled_out),
+    "rollout": (GradientRollout(layers="all"), WEIGHTS, BOTH, rolled_out),
+    "rollout top": (GradientRollout(), WEIGHTS, UPPER, rolled_out),
 }
 every_method = pytest.mark.parametrize("method", METHODS)
 FAMILIES = [GradCAM(), AttentionGradCAM(), GradientRollout()]
@@ -344,20 +355,25 @@ def test_an_attention_that_keeps_its_weights_to_itself_is_refused():
         ("-2:", (3, 4)),
         (":-3", (0, 1)),
         (":", (0, 1, 2, 3, 4)),
+        ("0.5:", (2, 3, 4)),  # the layer in the middle belongs to both halves
+        (":0.5", (0, 1, 2)),
+        (":0.6", (0, 1, 2)),
+        ("0.2:-1", (1, 2, 3)),
+        ("1:0.8", (1, 2, 3)),
     ],
 )
 def test_layers_are_chosen(layers, expected):
     assert chosen(layers, 5) == expected
 
 
-@pytest.mark.parametrize("layers", [5, -6, "5:", "3:3", "3:1", ":6", "-6:", ":0"])
+@pytest.mark.parametrize("layers", [5, -6, "5:", "3:3", "3:1", ":6", "-6:", ":0", "0.8:0.6"])
 def test_layers_that_the_model_does_not_have_are_refused(layers):
     with pytest.raises(InputError, match=f"layers is {layers!r}, but the model has 5 layers: choose from 0 to 4"):
         chosen(layers, 5)
 
 
 @every_family
-@pytest.mark.parametrize("layers", [0.0, 1.0, 1.5, -0.5, "top", "", "3", "1:2:3", "a:b", True, None])
+@pytest.mark.parametrize("layers", [0.0, 1.0, 1.5, -0.5, "top", "", "3", "1:2:3", "a:b", "1.5:", "-0.5:", True, None])
 def test_what_cannot_mean_layers_is_refused_before_anything_runs(method, layers):
     with pytest.raises(InputError, match="should be an index such as 3 or -1"):
         type(method)(layers=layers)

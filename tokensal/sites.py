@@ -5,12 +5,13 @@ Layers are counted from the embeddings up: layer 0 is the lowest, layer -1 the o
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 
 from tokensal.errors import InputError
 
-Layers = int | float | str  # an index, a depth between 0 and 1, a range "a:b", or "all"
+Layers = int | float | str  # an index, a depth between 0 and 1, a range "a:b" of either, or "all"
 
 
 class Site(StrEnum):
@@ -35,7 +36,7 @@ def check(layers: Layers) -> None:
     if not sound:
         raise InputError(
             f"layers is {layers!r}, but should be an index such as 3 or -1, a depth between 0 and 1 such as 0.5, "
-            "a range such as '4:8', or 'all'."
+            "a range such as '4:8' or '0.5:', or 'all'."
         )
 
 
@@ -45,7 +46,8 @@ def chosen(layers: Layers, count: int) -> tuple[int, ...]:
     Args:
         layers: an index, from the top where negative; a depth within (0, 1), on the way from the lowest layer to
             the highest, rounded down; a range "a:b", which as in Python leaves out b, and where either end may be
-            missing or negative; or "all".
+            missing, negative, or a depth (the upper half is "0.5:"; a layer that is cut belongs to both sides); or
+            "all".
         count: how many layers there are.
 
     Raises:
@@ -64,20 +66,22 @@ def chosen(layers: Layers, count: int) -> tuple[int, ...]:
 def _span(layers: Layers, count: int) -> tuple[int, int]:
     """The first layer and the one after the last, counted from the bottom; they may lie outside the model."""
     if isinstance(layers, str):
-        start, stop = _ends(layers) or (None, None)
-        return _from_the_bottom(start or 0, count), count if stop is None else _from_the_bottom(stop, count)
-    first = int(layers * (count - 1)) if isinstance(layers, float) else _from_the_bottom(layers, count)
+        start, stop = _ends(layers) or ("", "")
+        return math.floor(_height(start, count, 0)), math.ceil(_height(stop, count, count))
+    first = int(layers * (count - 1) if isinstance(layers, float) else _height(str(layers), count, 0))
     return first, first + 1
 
 
-def _ends(text: str) -> tuple[int | None, int | None] | None:
-    """Both ends of a range, None where one is missing; None for what is no range."""
-    match = re.fullmatch(r"(-?\d+)?:(-?\d+)?", text)
-    if match is None:
-        return None
-    start, stop = (None if end is None else int(end) for end in match.groups())
-    return start, stop
+def _ends(text: str) -> tuple[str, str] | None:
+    """Both ends of a range, empty where one is missing; None for what is no range."""
+    match = re.fullmatch(r"(-?\d+|0\.\d+)?:(-?\d+|0\.\d+)?", text)
+    return match and (match[1] or "", match[2] or "")
 
 
-def _from_the_bottom(index: int, count: int) -> int:
-    return index + count if index < 0 else index
+def _height(end: str, count: int, missing: int) -> float:
+    """How many layers lie below an end of a range."""
+    if not end:
+        return missing
+    if "." in end:
+        return float(end) * count
+    return int(end) + count if int(end) < 0 else int(end)

@@ -29,7 +29,7 @@ from torch import Tensor
 from tokensal.contractions import Contraction
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget, in_chunks
-from tokensal.errors import NonFiniteScores
+from tokensal.errors import InputError, NonFiniteScores
 from tokensal.scores import Score, logprob
 from tokensal.types import Alterations, Example, Forward, Variants
 
@@ -91,19 +91,29 @@ class Engine:
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, unaltered: (S, D)."""
-        with self._differentiable():
+        with self.differentiable():
             return self.adapter.embed(example)
 
-    def reference(self, example: Example, name: str) -> Tensor:
-        """What can stand in for an absent source: the embeddings (S, D) of a named reference, or zeros.
+    def reference(self, example: Example, given: str | Tensor) -> Tensor:
+        """What can stand in for an absent source: embeddings (S, D).
+
+        Args:
+            example: the tokens.
+            given: "zero", the name of a reference that the adapter knows, or embeddings (D,) or (S, D).
 
         Raises:
-            InputError: an unknown name, or one that the tokenizer has no token for.
+            InputError: an unknown name, one that the tokenizer has no token for, or embeddings of another shape.
         """
-        with self._differentiable():
-            if name == "zero":
-                return torch.zeros_like(self.adapter.embed(example))
-            return self.adapter.reference(name, len(example.sources))
+        with self.differentiable():
+            embeds = self.adapter.embed(example)
+            if isinstance(given, Tensor):
+                if given.shape not in (embeds.shape, embeds.shape[1:]):
+                    raise InputError(
+                        f"The baseline's embeddings have shape {tuple(given.shape)}, but should have "
+                        f"{tuple(embeds.shape)}, or {tuple(embeds.shape[1:])} for every source alike."
+                    )
+                return given.detach().to(embeds).expand_as(embeds)
+            return torch.zeros_like(embeds) if given == "zero" else self.adapter.reference(given, len(embeds))
 
     def gradients(
         self,
@@ -149,10 +159,10 @@ class Engine:
         tally: Tally,
     ) -> Gradients:
         original, states = self._remembered(example) if variants.first else (None, None)
-        with self._differentiable():
+        with self.differentiable():
             embeds = variants.embeds.detach().requires_grad_()
             forward = self.adapter.forward(example, replace(variants, embeds=embeds), states)
-            values = self._values(example, forward)
+            values = self.values(example, forward)
             (head,) = torch.autograd.grad(values.sum(), forward.leaf)
             weights = groups[:, forward.start :].to(head)
             turns = _turns(wanted).to(head.device)
@@ -199,23 +209,28 @@ class Engine:
         return self._remembered(example)[0]
 
     def _scores(self, example: Example, variants: Variants) -> Tensor:
-        with self._differentiable(), torch.no_grad():
+        with self.differentiable(), torch.no_grad():
             if not variants.first:
-                return self._values(example, self.adapter.forward(example, variants))
+                return self.values(example, self.adapter.forward(example, variants))
             original, states = self._remembered(example)
             forward = self.adapter.forward(example, variants, states)
             unaltered = original[: forward.start].expand(len(variants), -1)
-            return torch.cat([unaltered, self._values(example, forward)], dim=1)
+            return torch.cat([unaltered, self.values(example, forward)], dim=1)
 
     def _remembered(self, example: Example) -> tuple[Tensor, Any]:
         """The scores (G,) of the example as it is, and the states of its sources: run once, while it is in work."""
         if self._latest is None or self._latest[0] is not example:
-            with self._differentiable(), torch.no_grad():
+            with self.differentiable(), torch.no_grad():
                 original = self.adapter.original(example)
-                self._latest = example, self._values(example, original.forward)[0], original.states
+                self._latest = example, self.values(example, original.forward)[0], original.states
         return self._latest[1:]
 
-    def _values(self, example: Example, forward: Forward) -> Tensor:
+    def values(self, example: Example, forward: Forward) -> Tensor:
+        """The score of each target that a forward predicts: (R, G - start).
+
+        Raises:
+            NonFiniteScores: one of them is NaN or infinite.
+        """
         explained = example.targets[forward.start :]
         targets = torch.tensor([token.id for token in explained], device=forward.logits.device)
         values = self.score(forward.logits, targets)  # (n, G - start)
@@ -245,8 +260,8 @@ class Engine:
         return self.budget.cotangents(total, rows, self.adapter.footprint(len(example.sources)), embeds.device)
 
     @contextmanager
-    def _differentiable(self) -> Iterator[None]:
-        # also under a caller's no_grad or inference_mode
+    def differentiable(self) -> Iterator[None]:
+        """Inside, the adapter is prepared, and gradients flow even under a caller's no_grad or inference_mode."""
         with torch.inference_mode(False), torch.enable_grad(), self.adapter.prepared():
             yield
 

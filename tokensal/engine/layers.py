@@ -62,9 +62,9 @@ def _differentiate(
     engine: Engine, example: Example, site: Site, layers: Sequence[int], contract: LayerContraction, groups: Tensor
 ) -> Scores:
     tally = Tally(engine.progress, len(groups))
-    with engine._differentiable(), engine.adapter.tapped(site, layers) as taps:
+    with engine.differentiable(), engine.adapter.tapped(site, layers) as taps:
         forward = engine.adapter.forward(example, Variants(engine.embed(example)[None]))
-        values = engine._values(example, forward)  # (1, G)
+        values = engine.values(example, forward)  # (1, G)
         (head,) = torch.autograd.grad(values.sum(), forward.leaf)
         weights, last = groups.to(head), _last_predictors(example, groups).to(head.device)
         activations = [_at_hand(tap.detach()[0], head.device) for tap in taps]

@@ -43,12 +43,13 @@ class GradCAM:
     the others; and the published channel mean averages over positions of which most carry no gradient.
 
     Args:
-        layers: see `tokensal.sites.chosen`; half-way up by default.
+        layers: see `tokensal.sites.chosen`; by default the lower six tenths, which find a copied word best (see
+            tests/benchmarks/localisation.py).
         rule: "elementwise", or "channel_mean" for the published rule: the gradient is first replaced by its mean
             over the positions up to the predicting one.
     """
 
-    layers: Layers = 0.5
+    layers: Layers = ":0.6"
     rule: Literal["elementwise", "channel_mean"] = "elementwise"
     signed: ClassVar[bool] = False
 
@@ -78,15 +79,17 @@ class AttentionGradCAM:
     In a causal model the highest layer has a gradient in the predicting row alone.
 
     Args:
-        layers: see `tokensal.sites.chosen`; all by default.
+        layers: see `tokensal.sites.chosen`; by default the upper half, which finds a copied word best (see
+            tests/benchmarks/localisation.py).
         rule: "elementwise" for Σ_heads ReLU(∂y/∂A · A), or "head_mean" for the published rule, ReLU(Σ_heads w · A),
             where w is the mean of ∂y/∂A over the cells that causality allows, up to the predicting row.
-        rows: whose looking counts: that of "all" positions, summed, or of the "predictor" alone.
+        rows: whose looking counts: that of the "predictor" alone, or of "all" positions, summed, among which many look
+            at the sink.
     """
 
-    layers: Layers = "all"
+    layers: Layers = "0.5:"
     rule: Literal["elementwise", "head_mean"] = "elementwise"
-    rows: Literal["all", "predictor"] = "all"
+    rows: Literal["all", "predictor"] = "predictor"
     signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -115,10 +118,11 @@ class GradientRollout:
     of R where it is predicted, less the one that the identity put there. They have no unit.
 
     Args:
-        layers: see `tokensal.sites.chosen`; all by default, as published.
+        layers: see `tokensal.sites.chosen`; by default the upper half, which finds a copied word as well as "all", the
+            published choice, and lets the sink take less (see tests/benchmarks/localisation.py).
     """
 
-    layers: Layers = "all"
+    layers: Layers = "0.5:"
     signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.errors import InputError, unknown
-from tokensal.methods.adaptive import integrate
+from tokensal.methods.adaptive import FEWEST, integrate
 from tokensal.methods.line import Line
 from tokensal.quadrature import RULES
 from tokensal.types import Certificate, Example, Role, Scores
@@ -37,16 +37,16 @@ class IntegratedGradients:
 
     Args:
         baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
-            text as "text:…", or several of these in a list.
+            text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.
         keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "generated".
         tolerance: the residual allowed for each target, relative to the change of its score (or to 0.1, where the
             score changes by less).
-        max_evaluations: the most nodes that any target may use.
+        max_evaluations: the most nodes that any target may use, at least nine.
         steps: as many nodes of a fixed rule instead.
         rule: that rule: "gauss_legendre", "riemann" (middles) or "trapezoid".
     """
 
-    baseline: str | Sequence[str] = "zero"
+    baseline: str | Tensor | Sequence[str | Tensor] = "zero"
     keep: Sequence[str] = ("sink", "special")
     tolerance: float = 0.05
     max_evaluations: int = 192
@@ -60,26 +60,34 @@ class IntegratedGradients:
         for name in [self.keep] if isinstance(self.keep, str) else self.keep:
             if name not in KEEPS:
                 raise unknown("group of sources to keep:", name, KEEPS)
-        if not self.baseline:
+        if not self._baselines:
             raise InputError("There is no baseline; give one, such as 'zero'.")
-        for name, value in (("steps", self.steps), ("max_evaluations", self.max_evaluations)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but an integral needs at least 1 node.")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps is {self.steps}, but an integral needs at least 1 node.")
+        if self.max_evaluations < FEWEST:
+            raise InputError(f"max_evaluations is {self.max_evaluations}, but should be at least {FEWEST}.")
         if not self.tolerance > 0:
             raise InputError(f"The tolerance is {self.tolerance}, but should be greater than 0, such as 0.05.")
 
+    def __repr__(self) -> str:
+        shown = (f"{entry.name}={_shown(getattr(self, entry.name))}" for entry in fields(self))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def _baselines(self) -> Sequence[str | Tensor]:
+        return [self.baseline] if isinstance(self.baseline, str | Tensor) else self.baseline
+
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        names = [self.baseline] if isinstance(self.baseline, str) else self.baseline
-        found = [self._along(self._line(example, engine, name)) for name in names]
+        found = [self._along(self._line(example, engine, baseline)) for baseline in self._baselines]
         matrix, change, nodes = (torch.stack(part) for part in zip(*found, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
-    def _line(self, example: Example, engine: Engine, name: str) -> Line:
+    def _line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
         kept = _kept(example, [self.keep] if isinstance(self.keep, str) else self.keep)
         if kept.all():
             raise InputError("Every source is kept as it is, so nothing is left to attribute: keep fewer.")
         embeds = engine.embed(example)
-        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, name))
+        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, given))
         return Line(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
 
     def _along(self, line: Line) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,6 +101,13 @@ class IntegratedGradients:
 
     def _allowed(self, change: Tensor) -> Tensor:
         return self.tolerance * change.abs().clamp(min=FLOOR)
+
+
+def _shown(value: object) -> str:
+    """A value as provenance shows it: tensors by their shape alone."""
+    if isinstance(value, Tensor):
+        return f"embeddings{tuple(value.shape)}"
+    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _kept(example: Example, keep: Sequence[str]) -> Tensor:

@@ -33,8 +33,25 @@ class Line:
         """The scores at the points (R,): (R, K) float64, forwards only."""
         return self.engine.scores(self.example, self._path(points)).double().cpu()
 
-    def contributions(self, points: Tensor, wanted: Tensor | None = None) -> Iterator[Tensor]:
-        """What each source adds to the slope of each score, (n, K, S) float64, for as many points as went at once."""
+    def slopes(self, points: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The scores at the points, (R, K), and what each source adds to their slopes, (R, K, S); float64.
+
+        Args:
+            points: (R,).
+            wanted: (R, K) bool, which slopes to take, by default all; others are 0.
+        """
+        values, parts = zip(*self._differentiated(points, wanted), strict=True)
+        return torch.cat(values), torch.cat(parts)
+
+    def integral(self, points: Tensor, weights: Tensor) -> Tensor:
+        """The contributions at the points, weighted and added up: (K, S)."""
+        total, done = torch.zeros(()), 0
+        for _, piece in self._differentiated(points):
+            total = total + (weights[done : done + len(piece), None, None] * piece).sum(0)
+            done += len(piece)
+        return total
+
+    def _differentiated(self, points: Tensor, wanted: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         step = (self.embeds - self.baseline)[self.first :]
 
         def along(gradient: Tensor, embeds: Tensor) -> Tensor:
@@ -42,15 +59,7 @@ class Line:
             return (gradient.to(wide) * step.to(wide)).sum(-1)
 
         for found in self.engine.gradients(self.example, self._path(points), along, wanted=wanted):
-            yield found.contracted.double().cpu()
-
-    def integral(self, points: Tensor, weights: Tensor) -> Tensor:
-        """The contributions at the points, weighted and added up: (K, S)."""
-        total, done = torch.zeros(()), 0
-        for piece in self.contributions(points):
-            total = total + (weights[done : done + len(piece), None, None] * piece).sum(0)
-            done += len(piece)
-        return total
+            yield found.values.double().cpu(), found.contracted.double().cpu()
 
     def _path(self, points: Tensor) -> Path:
         return Path(self.baseline, self.embeds, points, self.first)

@@ -9,12 +9,14 @@ import pytest
 import test_battery
 import test_captum
 import test_engine
+import test_integrated_gradients
+import test_occlusion
 import torch
 
-from tokensal import InputXGradient, contractions, scores
+from tokensal import InputXGradient, contractions, quadrature, removals, scores
 from tokensal.adapters import causal
 from tokensal.engine import Engine, engine
-from tokensal.methods import gradient
+from tokensal.methods import adaptive, gradient
 
 
 def sign_flipped(patch):
@@ -82,12 +84,39 @@ def a_forward_for_each_target(patch):
     patch.setattr(Engine, "_differentiate", differentiate)
 
 
+def weight_dropped(patch):
+    patch.setattr(adaptive, "SIMPSON", (1 / 6, 4 / 6, 0))
+    nodes, weights = quadrature.gauss_legendre(4)
+    kept = torch.cat([weights[:-1], torch.zeros(1, dtype=weights.dtype)])
+    patch.setitem(quadrature.RULES, "gauss_legendre", lambda steps: (nodes, kept))
+
+
+def baseline_forgotten(patch):
+    patch.setattr(Engine, "reference", lambda self, example, given: self.embed(example) / 2)
+
+
+def shared_beginning_off_by_one(patch):
+    original = removals.Removals.shared
+    patch.setattr(removals.Removals, "shared", lambda self, row: min(original(self, row) + 1, self.absent.shape[1] - 1))
+
+
+def positions_moved_up(patch):
+    original = removals.Removals.__getitem__
+    patch.setattr(removals.Removals, "__getitem__", lambda self, rows: replace(original(self, rows), closed=True))
+
+
 TWIN = partial(test_battery.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_battery.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_battery.test_chunks_change_no_number, "Llama", 25)
 MASKS = partial(test_battery.test_a_masked_source_has_no_influence, "Llama")
 CAPTUM = partial(test_captum.test_input_x_gradient_is_captums_layer_gradient_x_activation, "Llama", "logprob")
 CLOSED = test_engine.test_a_linear_model_is_attributed_in_closed_form
+RULE = partial(test_integrated_gradients.test_a_fixed_rule_agrees_with_its_slow_twin, "Llama", "sdpa")
+CELLS = test_integrated_gradients.test_contributions_are_simpsons_rule_over_the_cells_of_each_target
+CERTIFICATE = partial(
+    test_integrated_gradients.test_the_certificate_holds_and_can_be_checked_from_outside, "GPT-2", "zero"
+)
+OCCLUSION = partial(test_occlusion.test_agrees_with_its_slow_twin, "Llama", "sdpa", "mask")
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -108,6 +137,12 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (last_chunk_dropped, SLOPES),
         (mask_forgotten, MASKS),
         (a_forward_for_each_target, COUNTS),
+        (weight_dropped, RULE),
+        (weight_dropped, CELLS),
+        (baseline_forgotten, RULE),
+        (baseline_forgotten, CERTIFICATE),
+        (shared_beginning_off_by_one, OCCLUSION),
+        (positions_moved_up, OCCLUSION),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

@@ -1,0 +1,259 @@
+"""Do the methods point at the evidence? A table of localisation on the default model, or a sweep of options.
+
+    python tests/benchmarks/localisation.py [--prompts 40] [--seed 1] [--kinds needle] [--methods random,grad*]
+    python tests/benchmarks/localisation.py --sweep grad_cam [--methods '*layers=all']
+
+The answers are copied from a known place in the prompt, which `prompts.py` proves by swapping it. One target is
+explained, the first token of the answer, and its sources are ranked by their scores.
+
+* top-1, the pointing game: whether the best source is part of the evidence, with a bootstrap 95 % interval.
+* recall: how much of the evidence is among the best tenth of the sources.
+* † beside them: the same with the sink (the first token) in the ranking, from which it is otherwise left out.
+* Signed methods are ranked by their scores, and once more by magnitude: |…|.
+* `random` is exact, since ties count by their expected value; `recency` prefers what is nearer to the answer.
+
+Defaults are chosen from sweeps, and reported from the table, which draws its prompts from another seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+import tokensal
+from tokensal.engine import Engine
+from tokensal.methods import (
+    AttentionGradCAM,
+    GradCAM,
+    Gradient,
+    GradientRollout,
+    InputXGradient,
+    IntegratedGradients,
+    Method,
+    Occlusion,
+)
+from tokensal.types import Certificate, Example, Scores
+
+sys.path.insert(0, str(Path(__file__).parent))
+from prompts import SIZES, Question, accepted, evidence  # a folder of scripts, not a package
+
+SWEEP_SEED, TABLE_SEED = 0, 1
+DRAWS = 2000  # of the bootstrap
+AS_IS, MAGNITUDE = "{}", "\\|{}\\|"  # how a ranking is written, around the name of the method
+
+
+# What is compared
+
+
+@dataclass(frozen=True)
+class Random:
+    """Every source the same: a ranking by chance, since ties count by their expected value."""
+
+    signed: ClassVar[bool] = False
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        return _the_same_for_all(torch.zeros(len(example.sources)), example)
+
+
+@dataclass(frozen=True)
+class Recency:
+    """The later, the better."""
+
+    signed: ClassVar[bool] = False
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        return _the_same_for_all(torch.arange(len(example.sources)), example)
+
+
+def _the_same_for_all(scores: Tensor, example: Example) -> Scores:
+    targets = len(example.targets)
+    return Scores(scores.expand(targets, -1), torch.zeros(targets))
+
+
+def grid(method: Callable[..., Method], **options: Sequence[Any]) -> dict[str, Method]:
+    """A method with every combination of the options, named after them."""
+    found = {}
+    for values in itertools.product(*options.values()):
+        chosen = dict(zip(options, values, strict=True))
+        found[" ".join(f"{name}={value}" for name, value in chosen.items())] = method(**chosen)
+    return found
+
+
+METHODS: Mapping[str, Method] = {
+    "random": Random(),
+    "recency": Recency(),
+    "gradient": Gradient(),
+    "input_x_gradient": InputXGradient(),
+    "integrated_gradients": IntegratedGradients(),
+    "grad_cam": GradCAM(),
+    "attention_grad_cam": AttentionGradCAM(),
+    "gradient_rollout": GradientRollout(),
+    "occlusion": Occlusion(),
+}
+DEPTHS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, "all", ":0.33", ":0.5", ":0.6", "0.33:0.67", "0.5:")
+REPLACEMENTS = ("mask", "delete", "zero", "mean", "pad", "space")
+BASELINES = ("zero", "mean", "pad", "eos", "space")
+SWEEPS: Mapping[str, Mapping[str, Method]] = {
+    "gradient": {**grid(Gradient, norm=("l2", "l1", "max")), "input_x_gradient": InputXGradient()},
+    "grad_cam": grid(GradCAM, rule=("elementwise", "channel_mean"), layers=DEPTHS),
+    "attention_grad_cam": {
+        **grid(
+            AttentionGradCAM,
+            rule=("elementwise", "head_mean"),
+            rows=("all", "predictor"),
+            layers=("all", ":0.5", "0.33:0.67", "0.33:", "0.5:", "0.67:"),
+        ),
+        **{
+            f"gradient_rollout {name}": method for name, method in grid(GradientRollout, layers=("all", "0.5:")).items()
+        },
+    },
+    "occlusion": {
+        **grid(Occlusion, replacement=REPLACEMENTS),
+        **grid(Occlusion, unit=("word",), replacement=("mask", "delete")),
+        **grid(Occlusion, window=(3,), replacement=("mask", "delete")),
+    },
+    "integrated_gradients": {
+        **grid(IntegratedGradients, baseline=BASELINES, steps=(16, 32, 64)),
+        **{f"{name} adaptive": method for name, method in grid(IntegratedGradients, baseline=BASELINES).items()},
+    },
+}
+
+
+# How it is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """How well one ranking points at the evidence: both between 0 and 1."""
+
+    top: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """One method on one question: with and without the sink, by score and (where signed) by magnitude."""
+
+    hits: Mapping[str, tuple[Hit, Hit]]
+    seconds: float
+    certificate: Certificate | None
+
+
+def caught(scores: Tensor, wanted: Tensor, count: int) -> float:
+    """How many of the wanted (S,) bool are among the `count` best of the scores (S,); of equals, what chance gives."""
+    threshold = scores.topk(count).values[-1]
+    better, equal = scores > threshold, scores == threshold
+    share = (count - better.sum()) / equal.sum()
+    return float((better & wanted).sum() + share * (equal & wanted).sum())
+
+
+def hit(scores: Tensor, wanted: Tensor) -> Hit:
+    """Pointing game and recall at a tenth: scores (S,), wanted (S,) bool."""
+    tenth = math.ceil(len(scores) / 10)
+    return Hit(caught(scores, wanted, 1), caught(scores, wanted, tenth) / float(wanted.sum()))
+
+
+def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> Reading:
+    """Explain the first token of the answer."""
+    first = model.example(question.prompt, continuation=question.continuation).targets[0].id
+    started = time.perf_counter()
+    result = tokensal.attribute(model, question.prompt, continuation=[first], method=method)
+    seconds = time.perf_counter() - started
+    return Reading(hits(result, evidence(question, result.sources)), seconds, result.certificate)
+
+
+def hits(result: tokensal.Attribution, wanted: Tensor) -> dict[str, tuple[Hit, Hit]]:
+    """Each ranking of the first target's sources, without the sink and with it."""
+    scores, others = result.scores[0], torch.arange(len(wanted)) != result.sink
+    rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
+    return {name: (hit(ranked[others], wanted[others]), hit(ranked, wanted)) for name, ranked in rankings.items()}
+
+
+# The report
+
+
+def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
+    """Markdown rows of one method: one, or two where it is signed."""
+    for ranking in readings[0].hits:
+        free, full = zip(*(reading.hits[ranking] for reading in readings), strict=True)
+        cells = [
+            ranking.format(name),
+            f"{fmean(hit.top for hit in free):.2f} ({interval([hit.top for hit in free])})",
+            f"{fmean(hit.recall for hit in free):.2f}",
+            f"{fmean(hit.top for hit in full):.2f}",
+            f"{fmean(hit.recall for hit in full):.2f}",
+            f"{fmean(reading.seconds for reading in readings):.2f}",
+            certified([reading.certificate for reading in readings if reading.certificate]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def interval(values: Sequence[float]) -> str:
+    """The bootstrap 95 % interval of the mean."""
+    sample = torch.tensor(values)
+    picks = torch.randint(len(sample), (DRAWS, len(sample)), generator=torch.Generator().manual_seed(0))
+    low, high = sample[picks].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return f"{low:.2f}–{high:.2f}"
+
+
+def certified(certificates: Sequence[Certificate]) -> str:
+    """How much of the change of the score is missed, in the median, and how often that is tolerated."""
+    if not certificates:
+        return ""
+    missed = median(float(one.residual.abs() / one.change.abs()) for one in certificates)
+    return f"{missed:.1%}, {fmean(float(one.reached) for one in certificates):.0%} reached"
+
+
+def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], questions: Sequence[Question]) -> None:
+    """Print Markdown, the rows of a method as soon as they are there."""
+    print("| method | top-1 | recall | top-1 † | recall † | s | residual |")
+    print("|---|---|---:|---:|---:|---:|---|")
+    for name, method in methods.items():
+        readings = [read(model, method, question) for question in questions]
+        print(*rows(name, readings), sep="\n", flush=True)
+
+
+def matching(methods: Mapping[str, Method], patterns: Sequence[str]) -> dict[str, Method]:
+    """The methods whose name fits one of the patterns."""
+    found = {name: method for name, method in methods.items() if any(fnmatchcase(name, one) for one in patterns)}
+    if not found:
+        raise SystemExit(f"None of {', '.join(patterns)} is among: {', '.join(methods)}.")
+    return found
+
+
+def names(text: str) -> list[str]:
+    """`a,b` as a list."""
+    return text.split(",")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=40, help="accepted prompts of each kind")
+    parser.add_argument("--seed", type=int, help=f"{TABLE_SEED} by default, and {SWEEP_SEED} for sweeps")
+    parser.add_argument("--kinds", type=names, default=list(SIZES))
+    parser.add_argument("--methods", type=names, default=["*"], help="patterns of names, such as grad*")
+    parser.add_argument("--sweep", choices=SWEEPS)
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else SWEEP_SEED if options.sweep else TABLE_SEED
+    methods = matching(SWEEPS[options.sweep] if options.sweep else METHODS, options.methods)
+    model = tokensal.load(dtype="float32")
+    for kind in options.kinds:
+        questions = accepted(model, kind, options.prompts, seed)
+        print(f"\n## {kind}: {len(questions)} prompts, seed {seed}\n")
+        table(model, methods, questions)
+
+
+if __name__ == "__main__":
+    main()

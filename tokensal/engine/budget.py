@@ -18,6 +18,11 @@ T = TypeVar("T")
 # rows leave the matrix products too thin, more fall out of the cache and are slower again.
 CPU_ROWS = 1024
 
+# Variants that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
+# quick with few rows, so little of that is worth it; other devices need many rows at once.
+CPU_SPARE = 4
+WASTE = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -41,6 +46,10 @@ class Budget:
         """How many of `total` variants, `sources` tokens each, go into one forward without a graph."""
         fitting = self._bytes(device) // (sources * footprint.moved + targets * footprint.head)
         return _within(total, fitting, self._rows(device) // sources)
+
+    def spare(self, sources: int, device: torch.device) -> int:
+        """How many of `sources` tokens a variant may run again, though it could share them, to go with others."""
+        return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(WASTE * sources)
 
     def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` cotangents go into one backward through `rows` tokens (variants × sources)."""

@@ -33,9 +33,6 @@ from tokensal.errors import InputError, NonFiniteScores
 from tokensal.scores import Score, logprob
 from tokensal.types import Alterations, Example, Forward, Variants
 
-# Variants that begin later than the first of their chunk run tokens they could have shared: at most this part of them.
-WASTE = 0.25
-
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
 
@@ -252,7 +249,7 @@ class Engine:
         sources = len(example.sources) - shared
         footprint, targets = self.adapter.footprint(len(example.sources)), len(example.targets)
         most = self.budget.rows_at_once(len(variants) - start, sources, targets, footprint, self.adapter.device)
-        near = shared + WASTE * sources
+        near = shared + self.budget.spare(sources, self.adapter.device)
         return next((row - start for row in range(start + 1, start + most) if variants.shared(row) > near), most)
 
     def _groups_at_once(self, example: Example, embeds: Tensor, total: int) -> int:

@@ -49,7 +49,7 @@ class IntegratedGradients:
     baseline: str | Tensor | Sequence[str | Tensor] = "zero"
     keep: Sequence[str] = ("sink", "special")
     tolerance: float = 0.05
-    max_evaluations: int = 192
+    max_evaluations: int = 256
     steps: int | None = None
     rule: str = "gauss_legendre"
     signed: ClassVar[bool] = True

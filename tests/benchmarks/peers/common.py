@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Job:
     method: str
     prompt: int
     generated: int
+    targets: int  # the first so many generated tokens are explained; the others are not even in the text
+    steps: int = 20  # of integrated gradients, where a tool wants their number
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,12 @@ def cut(tokenizer: Any, prompt: int, generated: int) -> Task:
     raise SystemExit(f"No rotation of the passage gives {prompt} + {generated} tokens: take a smaller size.")
 
 
+def beginning(tokenizer: Any, task: Task, targets: int) -> Task:
+    """The same prompt, and the first so many tokens of the same continuation."""
+    target_ids = task.target_ids[:targets]
+    return replace(task, target_ids=target_ids, continuation=tokenizer.decode(target_ids))
+
+
 def _meets_between_words(tokenizer: Any, task: Task) -> bool:
     whole = tokenizer(task.prompt + task.continuation)["input_ids"]
     return (
@@ -114,7 +122,7 @@ def serve(prepare: Callable[[Job, Any], Run]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(job.model)
     run = prepare(job, tokenizer)
     run(cut(tokenizer, job.prompt, min(2, job.generated)))
-    task = cut(tokenizer, job.prompt, job.generated)
+    task = beginning(tokenizer, cut(tokenizer, job.prompt, job.generated), job.targets)
     print("ready", file=talk, flush=True)
     for _ in sys.stdin:
         started, switches = time.perf_counter(), interruptions()

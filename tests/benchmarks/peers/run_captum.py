@@ -1,28 +1,54 @@
-"""captum: `LLMGradientAttribution` over `LayerGradientXActivation` on the embedding layer, its route for LLMs.
+"""captum: `LLMGradientAttribution` and `LLMAttribution`, its routes for LLMs.
 
-It explains log-probabilities, one forward and one backward for each target, and gives scores of prompt tokens only.
+* `LayerGradientXActivation` on the embedding layer: one forward and one backward for each target.
+* `LayerIntegratedGradients` on the embedding layer: all steps of a target in one batch, its default.
+* `FeatureAblation`: token 0 stands in for a prompt token; one forward scores all targets (`forward_in_tokens=False`).
+  Its default decodes the targets one after another from a cache, which is slower, and gives other scores than the
+  same without the cache.
+
+It explains log-probabilities and gives scores of prompt tokens only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from captum.attr import LayerGradientXActivation, LLMGradientAttribution, TextTokenInput
+from captum.attr import (
+    FeatureAblation,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+    LLMAttribution,
+    LLMGradientAttribution,
+    TextTokenInput,
+)
 from common import Explained, Job, Run, Task, load_model, serve
 
 
 def prepare(job: Job, tokenizer: Any) -> Run:
-    model = load_model(job)
-    explainer = LLMGradientAttribution(LayerGradientXActivation(model, model.get_input_embeddings()), tokenizer)
+    explain, note = explainer(job, tokenizer)
 
     def run(task: Task) -> Explained:
         source = TextTokenInput(task.prompt, tokenizer)
-        result = explainer.attribute(source, target=torch.tensor(task.target_ids))
+        result = explain(source, target=torch.tensor(task.target_ids))
         same = source.inp_tensor[0].tolist() == task.prompt_ids
-        return Explained(*result.token_attr.shape, same, "prompt sources only")
+        return Explained(*result.token_attr.shape, same, note)
 
     return run
+
+
+def explainer(job: Job, tokenizer: Any) -> tuple[Callable[..., Any], str]:
+    """What explains a prompt and its targets, and a note on it."""
+    model, note = load_model(job), "prompt sources only"
+    embeddings = model.get_input_embeddings()
+    if job.method == "feature_ablation":
+        return partial(LLMAttribution(FeatureAblation(model), tokenizer).attribute, forward_in_tokens=False), note
+    if job.method == "layer_integrated_gradients":
+        explain = LLMGradientAttribution(LayerIntegratedGradients(model, embeddings), tokenizer).attribute
+        return partial(explain, n_steps=job.steps), f"{note}, {job.steps} steps"
+    return LLMGradientAttribution(LayerGradientXActivation(model, embeddings), tokenizer).attribute, note
 
 
 if __name__ == "__main__":

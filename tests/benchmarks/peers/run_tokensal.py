@@ -16,9 +16,17 @@ def prepare(job: Job, tokenizer: Any) -> Run:
         result = tokensal.attribute(model, task.prompt_ids, continuation=task.target_ids, method=job.method)
         ids = [token.id for token in result.sources]
         same = ids == (task.prompt_ids + task.target_ids)[:-1]
-        return Explained(result.scores.shape[0], result.scores.shape[1], same)
+        return Explained(result.scores.shape[0], result.scores.shape[1], same, certified(result.certificate))
 
     return run
+
+
+def certified(certificate: Any) -> str:
+    """How many nodes the targets took, and which share of the change of its score the scores of a target miss."""
+    if certificate is None:
+        return ""
+    nodes, missed = certificate.nodes, (certificate.residual / certificate.change).abs()
+    return f"{nodes.min()}–{nodes.max()} nodes, residual median {missed.median():.1%} max {missed.max():.1%}"
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache, partial
 
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from tokensal.adapters import CausalAdapter
+from tokensal.adapters import CausalAdapter, Seq2SeqAdapter
 
 TEXT = "The cat sat on the mat. The dog sat on the log, and the cat saw the dog. Café 🙂 naïve 東京"
 CHAT = (
@@ -34,7 +35,35 @@ _GROUPED = {**_COMMON, "num_key_value_heads": 2}
 _EXPERTS = {**_GROUPED, "num_experts_per_tok": 2, "experts_implementation": "eager"}
 _IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
-# The README's table of supported architectures is checked against these names.
+_T5 = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "decoder_start_token_id": 0,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_BART = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": CONTEXT,
+    "scale_embedding": True,
+    "decoder_start_token_id": 2,
+    "forced_eos_token_id": None,
+    **_IDS,
+}
+
+# The README's table of supported architectures is checked against these names, and those below.
 ARCHITECTURES = {
     "Llama": lambda: hf.LlamaConfig(**_GROUPED),
     "GPT-2": lambda: hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, **_IDS),
@@ -48,6 +77,16 @@ ARCHITECTURES = {
     "Phi": lambda: hf.PhiConfig(**_COMMON),
     "Mixtral": lambda: hf.MixtralConfig(**_EXPERTS, num_local_experts=4),
     "Qwen 3 MoE": lambda: hf.Qwen3MoeConfig(**_EXPERTS, head_dim=8, num_experts=4, moe_intermediate_size=16),
+}
+ENCODER_DECODERS = {
+    "T5": lambda: hf.T5Config(**_T5),
+    "FLAN-T5": lambda: hf.T5Config(**_T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "mT5": lambda: hf.MT5Config(**_T5, num_decoder_layers=1),
+    "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 1}),
+    "mBART": lambda: hf.MBartConfig(**_BART),
+    "Marian": lambda: hf.MarianConfig(**_BART),
+    "M2M100": lambda: hf.M2M100Config(**_BART),
+    "Pegasus": lambda: hf.PegasusConfig(**_BART),
 }
 
 
@@ -75,21 +114,32 @@ def tokenizer() -> hf.PreTrainedTokenizerFast:
 def model(name: str, *, dtype: torch.dtype = torch.float64, attention: str = "sdpa") -> hf.PreTrainedModel:
     """A fresh tiny model with seeded random weights, large enough that no score is nearly zero."""
     torch.manual_seed(sum(map(ord, name)))
-    config = ARCHITECTURES[name]()
-    made = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    if name in ENCODER_DECODERS:
+        made = hf.AutoModelForSeq2SeqLM.from_config(ENCODER_DECODERS[name](), attn_implementation=attention)
+        _apart(made, name)
+    else:
+        made = hf.AutoModelForCausalLM.from_config(ARCHITECTURES[name](), attn_implementation=attention)
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim > 1:
-                parameter.normal_(std=0.3)
+                parameter.normal_(std=0.2 if name in ENCODER_DECODERS else 0.3)
     if dtype == torch.float64:
         _keep_float64(made)
     return made.eval().to(dtype)
 
 
+def _apart(made: hf.PreTrainedModel, name: str) -> None:
+    """A bias behind the head, where there is one; and a head of its own for the one that has it."""
+    if hasattr(made, "final_logits_bias"):
+        made.final_logits_bias.normal_()
+    if name == "FLAN-T5":
+        made.lm_head.weight = torch.nn.Parameter(torch.empty_like(made.lm_head.weight))
+
+
 def _keep_float64(made: hf.PreTrainedModel) -> None:
     """Transformers' RMSNorm rounds to float32 even in a float64 model, which would blunt the oracles."""
     for module in made.modules():
-        if type(module).__name__.endswith("RMSNorm"):
+        if type(module).__name__.endswith(("RMSNorm", "T5LayerNorm")):
             offset = 1.0 if type(module).__name__.startswith("Gemma") else 0.0
             epsilon = getattr(module, "variance_epsilon", None) or module.eps
             module.forward = partial(_rms_norm, module, offset, epsilon)
@@ -99,6 +149,18 @@ def _rms_norm(module, offset: float, epsilon: float, hidden: torch.Tensor) -> to
     return (module.weight + offset) * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + epsilon)
 
 
-def adapter(name: str = "Llama", **options) -> CausalAdapter:
+@cache
+def ending_tokenizer() -> hf.PreTrainedTokenizerFast:
+    """The same tokens, for encoder–decoder models: a text ends in <|end|>."""
+    ending = copy.deepcopy(tokenizer())
+    ending.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|end|>", special_tokens=[("<|end|>", 2)]
+    )
+    return ending
+
+
+def adapter(name: str = "Llama", **options) -> CausalAdapter | Seq2SeqAdapter:
     """The same, adapted."""
+    if name in ENCODER_DECODERS:
+        return Seq2SeqAdapter(model(name, **options), ending_tokenizer(), name=name)
     return CausalAdapter(model(name, **options), tokenizer(), name=name)

@@ -183,12 +183,6 @@ _SMALL = {
     [
         (lambda: hf.MambaForCausalLM(hf.MambaConfig(vocab_size=32, hidden_size=32, num_hidden_layers=1)), "recurrent"),
         (lambda: hf.LlamaModel(hf.LlamaConfig(**_SMALL)), "no language-model head"),
-        (
-            lambda: hf.T5ForConditionalGeneration(
-                hf.T5Config(vocab_size=32, d_model=16, num_layers=1, num_heads=2, d_kv=8, d_ff=16)
-            ),
-            "encoder–decoder",
-        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_attributed_is_refused_with_a_reason(made, why):

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokensal.adapters import CausalAdapter, adapt, load
+    from tokensal.adapters import CausalAdapter, Seq2SeqAdapter, adapt, load
     from tokensal.attribution import Attribution
     from tokensal.comparison import Comparison
     from tokensal.engine import Budget
@@ -46,6 +46,7 @@ _HOMES = {
     "IntegratedGradients": "tokensal.methods",
     "METHODS": "tokensal.methods",
     "Occlusion": "tokensal.methods",
+    "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.entry",
@@ -66,6 +67,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "Occlusion",
+    "Seq2SeqAdapter",
     "TokensalError",
     "adapt",
     "attribute",

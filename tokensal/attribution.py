@@ -40,7 +40,8 @@ class Attribution:
 
     Attributes:
         text: the shown text, prompt and continuation; token offsets refer to it.
-        sources: S tokens that can be credited: the prompt, then the generated prefix.
+        sources: S tokens that can be credited: the prompt (what an encoder reads, if there is one), then what
+            the decoder has read of the answer.
         targets: K tokens being explained.
         scores: (K, S) float32, in units of the explained score (natural-log units for `logprob`; for a gradient
             norm, per unit of embedding). NaN where `visible` is False.

@@ -21,7 +21,7 @@ import tokensal
 from tokensal.errors import InputError, TokensalError
 
 if TYPE_CHECKING:
-    from tokensal.adapters import CausalAdapter
+    from tokensal.adapters import ModelAdapter
     from tokensal.attribution import Attribution
     from tokensal.comparison import Comparison
     from tokensal.config import Settings
@@ -251,7 +251,7 @@ def _explained(
     )
 
 
-def _load(settings: Settings) -> CausalAdapter:
+def _load(settings: Settings) -> ModelAdapter:
     from tokensal.adapters import load
 
     logging.getLogger("tokensal").setLevel(logging.WARNING if settings.quiet else logging.INFO)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tokensal.adapters import CausalAdapter
+from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.attribution import Attribution, Provenance
 from tokensal.comparison import Comparison
@@ -26,7 +26,7 @@ COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  
 
 
 def attribute(
-    model: CausalAdapter,
+    model: ModelAdapter,
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,
@@ -84,7 +84,7 @@ def attribute(
 
 
 def compare(
-    model: CausalAdapter,
+    model: ModelAdapter,
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,
@@ -153,7 +153,7 @@ def _built(method: str | Method) -> Method:
 
 
 def _explain(
-    model: CausalAdapter,
+    model: ModelAdapter,
     methods: Sequence[Method],
     score: str,
     budget: Budget | None,
@@ -183,7 +183,7 @@ def _share(progress: Progress | None, index: int, count: int) -> Progress | None
     return progress and (lambda done, total: progress(index * total + done, count * total))
 
 
-def _provenance(model: CausalAdapter, method: Method, made: Mapping[str, Any]) -> Provenance:
+def _provenance(model: ModelAdapter, method: Method, made: Mapping[str, Any]) -> Provenance:
     return Provenance(
         **model.describe(), method=name_of(method), method_repr=repr(method), versions=_versions(), **made
     )

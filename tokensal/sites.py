@@ -1,6 +1,7 @@
 """Places inside a model where a score can be differentiated, and the ways to say which of its layers are meant.
 
-Layers are counted from the embeddings up: layer 0 is the lowest, layer -1 the one below the head.
+Layers are counted from the embeddings up: layer 0 is the lowest, layer -1 the one below the head. Of an
+encoder–decoder model the encoder's layers come first, then the decoder's: with as many of both, "0.5:" is the decoder.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Layers = int | float | str  # an index, a depth between 0 and 1, a range "a:b" o
 class Site(StrEnum):
     """What is looked at in a layer."""
 
-    ATTENTION_OUTPUT = "attention_output"  # (S, H), what the attention adds to the residual stream
-    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows that look at columns; each row sums to one
+    ATTENTION_OUTPUT = "attention_output"  # (S, H), what the self-attention adds to the residual stream
+    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows that look at columns, in self- and cross-attention
 
 
 def check(layers: Layers) -> None:

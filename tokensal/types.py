@@ -2,7 +2,8 @@
 
 Letters used in every shape, here and elsewhere:
 
-    S  source tokens: everything that can be credited (prompt, then generated prefix)
+    S  source tokens: everything that can be credited (prompt, then generated prefix; of an encoder–decoder model the
+       encoder's tokens, then the decoder's inputs)
     G  target tokens: the tokens being explained
     K  groups of targets, each explained as one sum (by default each target is its own group, K = G)
     R  variants: altered copies of the source embeddings
@@ -23,6 +24,13 @@ class Role(StrEnum):
 
     PROMPT = "prompt"
     GENERATED = "generated"
+
+
+class Part(StrEnum):
+    """Which sources a stack of layers reads."""
+
+    FIRST = "first"  # an encoder's
+    LAST = "last"  # a decoder's inputs; without an encoder all sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,9 @@ class Example:
         targets: the G tokens it is asked about.
         predictors: for each target, the index of the source whose output predicts it. Target g is influenced
             by sources up to and including `predictors[g]`, and by no later one.
-        sink: the source where attention collects for want of a better place (the first token of most causal
-            models), or None.
+        sink: the source where attention collects for want of a better place (the first token that most decoders
+            read), or None.
+        encoder: how many sources, the first ones, an encoder reads: they all see one another. 0 without an encoder.
     """
 
     text: str
@@ -60,6 +69,7 @@ class Example:
     targets: tuple[Token, ...]
     predictors: tuple[int, ...]
     sink: int | None = None
+    encoder: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +144,23 @@ class Original:
 
     forward: Forward
     states: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tap:
+    """What an attention returned in a forward, and which sources it is about.
+
+    Attributes:
+        layer: the layer it belongs to, counted from the lowest that is tapped.
+        tensor: (R, rows, H) outputs or (R, heads, rows, columns) weights, on the graph.
+        rows: the part of the sources that look.
+        columns: the part of the sources that are looked at; None for outputs.
+    """
+
+    layer: int
+    tensor: Tensor
+    rows: Part
+    columns: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

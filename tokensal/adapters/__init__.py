@@ -2,5 +2,7 @@
 
 from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.loading import adapt, load
+from tokensal.adapters.model import ModelAdapter
+from tokensal.adapters.seq2seq import Seq2SeqAdapter
 
-__all__ = ["CausalAdapter", "adapt", "load"]
+__all__ = ["CausalAdapter", "ModelAdapter", "Seq2SeqAdapter", "adapt", "load"]

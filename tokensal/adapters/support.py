@@ -5,21 +5,30 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+import torch
+
 from tokensal.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+# Encoder–decoder models by their type, and why they cannot be attributed
+REFUSED = {
+    "led": "which of its encoder's tokens look at all others is chosen anew in each call, and it pads to whole windows",
+    "t5gemma": "its encoder and decoder look tokens up in tables of their own, and sources need one for both",
+    "t5gemma2": "its decoder looks at the encoder and at its own inputs in one attention",
+}
 
 
 def check_config(config: PretrainedConfig) -> None:
     """Refuse by configuration, before any weight is loaded.
 
     Raises:
-        UnsupportedModel: an encoder–decoder model, per-layer embeddings, or a recurrent model.
+        UnsupportedModel: per-layer embeddings, a recurrent model, or an encoder–decoder model of a kind in `REFUSED`.
     """
+    if config.model_type in REFUSED:
+        _refuse(config, REFUSED[config.model_type])
     text = config.get_text_config()
-    if config.is_encoder_decoder:
-        _refuse(config, "it is an encoder–decoder model, and only decoder-only models are supported so far")
     if getattr(text, "hidden_size_per_layer_input", 0):
         _refuse(config, "it looks tokens up again in every layer (per-layer embeddings), past the input embeddings")
     if any("linear" in kind or "mamba" in kind for kind in getattr(text, "layer_types", None) or ()):
@@ -30,19 +39,30 @@ def check_model(model: PreTrainedModel) -> None:
     """Refuse by the loaded model.
 
     Raises:
-        UnsupportedModel: as `check_config`, or the model is recurrent, takes no embeddings, or has no language head.
+        UnsupportedModel: as `check_config`, or the model is recurrent, takes no embeddings, has no language head, or
+            looks the tokens of its encoder and decoder up in different tables.
     """
     check_config(model.config)
     if getattr(model, "_is_stateful", False):
         _refuse(model.config, "it is recurrent, and attribution of recurrent states is not supported")
-    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
-        _refuse(model.config, "its forward takes no inputs_embeds, so its embeddings cannot be varied")
+    accepted = inspect.signature(model.forward).parameters
+    for name in ("inputs_embeds", "decoder_inputs_embeds")[: 1 + model.config.is_encoder_decoder]:
+        if name not in accepted:
+            _refuse(model.config, f"its forward takes no {name}, so its embeddings cannot be varied")
     if model.get_output_embeddings() is None:
-        _refuse(model.config, "it has no language-model head (load it with AutoModelForCausalLM)")
+        _refuse(model.config, "it has no language-model head (load it with AutoModelForCausalLM or …ForSeq2SeqLM)")
+    if model.config.is_encoder_decoder and not _one_table(model):
+        _refuse(model.config, REFUSED["t5gemma"])
+
+
+def _one_table(model: PreTrainedModel) -> bool:
+    stacks = (model, model.get_encoder(), model.get_decoder())
+    one, *others = (stack.get_input_embeddings().weight for stack in stacks)
+    return all(one is other or one.is_meta or torch.equal(one, other.to(one.device)) for other in others)
 
 
 def _refuse(config: PretrainedConfig, why: str) -> None:
     raise UnsupportedModel(
         f"The {config.model_type!r} model cannot be attributed: {why}. "
-        "Choose a decoder-only transformer, such as Llama, Qwen, Gemma, Mistral or GPT-2."
+        "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Forward, Original, Variants
+from tokensal.types import Example, Footprint, Forward, Original, Tap, Variants
 
 
 class Adapter(Protocol):
@@ -45,7 +45,7 @@ class Adapter(Protocol):
         """How many layers there are to choose from."""
         ...
 
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tensor]]:
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
         """Inside, a forward starts its graph at the lowest of the layers, and fills the list with what they return."""
         ...
 

@@ -245,12 +245,13 @@ class Engine:
 
     def _rows_at_once(self, example: Example, variants: Alterations, start: int) -> int:
         """How many variants from `start` on go into one forward: as fit, and as begin nearly where the first begins."""
-        shared = variants.shared(start)
+        shared = _shared(example, variants, start)
         sources = len(example.sources) - shared
         footprint, targets = self.adapter.footprint(len(example.sources)), len(example.targets)
         most = self.budget.rows_at_once(len(variants) - start, sources, targets, footprint, self.adapter.device)
         near = shared + self.budget.spare(sources, self.adapter.device)
-        return next((row - start for row in range(start + 1, start + most) if variants.shared(row) > near), most)
+        rows = range(start + 1, start + most)
+        return next((row - start for row in rows if _shared(example, variants, row) > near), most)
 
     def _groups_at_once(self, example: Example, embeds: Tensor, total: int) -> int:
         rows = embeds[..., 0].numel()
@@ -261,6 +262,12 @@ class Engine:
         """Inside, the adapter is prepared, and gradients flow even under a caller's no_grad or inference_mode."""
         with torch.inference_mode(False), torch.enable_grad(), self.adapter.prepared():
             yield
+
+
+def _shared(example: Example, variants: Alterations, row: int) -> int:
+    """How many sources need not run again: none where an encoder reads an altered one, since all its tokens see it."""
+    shared = variants.shared(row)
+    return shared if shared >= example.encoder else 0
 
 
 def _turns(wanted: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ What a decoder does to these methods, which were published for encoders and imag
 position. In the highest layer, therefore, only that position has a gradient, and `GradCAM` there credits nothing
 else; the gradient reaches earlier positions through the layers above a lower one. An average of the gradient over
 positions, as published, is over a majority that carry little or none of it.
+
+In an encoder–decoder model, a layer of the encoder credits what the encoder reads. A layer of the decoder credits its
+own inputs by its self-attention and, where weights are looked at, the encoder's tokens by its cross-attention.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from tokensal.types import Example, Scores
 
 # From an activation, its gradient for each of k groups, and the last predictor of each group, to a map of each group
 Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
+WeightRule = Callable[[Tensor, Tensor, Tensor, int], Tensor]  # the same, and how many of the sources an encoder reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +105,14 @@ class AttentionGradCAM:
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         layers = chosen(self.layers, engine.adapter.layer_count)
-        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, self._contract)
-
-    def _contract(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
-        maps = [read(rule(weight, gradient, last), last) for weight, gradient in zip(weights, gradients, strict=True)]
-        return torch.stack(maps).sum(0)
+
+        def contract(weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+            pairs = zip(weights, gradients, strict=True)
+            maps = [read(rule(weight, gradient, last, example.encoder), last) for weight, gradient in pairs]
+            return torch.stack(maps).sum(0)
+
+        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, contract)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +154,21 @@ def _elementwise_outputs(output: Tensor, gradient: Tensor, last: Tensor) -> Tens
 
 
 def _channel_mean(output: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
-    mean = gradient.sum(-2) / (last + 1)[:, None]  # (k, H); positions after the last predictor add nothing
-    return mean @ output.T
+    # positions after the last predictor add nothing; of an encoder–decoder model, a layer has some of the positions
+    positions = (_visible(last, len(output)) & output.any(-1)).sum(-1)
+    return (gradient.sum(-2) / positions[:, None]) @ output.T  # (k, H) @ (H, S)
 
 
-def _elementwise_weights(weight: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+def _elementwise_weights(weight: Tensor, gradient: Tensor, last: Tensor, encoder: int) -> Tensor:
     return (gradient * weight).relu().sum(-3)  # (k, S, S)
 
 
-def _head_mean(weight: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+def _head_mean(weight: Tensor, gradient: Tensor, last: Tensor, encoder: int) -> Tensor:
     # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
-    size = weight.shape[-1]
-    cells = torch.ones(size, size, device=last.device).tril() * _visible(last, size)[:, :, None]  # (k, S, S)
+    places = torch.arange(weight.shape[-1], device=last.device)
+    seen = (places <= places[:, None]) | (places < encoder)
+    looking = _visible(last, len(places)) & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
+    cells = (seen & looking[:, :, None]).to(weight)  # (k, S, S)
     mean = (gradient * cells[:, None]).sum((-2, -1)) / cells.sum((-2, -1))[:, None]  # (k, heads)
     return torch.einsum("kh,hrs->krs", mean, weight).relu() * cells
 
@@ -178,5 +187,5 @@ def _visible(last: Tensor, size: int) -> Tensor:
 
 
 OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
-WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
+WEIGHT_RULES: Mapping[str, WeightRule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
 ROWS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"all": _all_rows, "predictor": _row_of_the_predictor}

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tokensal.attribution import Attribution
 from tokensal.comparison import Comparison
@@ -32,7 +33,7 @@ class Label:
     """How one token looks: no control characters, never empty, never zero columns wide.
 
     `text` is for running text and keeps its spaces; `name` is for lists and shows them as ␣ where nothing else
-    is left. `lines` is how many line breaks end the token; running text breaks there.
+    is left. `lines` is how many line breaks end the token, or stand between it and the next; running text breaks there.
     """
 
     text: str
@@ -135,9 +136,9 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     rows = [_row(scores, apart, target, values[target]) for target, scores in enumerate(table)]
     totals = [_total(column) for column in zip(*table, strict=True)]
     return Heatmap(
-        sources=_labels(attribution.sources, attribution.sink),
-        targets=_labels(attribution.targets, None),
-        rest=_labels([token for token in attribution.targets if token not in sources], None),
+        sources=_labels(attribution.sources, attribution.sink, attribution.text),
+        targets=_labels(attribution.targets),
+        rest=_labels([token for token in attribution.targets if token not in sources]),
         overview=_row(totals, apart, None, None),
         rows=tuple(rows),
         signed=attribution.signed,
@@ -196,11 +197,14 @@ def _cell(source: int, score: float | None, limit: float, apart: bool) -> Cell:
     return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
 
 
-def _labels(tokens: Iterable[Token], sink: int | None) -> tuple[Label, ...]:
-    return tuple(_label(token, index == sink) for index, token in enumerate(tokens))
+def _labels(tokens: Sequence[Token], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
+    """The labels of tokens; with the text they are from, a line break between two tokens belongs to the first."""
+    gaps = [text[token.stop : after.start].count("\n") for token, after in pairwise(tokens)]
+    pairs = zip(tokens, [*gaps, 0], strict=False)  # without a token there is no gap behind it
+    return tuple(_label(token, index == sink, lines) for index, (token, lines) in enumerate(pairs))
 
 
-def _label(token: Token, sink: bool) -> Label:
+def _label(token: Token, sink: bool, lines: int) -> Label:
     if not token.text:
         text = PIECE if token.stop > token.start else "∅"
     else:
@@ -208,7 +212,7 @@ def _label(token: Token, sink: bool) -> Label:
         if unicodedata.category(text[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
             text = "◌" + text
     name = text.strip() or "␣" * len(text)
-    lines = len(token.text) - len(token.text.rstrip("\n"))
+    lines += len(token.text) - len(token.text.rstrip("\n"))
     return Label(text, name, lines, token.role, token.special, sink)
 
 

@@ -1,0 +1,284 @@
+"""What decoder-only and encoder–decoder models have in common: options, ids, embeddings, and the cut at the head.
+
+Where the hidden states reach the head, a scoped hook keeps only the rows that predict targets, so that logits of other
+positions are never computed, and cuts the graph there (see `tokensal.types.Forward`). Whatever the model does after
+its head (soft caps, scales, biases) happens to those rows too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from tokensal.adapters.frozen import frozen
+from tokensal.adapters.prompting import Messages, Text, prompt_ids, reference_ids
+from tokensal.adapters.support import check_model
+from tokensal.errors import InputError, UnsupportedModel
+from tokensal.sites import Site
+from tokensal.types import Example, Footprint, Forward, Original, Tap, Variants
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_NEW_TOKENS = 20
+
+
+class ModelAdapter(ABC):
+    """A model and its tokenizer, ready to be attributed. Neither is changed in any way.
+
+    Make one with `tokensal.load` or `tokensal.adapt`.
+
+    Args:
+        model: a HuggingFace language model.
+        tokenizer: its tokenizer.
+        name: what to call the model in results.
+        revision: the revision it was loaded from, where known.
+
+    Raises:
+        UnsupportedModel: its architecture cannot be attributed; the message says why.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        check_model(model)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name or model.name_or_path or type(model).__name__
+        self.revision = revision
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
+
+    # What the user gives becomes an example
+
+    def example(
+        self,
+        prompt: Text | None = None,
+        *,
+        messages: Messages | None = None,
+        continuation: Text | None = None,
+        max_new_tokens: int | None = None,
+        generation: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> Example:
+        """Tokenize a prompt or a chat, and take or generate its continuation.
+
+        Args:
+            prompt: text, or token ids.
+            messages: a chat ({"role": …, "content": …}) instead, put through the model's chat template.
+            continuation: text or token ids to explain; None lets the model generate.
+            max_new_tokens: how many tokens to generate at most; 20 by default.
+            generation: further options of HuggingFace's `generate`, such as `{"do_sample": True, "top_p": 0.9}`.
+            seed: for sampling; None samples from where the global generator stands, and leaves it there.
+
+        Raises:
+            InputError: an empty prompt or continuation, or one longer than the model's context.
+        """
+        ids = self._known(prompt_ids(self.tokenizer, prompt, messages))
+        if continuation is None:
+            wanted = _wanted(max_new_tokens, generation)
+            self._check_length(len(ids), wanted)
+            return self._generated(ids, {**(generation or {}), "max_new_tokens": wanted}, seed)
+        if max_new_tokens is not None or generation:
+            raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
+        return self._given(ids, continuation)
+
+    @abstractmethod
+    def _given(self, ids: list[int], continuation: Text) -> Example:
+        """The example of a prompt and a continuation that is already there."""
+
+    @abstractmethod
+    def _generated(self, ids: list[int], options: dict[str, Any], seed: int | None) -> Example:
+        """The example of a prompt and what the model makes of it."""
+
+    @abstractmethod
+    def _check_length(self, prompt: int, answer: int) -> None:
+        """Refuse a prompt and an answer of so many tokens where the model cannot hold them."""
+
+    @property
+    def _context(self) -> int | None:
+        """How many tokens the model has positions for; None without a limit."""
+        limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit
+
+    def _known(self, ids: list[int]) -> list[int]:
+        size = self.model.get_input_embeddings().num_embeddings
+        if strangers := [id for id in ids if not 0 <= id < size]:
+            raise InputError(
+                f"Token id {strangers[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
+                "use the model's own tokenizer."
+            )
+        return ids
+
+    def _generate(self, ids: list[int], options: dict[str, Any], seed: int | None) -> list[int]:
+        """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
+        prompt = torch.tensor([ids], device=self.device)
+        options = {"do_sample": False, "attention_mask": torch.ones_like(prompt), **options}
+        if self.model.generation_config.pad_token_id is None:
+            options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence: it is never used
+        try:
+            with _seeded(seed, self.device), frozen(self.model), torch.no_grad():
+                output = self.model.generate(prompt, **options)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The model cannot generate with these options: {str(error).strip()}") from error
+        sequences = output if isinstance(output, Tensor) else output.sequences
+        if len(sequences) != 1:
+            raise InputError(
+                f"Generation returned {len(sequences)} sequences, but one is explained at a time: ask for one."
+            )
+        return sequences[0].tolist()
+
+    # What the engine asks for
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings live (with accelerate's offloading: where they are computed)."""
+        embedding = self.model.get_input_embeddings()
+        hook = getattr(embedding, "_hf_hook", None)
+        return torch.device(getattr(hook, "execution_device", None) or embedding.weight.device)
+
+    def embed(self, example: Example) -> Tensor:
+        """The embeddings of the sources, (S, D)."""
+        ids = torch.tensor([[token.id for token in example.sources]], device=self.device)
+        with torch.no_grad():
+            return self.model.get_input_embeddings()(ids)[0]
+
+    def reference(self, name: str, length: int) -> Tensor:
+        """Embeddings (length, D) of a reference: the mean of all tokens, or named tokens, repeated to the length."""
+        table = self.model.get_input_embeddings()
+        with torch.no_grad():
+            if name == "mean":
+                everything = torch.arange(table.num_embeddings, device=self.device)
+                return table(everything).mean(0).expand(length, -1)
+            ids = torch.tensor(self._known(reference_ids(self.tokenizer, name)), device=self.device)
+            return table(ids[torch.arange(length, device=self.device) % len(ids)])
+
+    @abstractmethod
+    def original(self, example: Example) -> Original:
+        """The example as it is, and what variants can share of it."""
+
+    @abstractmethod
+    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
+        """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
+
+    def _completed(self, example: Example, variants: Variants) -> Variants:
+        """The same variants with the unaltered sources before them."""
+        before = self.embed(example)[: variants.first].expand(len(variants), -1, -1)
+        keep = variants.keep
+        if keep is not None:
+            keep = torch.cat([keep.new_ones(len(variants), variants.first), keep], dim=1)
+        return Variants(torch.cat([before, variants.embeds], dim=1), keep, 0, variants.closed)
+
+    def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
+        """The model called with those of the inputs that it takes, cut at the head; and its own output."""
+        with self._cut_at_the_head(predictors) as cut:
+            output = self.model(**{name: value for name, value in inputs.items() if name in self._accepted})
+        if not cut:
+            raise UnsupportedModel(
+                f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
+            )
+        hidden, leaf = cut
+        return Forward(hidden, leaf, output.logits, start), output
+
+    @property
+    def _accepted(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.model.forward).parameters
+
+    @contextmanager
+    def _cut_at_the_head(self, predictors: Tensor) -> Iterator[list[Tensor]]:
+        cut: list[Tensor] = []
+
+        def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
+            hidden = inputs[0][rows, predictors.to(inputs[0].device)]
+            leaf = hidden.detach().requires_grad_(hidden.requires_grad)
+            cut[:] = hidden, leaf
+            return leaf, *inputs[1:]
+
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(at_the_head)
+        try:
+            yield cut
+        finally:
+            hook.remove()
+
+    @property
+    @abstractmethod
+    def layer_count(self) -> int:
+        """How many layers `tapped` can choose from."""
+
+    @abstractmethod
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
+        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """Parameters frozen, dropout off; everything as it was on leaving."""
+        return frozen(self.model)
+
+    def footprint(self, sources: int) -> Footprint:
+        """Estimated from the model's widths: what a layer keeps for its backward, times the layers."""
+        config = self.model.config.get_text_config()
+        hidden, heads = config.hidden_size, config.num_attention_heads
+        widths = (getattr(config, name, None) for name in ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "d_ff"))
+        wide = next((width for width in widths if width), 4 * hidden)
+        attention = heads * sources if config._attn_implementation == "eager" else 0
+        layer = 10 * hidden + 4 * wide + 2 * attention
+        size = torch.finfo(self.model.dtype).bits // 8
+        head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
+        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head)
+
+    @property
+    def _depth(self) -> int:
+        """How many layers a token passes."""
+        depth: int = self.model.config.get_text_config().num_hidden_layers
+        return depth
+
+    # What a result says about the model
+
+    def describe(self) -> dict[str, Any]:
+        """Name, revision, architecture, dtype, device and attention implementation, for the provenance."""
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "architecture": type(self.model).__name__,
+            "dtype": self._dtype,
+            "device": str(self.device),
+            "attention": self.model.config._attn_implementation,
+        }
+
+    @property
+    def _dtype(self) -> str:
+        return str(self.model.dtype).removeprefix("torch.")
+
+
+def predicted_before(example: Example, first: int) -> int:
+    """How many targets are predicted before the source `first`: the first target at or after it."""
+    return sum(predictor < first for predictor in example.predictors)
+
+
+def _wanted(max_new_tokens: int | None, generation: Mapping[str, Any] | None) -> int:
+    wanted = max_new_tokens or (generation or {}).get("max_new_tokens") or MAX_NEW_TOKENS
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}, but at least 1 token must be generated to be explained.")
+    return int(wanted)
+
+
+@contextmanager
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    # The caller's generators are left where they were, with or without a seed.
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with torch.random.fork_rng(devices, device_type=kind):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield

@@ -1,0 +1,191 @@
+"""Encoder–decoder HuggingFace models: what the encoder reads and what the decoder reads, on one axis of sources.
+
+The decoder's first input is its start token, and each of its inputs predicts the next one. Target g is therefore
+influenced by all of the encoder's tokens, and by the decoder's inputs up to the one that predicts it.
+
+A forward, step by step:
+
+1. The embeddings of the variants are parted in two: `inputs_embeds` and `decoder_inputs_embeds`, with a mask for each.
+   The encoder's mask also holds for the cross-attention.
+2. At the head, the graph is cut, and all rows are dropped but those that predict targets (see `model.py`).
+
+Where a variant alters inputs of the decoder alone, the encoder is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokensal.adapters.model import ModelAdapter, predicted_before
+from tokensal.adapters.prompting import Text, continuation_ids, target_ids
+from tokensal.adapters.taps import blocks, tapped
+from tokensal.adapters.tokens import read
+from tokensal.errors import InputError
+from tokensal.sites import Site
+from tokensal.types import Example, Forward, Original, Tap, Variants
+
+
+class Seq2SeqAdapter(ModelAdapter):
+    """An encoder–decoder model and its tokenizer; see `ModelAdapter`.
+
+    A continuation given as text is tokenized as a target: the target language of a translation model stands in its
+    place, and the end of the text is not explained. Token ids are what follows the decoder's start token.
+    """
+
+    def _given(self, ids: list[int], continuation: Text) -> Example:
+        if isinstance(continuation, str) and continuation:
+            answer, behind = target_ids(self.tokenizer, continuation)
+        else:
+            answer, behind = continuation_ids(self.tokenizer, continuation), []
+        self._check_length(len(ids), len(self._known(answer)))
+        # mBART's tokenizer puts a language behind the end of the text: its decoder starts with it
+        return self._paired(ids, [behind[-1] if len(behind) > 1 else self._start_token, *answer])
+
+    def _generated(self, ids: list[int], options: dict[str, Any], seed: int | None) -> Example:
+        forced = options.get("forced_bos_token_id", self.model.generation_config.forced_bos_token_id)
+        return self._paired(ids, self._generate(ids, options, seed), forced)
+
+    def _paired(self, ids: list[int], answer: list[int], forced: int | None = None) -> Example:
+        """What the encoder reads, and below it what the decoder starts with and writes."""
+        prompt, read_by_encoder = read(self.tokenizer, ids, len(ids))
+        written, tokens = read(self.tokenizer, answer, 0)
+        apart = len(prompt) + 1
+        start, first, *rest = (replace(token, start=token.start + apart, stop=token.stop + apart) for token in tokens)
+        start, first = replace(start, special=True), replace(first, special=first.special or first.id == forced)
+        encoder = len(read_by_encoder)
+        return Example(
+            text=f"{prompt}\n{written}",
+            sources=(*read_by_encoder, start, first, *rest)[:-1],
+            targets=(first, *rest),
+            predictors=tuple(range(encoder, encoder + 1 + len(rest))),
+            sink=encoder,
+            encoder=encoder,
+        )
+
+    @property
+    def _start_token(self) -> int:
+        known = self.model.generation_config
+        start = known.bos_token_id if known.decoder_start_token_id is None else known.decoder_start_token_id
+        if not isinstance(start, int):
+            raise InputError(
+                "The model does not know which token its decoder starts with: "
+                "set decoder_start_token_id in its generation_config."
+            )
+        return start
+
+    def _check_length(self, prompt: int, answer: int) -> None:
+        limit = self._context
+        if limit and prompt > limit:
+            raise InputError(
+                f"The prompt has {prompt} tokens, but the model's encoder holds {limit}: shorten the prompt."
+            )
+        if limit and answer > limit:
+            raise InputError(
+                f"An answer of {answer} tokens exceeds the {limit} that the model's decoder holds: "
+                f"shorten it, or ask for at most {limit} new tokens."
+            )
+
+    def original(self, example: Example) -> Original:
+        """The example as it is, and what the encoder returns."""
+        forward, output = self._run(example, Variants(self.embed(example)[None]))
+        return Original(forward, output.encoder_last_hidden_state.detach())
+
+    def forward(self, example: Example, variants: Variants, states: Tensor | None = None) -> Forward:
+        """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
+        whole = self._completed(example, variants) if variants.first else variants
+        read_already = states if variants.first >= example.encoder else None
+        return self._run(example, whole, read_already, predicted_before(example, variants.first))[0]
+
+    def _run(
+        self, example: Example, variants: Variants, states: Tensor | None = None, start: int = 0
+    ) -> tuple[Forward, Any]:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        (embeds, keep), (inputs, inputs_keep), predictors = _parted(example, variants, start)
+        encoded = None if states is None else BaseModelOutput(states.expand(len(variants), -1, -1))
+        given = {
+            "inputs_embeds": embeds * self._scale if encoded is None else None,
+            "encoder_outputs": encoded,
+            "attention_mask": keep.long(),
+            "decoder_inputs_embeds": inputs,
+            "decoder_attention_mask": _causal(inputs_keep, inputs.dtype),
+            "use_cache": False,
+        }
+        return self._called(given, predictors, start)
+
+    @cached_property
+    def _scale(self) -> float:
+        """What the encoder multiplies embeddings by when it looks them up itself, but not when they are given.
+
+        Marian and Pegasus do that in the encoder alone. It is found out, by giving both to the encoder.
+        """
+        encoder, table = self.model.get_encoder(), self.model.get_input_embeddings()
+        scale = float(getattr(encoder, "embed_scale", None) or 1.0)
+        if scale == 1.0:
+            return scale
+        ids = torch.arange(4, device=self.device)[None]  # of which one may be a padding token, without length
+        with self.prepared(), torch.no_grad():
+            found, unscaled = encoder(input_ids=ids)[0], encoder(inputs_embeds=table(ids))[0]
+        return 1.0 if torch.allclose(found, unscaled) else scale
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers `tapped` can choose from: the encoder's, then the decoder's."""
+        return len(blocks(self.model))
+
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
+        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+        return tapped(self.model, site, layers)
+
+
+Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may look at (R, n)
+
+
+def _parted(example: Example, variants: Variants, start: int) -> tuple[Half, Half, Tensor]:
+    """What the encoder reads, what the decoder reads, and the places (R, G - start) there that predict targets.
+
+    Where gaps are closed, tokens that are not kept are moved behind the others of their half. The decoder's start token
+    stays even there: without it nothing could predict the first target.
+
+    Raises:
+        InputError: a variant leaves the encoder nothing to read.
+    """
+    embeds, size, rows = variants.embeds, example.encoder, len(variants)
+    keep = embeds.new_ones(embeds.shape[:2], dtype=torch.bool)
+    if variants.keep is not None:
+        keep = variants.keep.to(embeds.device)
+    if not keep[:, :size].any(1).all():
+        raise InputError(
+            "With these sources taken away, the encoder has nothing to read: "
+            "use a smaller window, a longer prompt, or a replacement such as 'zero'."
+        )
+    predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - size
+    first, last = (embeds[:, :size], keep[:, :size]), (embeds[:, size:], keep[:, size:])
+    if not variants.closed:
+        return first, last, predictors
+    staying = torch.cat([torch.ones_like(last[1][:, :1]), last[1][:, 1:]], dim=1)
+    return _moved_up(*first), _moved_up(last[0], staying), staying.cumsum(1).gather(1, predictors) - 1
+
+
+def _moved_up(embeds: Tensor, keep: Tensor) -> Half:
+    order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
+    return embeds.gather(1, order[..., None].expand_as(embeds)), keep.gather(1, order)
+
+
+def _causal(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """The decoder's mask (R, T); or (R, 1, T, T) to be added, where a row would have nothing to look at: then itself.
+
+    That happens where the start token is unseen. Models see to causality by themselves only in the first case.
+    """
+    if keep[:, 0].all():
+        return keep.long()
+    seen = keep[:, None, :] & keep.new_ones(keep.shape[1], keep.shape[1]).tril()
+    seen = seen | torch.diag_embed(~seen.any(-1))
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[:, None]

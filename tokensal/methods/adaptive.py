@@ -7,8 +7,8 @@ no forward is run only to look.
 1. Cover [0, 1] with a few cells, and give all of them to every target.
 2. Differentiate each target at the ends and the middle of its cells, once for each. Simpson's rule on a cell, minus
    y(b) − y(a), is the cell's defect.
-3. A target is finished when its defects, added up as magnitudes, are within what it is allowed: what cancels in the
-   sum does not cancel in the map. Or when it has used up its nodes.
+3. A target is finished when its defects add up to no more than it is allowed; and, as magnitudes, to no more than the
+   tolerance leaves of its map, since what cancels in the sum does not cancel there. Or when its nodes are used up.
 4. Of the other targets, halve the worst cells, until those left alone are well within that. The middle of a cell is
    an end of its halves, so every gradient ever taken counts in the result. Repeat from 2.
 """
@@ -27,7 +27,7 @@ from tokensal.methods.line import Line
 CELLS = 4  # to begin with
 FEWEST = 2 * CELLS + 1  # their ends and middles
 NARROWEST = 2.0**-24  # a narrower cell is not halved: float32 would see no difference of its ends
-LEFT = 0.75  # of what is allowed: for the cells left alone; the rest of it is for the new halves
+LEFT = 0.75  # of what the magnitudes may add up to: for the cells left alone; the rest is for the new halves
 SIMPSON = (1 / 6, 4 / 6, 1 / 6)
 
 
@@ -67,12 +67,13 @@ class Cell:
         return self.start, self.middle, self.stop
 
 
-def integrate(line: Line, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def integrate(line: Line, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The integral of each target's slope over [0, 1], split up among the sources.
 
     Args:
         line: the path.
-        allowed: (K,) the error allowed.
+        tolerance: how large the defects may be in all, as magnitudes, relative to the magnitudes of the contributions.
+        allowed: (K,) how large their sum may be.
         most: the most nodes for any target, at least FEWEST.
 
     Returns:
@@ -83,11 +84,15 @@ def integrate(line: Line, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
     cells = [Cell(start, stop, everyone) for start, stop in pairwise(edges)]
     nodes: dict[float, Node] = {}
     differentiate(line, cells, nodes)
-    while new := halved(cells, nodes, allowed, most):
+    while True:
+        matrix = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells]).sum(0)
+        spent = torch.stack([node.done for node in nodes.values()]).sum(0)
+        limit = torch.maximum(allowed, tolerance * matrix.abs().sum(1))
+        new = halved(cells, worst(defects(cells, nodes), allowed, limit, (most - spent) // 2))
+        if not new:
+            return matrix, spent
         differentiate(line, new, nodes)
         cells = [cell for cell in cells if cell.used.any()] + new
-    matrix = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells]).sum(0)
-    return matrix, torch.stack([node.done for node in nodes.values()]).sum(0)
 
 
 def differentiate(line: Line, cells: Sequence[Cell], nodes: dict[float, Node]) -> None:
@@ -116,28 +121,35 @@ def integral(cell: Cell, nodes: dict[float, Node]) -> Tensor:
     return cell.width * torch.stack(parts).sum(0)
 
 
-def halved(cells: Sequence[Cell], nodes: dict[float, Node], allowed: Tensor, most: int) -> list[Cell]:
-    """Take the worst cells from the targets that are not finished, and return the halves they get instead."""
-    defects = torch.stack([defect(cell, nodes) * cell.used for cell in cells])
-    splits = worst(defects, allowed) & torch.stack([cell.used & (cell.width > NARROWEST) for cell in cells])
-    used = torch.stack([node.done for node in nodes.values()]).sum(0)
-    splits &= splits.cumsum(0) * 2 + used <= most
+def defects(cells: Sequence[Cell], nodes: dict[float, Node]) -> Tensor:
+    """The errors of the rule on the cells: (C, K), 0 for targets that do not use a cell."""
+    changes = [nodes[cell.stop].values - nodes[cell.start].values for cell in cells]
+    errors = [integral(cell, nodes).sum(1) - change for cell, change in zip(cells, changes, strict=True)]
+    return torch.stack([error * cell.used for cell, error in zip(cells, errors, strict=True)])
+
+
+def worst(errors: Tensor, allowed: Tensor, limit: Tensor, spare: Tensor) -> Tensor:
+    """Which cells to halve for which targets: (C, K) bool.
+
+    Args:
+        errors: (C, K) the defects.
+        allowed: (K,) how large their sum may be.
+        limit: (K,) how large the sum of their magnitudes may be.
+        spare: (K,) how many cells may be halved.
+    """
+    ranked, order = errors.abs().sort(dim=0, descending=True)
+    rest = ranked.flip(0).cumsum(0).flip(0)  # of this cell and all smaller ones
+    finished = (errors.sum(0).abs() <= allowed) & (rest[0] <= limit)
+    rank = torch.arange(len(errors))[:, None]
+    due = (rest > LEFT * torch.minimum(limit, rest[0])) & (ranked > 0) & ~finished & (rank < spare)
+    return torch.zeros_like(due).scatter(0, order, due)
+
+
+def halved(cells: Sequence[Cell], splits: Tensor) -> list[Cell]:
+    """Take cells from the targets that `splits` (C, K) names, and return the halves they get instead."""
     new = []
     for cell, split in zip(cells, splits, strict=True):
-        if split.any():
+        if split.any() and cell.width > NARROWEST:
             cell.used = cell.used & ~split
             new += [Cell(cell.start, cell.middle, split), Cell(cell.middle, cell.stop, split)]
     return new
-
-
-def defect(cell: Cell, nodes: dict[float, Node]) -> Tensor:
-    """The error of the rule on a cell: (K,), right for the targets that use it."""
-    return integral(cell, nodes).sum(1) - (nodes[cell.stop].values - nodes[cell.start].values)
-
-
-def worst(defects: Tensor, allowed: Tensor) -> Tensor:
-    """Which cells to halve for which targets: (C, K) bool, from the defects (C, K)."""
-    ranked, order = defects.abs().sort(dim=0, descending=True)
-    rest = ranked.flip(0).cumsum(0).flip(0)  # of this cell and all smaller ones
-    due = (rest > LEFT * allowed) & (rest[0] > allowed)
-    return torch.zeros_like(due).scatter(0, order, due)

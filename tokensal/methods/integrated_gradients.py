@@ -94,7 +94,7 @@ class IntegratedGradients:
         """Contributions (K, S), the change they should add up to (K,), and the nodes of each target (K,)."""
         start, stop = line.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
         if self.steps is None:
-            matrix, nodes = integrate(line, self._allowed(stop - start), self.max_evaluations)
+            matrix, nodes = integrate(line, self.tolerance, self._allowed(stop - start), self.max_evaluations)
             return matrix, stop - start, nodes
         points, weights = RULES[self.rule](self.steps)
         return line.integral(points, weights), stop - start, torch.full((len(stop),), self.steps)

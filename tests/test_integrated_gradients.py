@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import reference
 import torch
@@ -207,6 +209,16 @@ def test_rules_are_exact_up_to_their_degree(rule, degree):
     for power in range(degree + 1):
         assert (weights @ nodes**power).item() == pytest.approx(1 / (power + 1), abs=1e-12)
     assert abs((weights @ nodes ** (degree + 1)).item() - 1 / (degree + 2)) > 1e-7
+
+
+@pytest.mark.parametrize(("rule", "order"), [("riemann", 2), ("trapezoid", 2)])
+def test_rules_converge_in_their_order(rule, order):
+    def error(steps):
+        nodes, weights = RULES[rule](steps)
+        return abs((weights @ nodes.exp()).item() - (math.e - 1))
+
+    intervals = 1 if rule == "trapezoid" else 0  # its steps are points, one more than there are intervals
+    assert error(16 + intervals) / error(32 + intervals) == pytest.approx(2**order, rel=0.01)
 
 
 # Counts

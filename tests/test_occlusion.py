@@ -11,7 +11,7 @@ from models import CONTEXT, adapter
 from test_battery import ATTENTION, CONTINUATION, PROMPT, every_architecture, every_attention, tiny
 from test_engine import Counting, LinearModel
 
-from tokensal import Budget, InputXGradient, Occlusion, attribute
+from tokensal import Budget, InputXGradient, IntegratedGradients, Occlusion, attribute
 from tokensal.adapters.causal import CausalAdapter
 from tokensal.engine import Engine
 from tokensal.errors import InputError
@@ -97,6 +97,32 @@ def test_on_a_linear_model_the_drop_from_zero_is_input_x_gradient():
     example = model.example()
     drops = Occlusion(replacement="zero")(example, Engine(model, logit))
     torch.testing.assert_close(drops.matrix, InputXGradient()(example, Engine(model, logit)).matrix)
+
+
+def test_on_a_square_it_differs_from_integrated_gradients_by_a_known_amount():
+    model = LinearModel()
+    example = model.example()
+    model.reference = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
+    engine = Engine(model, lambda logits, targets: logit(logits, targets).square())
+    drops = Occlusion(replacement="zero")(example, engine).matrix
+    integrals = IntegratedGradients(keep=())(example, engine).matrix
+    parts = InputXGradient()(example, Engine(model, logit)).matrix  # a, where y = (Σ a)²
+    torch.testing.assert_close(drops - integrals, parts * (parts.sum(1, keepdim=True) - parts))
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT-2"])
+def test_replacement_by_zero_is_captums_feature_ablation(name):
+    captum = pytest.importorskip("captum.attr", reason="captum comes with the test extra")
+    model = tiny(name)
+    found = exact(model, Occlusion(replacement="zero"))
+    for row, target in enumerate(CONTINUATION):
+        before = torch.tensor([PROMPT + CONTINUATION[:row]])
+        method = captum.FeatureAblation(
+            lambda embeds, target=target: model.model(inputs_embeds=embeds).logits[:, -1].log_softmax(-1)[:, target]
+        )
+        embeds, places = model.model.get_input_embeddings()(before).detach(), torch.arange(before.shape[1])
+        expected = method.attribute(embeds, torch.zeros_like(embeds), feature_mask=places[None, :, None])[0, :, 0]
+        torch.testing.assert_close(found[row, : before.shape[1]], expected, rtol=1e-8, atol=1e-9)
 
 
 # Counts

@@ -44,7 +44,7 @@ def test_agrees_with_its_slow_twin(model, method):
     expected = reference.attribution(model.model, prompt, answer, method, "logprob").float()
     assert found.scores.isnan().equal(expected.isnan())
     error = (found.scores - expected).nan_to_num().abs().sum() / expected.nan_to_num().abs().sum()
-    assert error < 1e-4  # float32, and the order of its sums
+    assert error < 3e-4  # float32, and the order of its sums, which differs with the number of threads
 
 
 def test_the_gradient_points_at_the_evidence(model):

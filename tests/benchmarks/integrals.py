@@ -5,7 +5,8 @@
 1. Let SmolLM2-135M-Instruct answer each prompt, and integrate with the defaults: nodes and seconds for each target,
    and what its certificate leaves unexplained.
 2. Find, for the same targets, what uniform Gauss–Legendre leaves unexplained at each number of steps of a ladder. Its
-   slopes are taken by central differences, which costs two forwards a node whatever the number of targets.
+   slopes are taken by central differences, which costs two forwards a node whatever the number of targets, and
+   flatters uniform nodes where a step of the score is sharper than the difference.
 3. For the first prompts, compare the scores themselves, source by source, with a reference of 4096 Gauss–Legendre
    nodes: Spearman's rank correlation and the relative L1 distance, sink left out.
 

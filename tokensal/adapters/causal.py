@@ -11,8 +11,6 @@ remembered in full, whatever window a layer looks through: the mask sees to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,11 +18,9 @@ from torch import Tensor
 
 from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Text, continuation_ids
-from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.sites import Site
-from tokensal.types import Example, Forward, Original, Tap, Variants
+from tokensal.types import Example, Forward, Original, Variants
 
 
 class CausalAdapter(ModelAdapter):
@@ -91,15 +87,6 @@ class CausalAdapter(ModelAdapter):
             "use_cache": states is not None,
         }
         return self._called(inputs, predictors, start)[0]
-
-    @property
-    def layer_count(self) -> int:
-        """How many layers `tapped` can choose from."""
-        return len(blocks(self.model))
-
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
-        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
-        return tapped(self.model, site, layers)
 
 
 def _gathered(example: Example, variants: Variants, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

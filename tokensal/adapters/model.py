@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tokensal.adapters.frozen import frozen
 from tokensal.adapters.prompting import Messages, Text, prompt_ids, reference_ids
 from tokensal.adapters.support import check_model
+from tokensal.adapters.taps import blocks, tapped
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.sites import Site
 from tokensal.types import Example, Footprint, Forward, Original, Tap, Variants
@@ -214,13 +215,13 @@ class ModelAdapter(ABC):
             hook.remove()
 
     @property
-    @abstractmethod
     def layer_count(self) -> int:
-        """How many layers `tapped` can choose from."""
+        """How many layers `tapped` can choose from: an encoder's, then a decoder's."""
+        return len(blocks(self.model))
 
-    @abstractmethod
     def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
         """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+        return tapped(self.model, site, layers)
 
     def prepared(self) -> AbstractContextManager[None]:
         """Parameters frozen, dropout off; everything as it was on leaving."""

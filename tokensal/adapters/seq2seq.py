@@ -14,8 +14,6 @@ Where a variant alters inputs of the decoder alone, the encoder is not run again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,11 +23,9 @@ from torch import Tensor
 
 from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Text, continuation_ids, target_ids
-from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.sites import Site
-from tokensal.types import Example, Forward, Original, Tap, Variants
+from tokensal.types import Example, Forward, Original, Variants
 
 
 class Seq2SeqAdapter(ModelAdapter):
@@ -134,15 +130,6 @@ class Seq2SeqAdapter(ModelAdapter):
         with self.prepared(), torch.no_grad():
             found, unscaled = encoder(input_ids=ids)[0], encoder(inputs_embeds=table(ids))[0]
         return 1.0 if torch.allclose(found, unscaled) else scale
-
-    @property
-    def layer_count(self) -> int:
-        """How many layers `tapped` can choose from: the encoder's, then the decoder's."""
-        return len(blocks(self.model))
-
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
-        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
-        return tapped(self.model, site, layers)
 
 
 Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may look at (R, n)

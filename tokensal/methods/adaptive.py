@@ -85,10 +85,12 @@ def integrate(line: Line, tolerance: float, allowed: Tensor, most: int) -> tuple
     nodes: dict[float, Node] = {}
     differentiate(line, cells, nodes)
     while True:
-        matrix = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells]).sum(0)
+        pieces = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells])  # (C, K, S)
+        changes = torch.stack([(nodes[cell.stop].values - nodes[cell.start].values) * cell.used for cell in cells])
+        matrix, defects = pieces.sum(0), pieces.sum(2) - changes
         spent = torch.stack([node.done for node in nodes.values()]).sum(0)
         limit = torch.maximum(allowed, tolerance * matrix.abs().sum(1))
-        new = halved(cells, worst(defects(cells, nodes), allowed, limit, (most - spent) // 2))
+        new = halved(cells, worst(defects, allowed, limit, (most - spent) // 2))
         if not new:
             return matrix, spent
         differentiate(line, new, nodes)
@@ -121,26 +123,19 @@ def integral(cell: Cell, nodes: dict[float, Node]) -> Tensor:
     return cell.width * torch.stack(parts).sum(0)
 
 
-def defects(cells: Sequence[Cell], nodes: dict[float, Node]) -> Tensor:
-    """The errors of the rule on the cells: (C, K), 0 for targets that do not use a cell."""
-    changes = [nodes[cell.stop].values - nodes[cell.start].values for cell in cells]
-    errors = [integral(cell, nodes).sum(1) - change for cell, change in zip(cells, changes, strict=True)]
-    return torch.stack([error * cell.used for cell, error in zip(cells, errors, strict=True)])
-
-
-def worst(errors: Tensor, allowed: Tensor, limit: Tensor, spare: Tensor) -> Tensor:
+def worst(defects: Tensor, allowed: Tensor, limit: Tensor, spare: Tensor) -> Tensor:
     """Which cells to halve for which targets: (C, K) bool.
 
     Args:
-        errors: (C, K) the defects.
+        defects: (C, K) the errors of the rule on the cells, 0 for targets that do not use a cell.
         allowed: (K,) how large their sum may be.
         limit: (K,) how large the sum of their magnitudes may be.
         spare: (K,) how many cells may be halved.
     """
-    ranked, order = errors.abs().sort(dim=0, descending=True)
+    ranked, order = defects.abs().sort(dim=0, descending=True)
     rest = ranked.flip(0).cumsum(0).flip(0)  # of this cell and all smaller ones
-    finished = (errors.sum(0).abs() <= allowed) & (rest[0] <= limit)
-    rank = torch.arange(len(errors))[:, None]
+    finished = (defects.sum(0).abs() <= allowed) & (rest[0] <= limit)
+    rank = torch.arange(len(defects))[:, None]
     due = (rest > LEFT * torch.minimum(limit, rest[0])) & (ranked > 0) & ~finished & (rank < spare)
     return torch.zeros_like(due).scatter(0, order, due)
 

@@ -24,7 +24,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Which rooms each room may enter. Renderers are a wing of their own: a pure function of the result.
 DATA = {"types", "errors", "attribution", "comparison"}
-PURE = DATA | {"scores", "contractions", "removals", "segments", "paths", "quadrature", "sites"}
+PURE = DATA | {"scores", "contractions", "asking", "choosing", "keeping"}
+PURE |= {"removals", "segments", "paths", "quadrature", "sites"}
 FLOORS = {
     "types": {"types"},
     "errors": set(),
@@ -32,6 +33,9 @@ FLOORS = {
     "comparison": DATA,
     "scores": DATA,
     "contractions": DATA,
+    "asking": DATA,
+    "choosing": DATA | {"segments"},
+    "keeping": DATA | {"asking"},
     "removals": DATA,
     "segments": DATA,
     "paths": DATA,
@@ -52,7 +56,7 @@ FLOORS = {
 DOORS = {
     "attribution": {"render"},  # result.show(), .save(), .load()
     "comparison": {"render"},
-    "config": {"methods", "scores", "entry"},
+    "config": {"methods", "scores", "entry", "choosing"},
     "cli": {"render", "config", "console", "methods", "adapters"},
     "entry": {"tokensal"},
 }

@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from tokensal.types import Certificate, Token
+from tokensal.types import Certificate, Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Everything needed to say where the numbers came from, and to compute them again.
 
+    `question` says what was asked, where it is not the plain question: units, chosen targets and sources, a contrast.
     `seconds` is the time the method took, once the model was loaded and the answer there.
     """
 
@@ -29,33 +30,45 @@ class Provenance:
     method_repr: str
     score: str
     seed: int | None = None
+    question: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that the model considered, and its probability."""
+
+    id: int
+    text: str
+    probability: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """How much each source token contributed to each target token.
+    """How much each source contributed to each target. A source, or a target, is a token or a segment of several.
 
     Attributes:
-        text: the shown text, prompt and continuation; token offsets refer to it.
-        sources: S tokens that can be credited: the prompt (what an encoder reads, if there is one), then what
+        text: the shown text, prompt and continuation; offsets refer to it.
+        sources: J segments of what the model reads: the prompt (what an encoder reads, if there is one), then what
             the decoder has read of the answer.
-        targets: K tokens being explained.
-        scores: (K, S) float32, in units of the explained score (natural-log units for `logprob`; for a gradient
+        targets: K groups of tokens being explained.
+        scores: (K, J) float32, in units of the explained score (natural-log units for `logprob`; for a gradient
             norm, per unit of embedding). NaN where `visible` is False.
-        visible: (K, S) bool, what causality allows.
+        visible: (K, J) bool, what causality allows, of the sources that were asked about.
         values: (K,) float32, the explained score of each target on the unaltered input.
         signed: whether negative scores mean "spoke against"; False for norms.
         sink: index of the source where attention collects, or None.
         provenance: model, method, versions, seed.
         certificate: how far the scores are from adding up to what they should, of methods that can measure it.
+        encoder: how many sources, the first ones, an encoder reads; 0 without one.
+        alternatives: for each target, the tokens that the model held most likely where it begins; none if not asked.
     """
 
     text: str
-    sources: tuple[Token, ...]
-    targets: tuple[Token, ...]
+    sources: tuple[Segment, ...]
+    targets: tuple[Segment, ...]
     scores: Tensor
     visible: Tensor
     values: Tensor
@@ -63,6 +76,8 @@ class Attribution:
     sink: int | None
     provenance: Provenance
     certificate: Certificate | None = None
+    encoder: int = 0
+    alternatives: tuple[tuple[Alternative, ...], ...] = ()
 
     def show(self, *, matrix: bool = False, sink: bool = False) -> None:
         """Print the heatmap to the terminal.

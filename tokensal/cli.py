@@ -44,7 +44,22 @@ Prompt = Annotated[str | None, typer.Argument(help="The prompt; left out or '-':
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
 Model = Annotated[str | None, typer.Option(help="Hub id, folder or .gguf file. Default: SmolLM2-135M-Instruct.")]
-Score = Annotated[str | None, typer.Option(help="What is explained: logprob, logit or prob. Default: logprob.")]
+Score = Annotated[str | None, typer.Option(help="logprob, logit, prob or entropy. Default: logprob.")]
+Explain = Annotated[str | None, typer.Option(help="Explain the answer, the prompt, or all. Default: answer.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(help="Explain each token, word, sentence, the output, text:…, regex:… or start:stop; repeatable."),
+]
+Contrast = Annotated[str | None, typer.Option(help="Explain why the answer is not this text.")]
+Unit = Annotated[
+    str | None, typer.Option(help="Credit each token, word, sentence, line, message, or marked [[…]]. Default: token.")
+]
+Sources = Annotated[
+    str | None, typer.Option(metavar="ROLE,…", help="Credit only these, such as user,generated. Default: all.")
+]
+Alternatives = Annotated[
+    int | None, typer.Option("--top-k-alternatives", metavar="K", help="Show what else the model considered.")
+]
 Continuation = Annotated[str | None, typer.Option(help="Explain this text instead of generating one.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Generate at most so many tokens. Default: 20.")]
 Generation = Annotated[
@@ -124,6 +139,12 @@ def attribute(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the method, such as norm=l1; repeatable.")
     ] = None,
     score: Score = None,
+    explain: Explain = None,
+    targets: Targets = None,
+    contrast: Contrast = None,
+    unit: Unit = None,
+    sources: Sources = None,
+    alternatives: Alternatives = None,
     continuation: Continuation = None,
     max_new_tokens: MaxNewTokens = None,
     generation: Generation = None,
@@ -167,6 +188,12 @@ def compare(
         typer.Option(metavar="METHOD.KEY=VALUE", help="Option of a method, such as gradient.norm=l1; repeatable."),
     ] = None,
     score: Score = None,
+    explain: Explain = None,
+    targets: Targets = None,
+    contrast: Contrast = None,
+    unit: Unit = None,
+    sources: Sources = None,
+    alternatives: Alternatives = None,
     continuation: Continuation = None,
     max_new_tokens: MaxNewTokens = None,
     generation: Generation = None,
@@ -188,8 +215,7 @@ def compare(
     with _one_sentence():
         from tokensal.config import CompareSettings, methods_of, resolve
 
-        names = None if methods is None else tuple(name.strip() for name in methods.split(",") if name.strip())
-        flags = _flags(given, options=_by_method(_pairs(option)), methods=names)
+        flags = _flags(given, options=_by_method(_pairs(option)), methods=_names(methods))
         settings = resolve(CompareSettings, flags, config)
         text = _prompt(prompt, prompt_file)
         result = run(settings, text, tokensal.compare, methods=methods_of(settings))
@@ -200,8 +226,15 @@ def _flags(given: dict[str, Any], **read: Any) -> dict[str, Any]:
     """The flags of a command as settings; `read` are those that had to be read first."""
     read["generation"] = _pairs(given["generation"])
     read["output"] = tuple(given["output"]) if given["output"] else None
+    read["targets"] = tuple(given["targets"]) if given["targets"] else None
+    read["sources"] = _names(given["sources"])
     read["chat"] = True if given["system"] and given["chat"] is None else given["chat"]
     return {name: given[name] for name in given if name not in ("prompt", "prompt_file", "config", "option")} | read
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """What stands between commas."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run(settings: Settings, prompt: str, explain: Callable[..., Result], **chosen: Any) -> Result:
@@ -235,7 +268,7 @@ def _explained(
 
     stage("loading the model")
     model = _load(settings)
-    stage("generating" if settings.continuation is None else "reading")
+    stage("generating" if settings.continuation is None and settings.explain != "prompt" else "reading")
     asked = {"messages": _messages(settings, prompt)} if settings.chat else {"prompt": prompt}
     return explain(
         model,
@@ -243,6 +276,12 @@ def _explained(
         **chosen,
         continuation=settings.continuation,
         score=settings.score,
+        explain=settings.explain,
+        targets=settings.targets if len(settings.targets) > 1 else settings.targets[0],
+        contrast=settings.contrast,
+        unit=settings.unit,
+        sources=settings.sources,
+        alternatives=settings.alternatives,
         max_new_tokens=settings.max_new_tokens,
         generation=settings.generation,
         seed=settings.seed,

@@ -41,8 +41,8 @@ class Comparison:
     def agreement(self, *, sink: bool = False) -> Tensor:
         """How alike the methods rank the sources: (M, M) float64, Spearman's rank correlation, from -1 to 1.
 
-        For each target, each method ranks the sources that the target sees by |score|; equal ones share the average of
-        their ranks. The correlation of the ranks is averaged over the targets. Magnitudes, because some methods have no
+        For each target, each method ranks the sources that all methods score by |score|; equal ones share the average
+        of their ranks. The correlation of the ranks is averaged over the targets. Magnitudes, because some methods have no
         sign: a source that one of them calls important may speak for the target or against it.
 
         Targets with fewer than 3 sources to rank, or to which a method gives one and the same |score| everywhere, say
@@ -54,7 +54,7 @@ class Comparison:
         Source: Spearman, "The Proof and Measurement of Association between Two Things", 1904.
         """
         first = self.attributions[0]
-        ranked = first.visible.clone()
+        ranked = torch.stack([attribution.visible for attribution in self.attributions]).all(0)
         if first.sink is not None and not sink:
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
@@ -105,8 +105,7 @@ class Comparison:
 
 
 def _same_tokens(one: Attribution, other: Attribution) -> bool:
-    names = ("text", "sources", "targets", "sink")
-    return all(getattr(one, name) == getattr(other, name) for name in names) and one.visible.equal(other.visible)
+    return all(getattr(one, name) == getattr(other, name) for name in ("text", "sources", "targets", "sink"))
 
 
 def _spearman(sizes: Tensor) -> Tensor:

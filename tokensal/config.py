@@ -34,6 +34,12 @@ class Settings:
     generation: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     score: str = "logprob"
+    explain: str = "answer"
+    targets: tuple[str, ...] = ("token",)
+    contrast: str | None = None
+    unit: str = "token"
+    sources: tuple[str, ...] | None = None  # None: all
+    alternatives: int = 0
     output: tuple[str, ...] = ()
     sink: bool = False
     quiet: bool = False
@@ -79,8 +85,9 @@ def check(settings: Settings, prompt: str) -> None:
     """Find what cannot work before a model is loaded for it.
 
     Raises:
-        InputError: an empty prompt or continuation, a system message without a chat, an unknown score.
+        InputError: an empty prompt or continuation, a system message without a chat, an unknown score, unit or kind of sources.
     """
+    from tokensal import choosing
     from tokensal.scores import SCORES
 
     if not prompt:
@@ -91,6 +98,7 @@ def check(settings: Settings, prompt: str) -> None:
         raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
     if settings.score not in SCORES:
         raise unknown("score", settings.score, SCORES)
+    choosing.check(settings.unit, settings.sources)
 
 
 def method_of(settings: AttributeSettings) -> Method:

@@ -6,21 +6,26 @@ import platform
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
-from tokensal.attribution import Attribution, Provenance
+from tokensal.asking import visible
+from tokensal.attribution import Alternative, Attribution, Provenance
+from tokensal.choosing import Targets, grouped, merged, one_stretch, segmented
 from tokensal.comparison import Comparison
 from tokensal.engine import Budget, Engine
 from tokensal.engine.engine import Progress
-from tokensal.errors import InputError, NonFiniteScores, unknown
+from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, name_of
-from tokensal.scores import SCORES
-from tokensal.types import Certificate, Example, Scores
+from tokensal.scores import chosen
+from tokensal.scores import name_of as name_of_score
+from tokensal.types import Certificate, Example, Group, Scores, Segment
 
 COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
 
@@ -32,7 +37,13 @@ def attribute(
     messages: Messages | None = None,
     continuation: Text | None = None,
     method: str | Method = "gradient",
-    score: str = "logprob",
+    score: str | Callable[..., Tensor] = "logprob",
+    explain: str = "answer",
+    targets: Targets | Sequence[Targets] = "token",
+    contrast: Text | None = None,
+    unit: str | Sequence[tuple[int, int]] = "token",
+    sources: str | Sequence[str] | None = None,
+    alternatives: int = 0,
     max_new_tokens: int | None = None,
     generation: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -52,7 +63,22 @@ def attribute(
         continuation: the answer to explain, as text (tokenized by itself, after the prompt) or token ids; None
             lets the model generate one.
         method: a name from `tokensal.METHODS`, or a method with options, such as `Gradient(norm="l1")`.
-        score: what is explained of each target: "logprob" (default), "logit" or "prob".
+        score: what is explained of each target: "logprob" (default), "logit", "prob", "entropy", or a function of
+            your own, of the logits (…, G, V) and perhaps the target ids (G,), to (…, G).
+        explain: which part of the text: the "answer", the "prompt" (why did the model expect this word of it?
+            nothing is generated then), or "all".
+        targets: what is explained as one: each "token" of that part, each "word" or "sentence", the whole "output",
+            every place of a text ("text:Paris") or of a pattern ("regex:[0-9]+", or a compiled one), or the characters
+            "start:stop" of the shown text; or several of these.
+        contrast: another text, to explain why it was not written: the score of the answer (or of the one place that
+            `targets` names) less that of this text in its place. Token against token where both have as many, else
+            sum against sum.
+        unit: what is credited as one: each "token", "word", "sentence", "line" or "message"; or "marked", what stands
+            in [[…]] in the prompt; or the characters (start, stop) of such pieces. Methods that alter their
+            input alter a whole unit; others add up the scores of its tokens.
+        sources: what may be credited, or altered: the roles "system", "user", "assistant", "tool", "template" of a
+            chat, "prompt" of a plain one, "generated", "contrast", or "special" tokens; None for all.
+        alternatives: how many of the model's most likely tokens to state for each target.
         max_new_tokens: how many tokens to generate at most; 20 by default.
         generation: further options of HuggingFace's `generate`. Without them generation is greedy.
         seed: for sampling; without one a fresh seed is drawn, and stored in the result.
@@ -66,10 +92,12 @@ def attribute(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
+    question = Question(explain, targets, contrast, unit, sources, alternatives)
     [found] = _explain(
         model,
         [_built(method)],
         score,
+        question,
         budget,
         progress,
         config,
@@ -90,7 +118,13 @@ def compare(
     messages: Messages | None = None,
     continuation: Text | None = None,
     methods: Iterable[str | Method] = COMPARED,
-    score: str = "logprob",
+    score: str | Callable[..., Tensor] = "logprob",
+    explain: str = "answer",
+    targets: Targets | Sequence[Targets] = "token",
+    contrast: Text | None = None,
+    unit: str | Sequence[tuple[int, int]] = "token",
+    sources: str | Sequence[str] | None = None,
+    alternatives: int = 0,
     max_new_tokens: int | None = None,
     generation: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -118,6 +152,7 @@ def compare(
         model,
         several(methods),
         score,
+        Question(explain, targets, contrast, unit, sources, alternatives),
         budget,
         progress,
         config,
@@ -152,30 +187,81 @@ def _built(method: str | Method) -> Method:
     return build(method) if isinstance(method, str) else method
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of an answer: the arguments of `attribute` that say which targets and which sources."""
+
+    explain: str
+    targets: Targets | Sequence[Targets]
+    contrast: Text | None
+    unit: str | Sequence[tuple[int, int]]
+    sources: str | Sequence[str] | None
+    alternatives: int
+
+    def said(self) -> dict[str, str]:
+        """What differs from explaining each token of the answer by every token, for the provenance."""
+        usual = {"explain": "answer", "targets": "token", "unit": "token", "contrast": None, "sources": None}
+        return {name: _said(getattr(self, name)) for name, value in usual.items() if getattr(self, name) != value}
+
+    def example(self, model: ModelAdapter, **asked: Any) -> Example:
+        """The example that is asked about: its targets in groups, its sources in segments."""
+        marked: bool | Sequence[tuple[int, int]] = self.unit == "marked" if isinstance(self.unit, str) else self.unit
+        whole = model.example(**asked, explain=self.explain, marked=marked)
+        if self.contrast is None:
+            chosen = grouped(whole, self.targets)
+        else:
+            chosen = model.contrasted(*one_stretch(whole, self.targets), self.contrast)
+        return segmented(chosen, self.unit if isinstance(self.unit, str) else "marked", self.sources)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list | tuple) and not all(isinstance(part, int) for part in value):
+        return ", ".join(map(_said, value))
+    return str(getattr(value, "pattern", value))
+
+
 def _explain(
     model: ModelAdapter,
     methods: Sequence[Method],
-    score: str,
+    score: str | Callable[..., Tensor],
+    question: Question,
     budget: Budget | None,
     progress: Progress | None,
     config: Mapping[str, Any] | None,
     **asked: Any,
 ) -> tuple[Attribution, ...]:
     """Make the example that is `asked` for, once, and have each method explain it."""
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
+    measure = chosen(score)
     if asked["seed"] is None and (asked["generation"] or {}).get("do_sample"):
         asked["seed"] = secrets.randbits(32)
-    example = model.example(**asked)
+    example = question.example(model, **asked)
+    considered = _considered(model, example, question.alternatives)
+    made = {"score": name_of_score(score), "seed": asked["seed"], "question": question.said(), "config": dict(config or {})}
     found = []
     for index, method in enumerate(methods):
         started = time.perf_counter()
-        engine = Engine(model, SCORES[score], budget=budget, progress=_share(progress, index, len(methods)))
+        engine = Engine(model, measure, budget=budget, progress=_share(progress, index, len(methods)))
         scores = method(example, engine)
         seconds = round(time.perf_counter() - started, 3)
-        made = {"score": score, "seed": asked["seed"], "seconds": seconds, "config": dict(config or {})}
-        found.append(_attribution(example, scores, method.signed, _provenance(model, method, made)))
+        provenance = _provenance(model, method, {**made, "seconds": seconds})
+        found.append(_attribution(example, scores, method.signed, provenance, considered))
     return tuple(found)
+
+
+def _considered(model: ModelAdapter, example: Example, count: int) -> tuple[tuple[Alternative, ...], ...]:
+    """What the model held most likely where each group begins."""
+    if count < 0:
+        raise InputError(f"alternatives is {count}, but a number of tokens is 0 or more.")
+    if not count:
+        return ()
+    ids, probabilities = Engine(model).likeliest(example, count)
+    return tuple(
+        tuple(
+            Alternative(id, model.spelled(id), probability)
+            for id, probability in zip(ids[target].tolist(), probabilities[target].tolist(), strict=True)
+        )
+        for target in (group.targets[0] for group in example.groups)
+    )
 
 
 def _share(progress: Progress | None, index: int, count: int) -> Progress | None:
@@ -189,27 +275,47 @@ def _provenance(model: ModelAdapter, method: Method, made: Mapping[str, Any]) ->
     )
 
 
-def _attribution(example: Example, found: Scores, signed: bool, provenance: Provenance) -> Attribution:
-    predictors = torch.tensor(example.predictors)
-    visible = torch.arange(len(example.sources)) <= predictors[:, None]
+def _attribution(
+    example: Example,
+    found: Scores,
+    signed: bool,
+    provenance: Provenance,
+    alternatives: tuple[tuple[Alternative, ...], ...],
+) -> Attribution:
+    seen = visible(example)
+    if found.looked_at is not None:
+        seen = seen & found.looked_at
     matrix = found.matrix.detach().to("cpu", torch.float32)
-    if not matrix[visible].isfinite().all():
+    if not matrix[seen].isfinite().all():
         raise NonFiniteScores(
             f"Some contributions are not finite numbers; the gradients overflow in {provenance.dtype}: "
             "load the model with dtype='float32'."
         )
     return Attribution(
         text=example.text,
-        sources=example.sources,
-        targets=example.targets,
-        scores=matrix.masked_fill(~visible, float("nan")),
-        visible=visible,
+        sources=tuple(merged(example.sources[start:stop]) for start, stop in example.segments),
+        targets=tuple(_explained(example, group) for group in example.groups),
+        scores=matrix.masked_fill(~seen, float("nan")),
+        visible=seen,
         values=found.values.detach().to("cpu", torch.float32),
         signed=signed,
-        sink=example.sink,
+        sink=_segment_of(example, example.sink),
         provenance=provenance,
         certificate=found.certificate and _stored(found.certificate),
+        encoder=sum(stop <= example.encoder for _, stop in example.segments),
+        alternatives=alternatives,
     )
+
+
+def _explained(example: Example, group: Group) -> Segment:
+    whole = merged([example.targets[target] for target in group.targets])
+    return replace(whole, against="".join(example.targets[target].text for target in group.against))
+
+
+def _segment_of(example: Example, source: int | None) -> int | None:
+    """The segment of a source, if it is there."""
+    pairs = enumerate(example.segments)
+    return next((index for index, (start, stop) in pairs if source is not None and start <= source < stop), None)
 
 
 def _stored(certificate: Certificate) -> Certificate:

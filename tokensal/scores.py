@@ -1,16 +1,20 @@
 """Scores: the scalar that is explained for each target, as functions (…, G, V) → (…, G).
 
 Each takes the logits at the positions that predict the targets, and the target ids (G,). A score of one target
-reads that target's logits only; the engine relies on it to differentiate the head once for all targets.
+reads that target's logits only; the engine relies on it to differentiate the head once for all targets. A user's own
+score is such a function too, or one of the logits alone.
 Half-precision logits are raised to float32 first: a softmax over a large vocabulary loses too much below that.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+
+from tokensal.errors import InputError, unknown
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,7 +36,45 @@ def prob(logits: Tensor, targets: Tensor) -> Tensor:
     return logprob(logits, targets).exp()
 
 
-SCORES: Mapping[str, Score] = {"logprob": logprob, "logit": logit, "prob": prob}
+def entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """How undecided the model was about each target, whatever it wrote. (…, G, V), (G,) → (…, G), in nats."""
+    logits = _at_least_float32(logits)
+    return logits.logsumexp(-1) - (logits.softmax(-1) * logits).sum(-1)
+
+
+SCORES: Mapping[str, Score] = {"logprob": logprob, "logit": logit, "prob": prob, "entropy": entropy}
+
+
+def chosen(score: str | Callable[..., Tensor]) -> Score:
+    """The score of that name, or a function of the user's own: of logits and target ids, or of logits alone.
+
+    Raises:
+        InputError: an unknown name (the nearest one is offered), or something that cannot be called.
+    """
+    if isinstance(score, str):
+        if score not in SCORES:
+            raise unknown("score", score, SCORES)
+        return SCORES[score]
+    if not callable(score):
+        raise InputError(f"A score should be a name or a function (…, G, V) → (…, G), but is {score!r}.")
+    own = score
+    alone = len(inspect.signature(own).parameters) == 1
+
+    def checked(logits: Tensor, targets: Tensor) -> Tensor:
+        values = own(logits) if alone else own(logits, targets)
+        if values.shape != logits.shape[:-1]:
+            raise InputError(
+                f"The score {name_of(own)} returned the shape {tuple(values.shape)}, but should return one number for "
+                f"each target, {tuple(logits.shape[:-1])}, from logits {tuple(logits.shape)}."
+            )
+        return values
+
+    return checked
+
+
+def name_of(score: str | Callable[..., Tensor]) -> str:
+    """What a result calls a score."""
+    return score if isinstance(score, str) else getattr(score, "__name__", type(score).__name__)
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -31,3 +31,11 @@ def windows(spans: Sequence[Span], size: int, stride: int) -> list[Span]:
     """Windows of `size` consecutive spans, a new one every `stride` spans; the last ones may be shorter."""
     starts = range(0, len(spans), stride)
     return [(spans[start][0], spans[min(start + size, len(spans)) - 1][1]) for start in starts]
+
+
+UNITS = {"token": tokens, "word": words}
+UNITS["sentence"] = UNITS["line"] = UNITS["message"] = words
+
+
+def marked(tokens, marks):
+    return words(tokens)

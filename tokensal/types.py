@@ -6,6 +6,7 @@ Letters used in every shape, here and elsewhere:
        encoder's tokens, then the decoder's inputs)
     G  target tokens: the tokens being explained
     K  groups of targets, each explained as one sum (by default each target is its own group, K = G)
+    J  segments of sources, each credited as one (by default each source is its own segment, J = S)
     R  variants: altered copies of the source embeddings
     D  width of an embedding     H  width of the hidden state that the head reads     V  vocabulary
 """
@@ -23,7 +24,13 @@ class Role(StrEnum):
     """Where a token came from."""
 
     PROMPT = "prompt"
+    SYSTEM = "system"  # the messages of a chat …
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    TEMPLATE = "template"  # … and what its template puts around them
     GENERATED = "generated"
+    CONTRAST = "contrast"  # of the text that was not written
 
 
 class Part(StrEnum):
@@ -39,6 +46,7 @@ class Token:
 
     `start` and `stop` are character offsets into the shown text of the example it belongs to. Tokens that
     split one character between them share its span: the first carries the character, the others an empty text.
+    `mark` is the number of the segment that a person marked in the prompt, where the token is in one.
     """
 
     id: int
@@ -47,11 +55,44 @@ class Token:
     stop: int
     role: Role
     special: bool = False
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One or more neighbouring tokens that are credited, or explained, as one.
+
+    `against` is the text that it is explained against, where it is a contrast.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    start: int
+    stop: int
+    role: Role
+    special: bool = False
+    against: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Targets that are explained as one sum of scores, less the sum of those `against` which they are explained."""
+
+    targets: tuple[int, ...]
+    against: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where an example goes on in a second way: the first source, and the first target, that belong to that."""
+
+    source: int
+    target: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One teacher-forced example: the tokens that can be credited, and those to explain.
+    """One teacher-forced example: the tokens that can be credited, those to explain, and what is asked about them.
 
     Attributes:
         text: the shown text, prompt and continuation, that the offsets of the tokens refer to.
@@ -62,6 +103,11 @@ class Example:
         sink: the source where attention collects for want of a better place (the first token that most decoders
             read), or None.
         encoder: how many sources, the first ones, an encoder reads: they all see one another. 0 without an encoder.
+        groups: K groups of targets; by default each target by itself.
+        segments: J spans (start, stop) of sources, in order and without gaps; by default each source by itself.
+        credited: for each segment, whether anybody asks what it contributed; by default all.
+        fork: of an example with two continuations, each of which goes on from the first predictor and does not see
+            the other.
     """
 
     text: str
@@ -70,6 +116,18 @@ class Example:
     predictors: tuple[int, ...]
     sink: int | None = None
     encoder: int = 0
+    groups: tuple[Group, ...] = ()
+    segments: tuple[tuple[int, int], ...] = ()
+    credited: tuple[bool, ...] = ()
+    fork: Fork | None = None
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            object.__setattr__(self, "groups", tuple(Group((target,)) for target in range(len(self.targets))))
+        if not self.segments:
+            object.__setattr__(self, "segments", tuple((index, index + 1) for index in range(len(self.sources))))
+        if not self.credited:
+            object.__setattr__(self, "credited", (True,) * len(self.segments))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,13 +180,14 @@ class Forward:
 
     Attributes:
         hidden: (R, G, H) at the positions that predict the targets, on the graph of the embeddings.
-        leaf: (R, G, H) the same numbers cut loose from that graph; the logits hang on it.
+        leaves: the same numbers cut loose from that graph, (R, G, H) in all: one part for each continuation. The
+            logits hang on them.
         logits: (R, G, V).
         start: the first target that these positions predict; what predicts an earlier one was not altered.
     """
 
     hidden: Tensor
-    leaf: Tensor
+    leaves: tuple[Tensor, ...]
     logits: Tensor
     start: int = 0
 
@@ -190,14 +249,16 @@ class Scores:
     """What a method finds.
 
     Attributes:
-        matrix: (K, S) the contribution of each source to each group; cells that causality forbids hold anything.
+        matrix: (K, J) the contribution of each segment to each group; cells that causality forbids hold anything.
         values: (K,) the explained score itself, unaltered input.
         certificate: of methods that can measure their own error.
+        looked_at: (J,) bool, the segments that the method looked at; None for all. The others hold anything.
     """
 
     matrix: Tensor
     values: Tensor
     certificate: Certificate | None = None
+    looked_at: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

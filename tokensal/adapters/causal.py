@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.model import ModelAdapter, predicted_before
-from tokensal.adapters.prompting import Text, continuation_ids
-from tokensal.adapters.tokens import read
+from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
+from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.errors import InputError
 from tokensal.types import Example, Forward, Original, Variants
 
@@ -26,18 +25,20 @@ from tokensal.types import Example, Forward, Original, Variants
 class CausalAdapter(ModelAdapter):
     """A decoder-only model and its tokenizer; see `ModelAdapter`."""
 
-    def _given(self, ids: list[int], continuation: Text) -> Example:
-        answer = self._known(continuation_ids(self.tokenizer, continuation))
-        self._check_length(len(ids), len(answer))
-        return self._joined(ids, answer)
+    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+        answer = [] if continuation is None else self._known(continuation_ids(self.tokenizer, continuation))
+        self._check_length(len(prompt.ids), len(answer))
+        return self._joined(prompt, answer, explain)
 
-    def _generated(self, ids: list[int], options: dict[str, Any], seed: int | None) -> Example:
-        return self._joined(ids, self._generate(ids, options, seed)[len(ids) :])
+    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+        return self._joined(prompt, self._generate(prompt.ids, options, seed)[len(prompt.ids) :], explain)
 
-    def _joined(self, ids: list[int], answer: list[int]) -> Example:
-        text, tokens = read(self.tokenizer, ids + answer, len(ids))
-        predictors = tuple(range(len(ids) - 1, len(tokens) - 1))
-        return Example(text, tokens[:-1], tokens[len(ids) :], predictors, sink=0)
+    def _joined(self, prompt: Prompt, answer: list[int], explain: str) -> Example:
+        text, tokens = read_on(self.tokenizer, prompt, answer)
+        first = len(prompt.ids) if explain == "answer" else 1
+        if first == len(tokens):
+            raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")
+        return Example(text, tokens[:-1], tokens[first:], tuple(range(first - 1, len(tokens) - 1)), sink=0)
 
     def _check_length(self, prompt: int, answer: int) -> None:
         limit = self._context
@@ -51,7 +52,7 @@ class CausalAdapter(ModelAdapter):
                 f"shorten the prompt, or ask for at most {limit - prompt} new tokens."
             )
 
-    def original(self, example: Example) -> Original:
+    def _original(self, example: Example) -> Original:
         """The example as it is, and the keys and values of every layer."""
         from transformers import DynamicCache
 
@@ -61,7 +62,7 @@ class CausalAdapter(ModelAdapter):
             return Original(forward, None)
         return Original(forward, [(layer.keys, layer.values) for layer in states.layers])
 
-    def forward(
+    def _forward(
         self, example: Example, variants: Variants, states: list[tuple[Tensor, Tensor]] | None = None
     ) -> Forward:
         """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""

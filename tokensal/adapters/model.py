@@ -11,23 +11,27 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.forks import branches, joined, parted
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.prompting import Messages, Text, prompt_ids, reference_ids
+from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
 from tokensal.adapters.support import check_model
 from tokensal.adapters.taps import blocks, tapped
-from tokensal.errors import InputError, UnsupportedModel
+from tokensal.adapters.tokens import read
+from tokensal.errors import InputError, UnsupportedModel, unknown
 from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Forward, Original, Tap, Variants
+from tokensal.types import Example, Footprint, Fork, Forward, Group, Original, Role, Tap, Token, Variants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_NEW_TOKENS = 20
+EXPLAINED = ("answer", "prompt", "all")
 
 
 class ModelAdapter(ABC):
@@ -70,6 +74,8 @@ class ModelAdapter(ABC):
         *,
         messages: Messages | None = None,
         continuation: Text | None = None,
+        explain: str = "answer",
+        marked: bool | Sequence[tuple[int, int]] = False,
         max_new_tokens: int | None = None,
         generation: Mapping[str, Any] | None = None,
         seed: int | None = None,
@@ -80,6 +86,8 @@ class ModelAdapter(ABC):
             prompt: text, or token ids.
             messages: a chat ({"role": …, "content": …}) instead, put through the model's chat template.
             continuation: text or token ids to explain; None lets the model generate.
+            explain: the targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
+            marked: whether segments are marked as [[…]] in the prompt; or their characters (start, stop) in it.
             max_new_tokens: how many tokens to generate at most; 20 by default.
             generation: further options of HuggingFace's `generate`, such as `{"do_sample": True, "top_p": 0.9}`.
             seed: for sampling; None samples from where the global generator stands, and leaves it there.
@@ -87,26 +95,83 @@ class ModelAdapter(ABC):
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
-        ids = self._known(prompt_ids(self.tokenizer, prompt, messages))
+        if explain not in EXPLAINED:
+            raise unknown("part to explain:", explain, EXPLAINED)
+        given = read_prompt(self.tokenizer, prompt, messages, marked)
+        self._known(given.ids)
+        if explain == "prompt":
+            if continuation is not None or max_new_tokens is not None or generation:
+                raise InputError("Where the prompt is explained, nothing follows it: leave out what is about an answer.")
+            return self._given(given, None, explain)
         if continuation is None:
             wanted = _wanted(max_new_tokens, generation)
-            self._check_length(len(ids), wanted)
-            return self._generated(ids, {**(generation or {}), "max_new_tokens": wanted}, seed)
+            self._check_length(len(given.ids), wanted)
+            return self._generated(given, {**(generation or {}), "max_new_tokens": wanted}, seed, explain)
         if max_new_tokens is not None or generation:
             raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
-        return self._given(ids, continuation)
+        return self._given(given, continuation, explain)
 
     @abstractmethod
-    def _given(self, ids: list[int], continuation: Text) -> Example:
-        """The example of a prompt and a continuation that is already there."""
+    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+        """The example of a prompt and a continuation that is already there, or of a prompt alone."""
 
     @abstractmethod
-    def _generated(self, ids: list[int], options: dict[str, Any], seed: int | None) -> Example:
+    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
         """The example of a prompt and what the model makes of it."""
 
-    @abstractmethod
-    def _check_length(self, prompt: int, answer: int) -> None:
-        """Refuse a prompt and an answer of so many tokens where the model cannot hold them."""
+    def contrasted(self, example: Example, explained: range, contrast: Text) -> Example:
+        """The example that goes on in two ways: with some of its targets, and with another text in their place.
+
+        Each is explained in its own context. Where both have as many tokens, each target is explained against the
+        token at its place; else the sum of the one against the sum of the other.
+
+        Args:
+            example: the tokens.
+            explained: which of its targets, one after another.
+            contrast: text or token ids; a text begins with a space where what it replaces does.
+
+        Raises:
+            InputError: an empty contrast, or one that is what was written.
+        """
+        targets, first = example.targets[explained.start : explained.stop], example.predictors[explained.start]
+        ids = self._known(self._contrast_ids(example, explained, contrast))
+        if ids == [token.id for token in targets]:
+            raise InputError("The contrast is what was written: give another text, to explain why it was not that.")
+        others, text = self._other_way(example, first, ids)
+        own = example.sources[first + 1 : example.predictors[explained.stop - 1] + 1]
+        fork = first + 1 + len(own)
+        one, other = range(len(targets)), range(len(targets), len(targets) + len(others))
+        pairs = [((target,), (foil,)) for target, foil in zip(one, other, strict=False)]
+        return Example(
+            text=text,
+            sources=(*example.sources[: first + 1], *own, *others[:-1]),
+            targets=(*targets, *others),
+            predictors=(*example.predictors[explained.start : explained.stop], first, *range(fork, fork + len(others) - 1)),
+            sink=example.sink,
+            encoder=example.encoder,
+            groups=tuple(Group(*pair) for pair in (pairs if len(one) == len(other) else [(tuple(one), tuple(other))])),
+            fork=Fork(fork, len(targets)) if len(one) + len(other) > 2 else None,
+        )
+
+    def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
+        replaced = example.targets[explained.start].text
+        if isinstance(contrast, str) and contrast and replaced[:1].isspace() and not contrast[:1].isspace():
+            contrast = replaced[: len(replaced) - len(replaced.lstrip())] + contrast
+        return continuation_ids(self.tokenizer, contrast)
+
+    def _other_way(self, example: Example, first: int, ids: list[int]) -> tuple[tuple[Token, ...], str]:
+        """The tokens of what could have followed source `first`, and the shown text with theirs at the end."""
+        before = [token.id for token in example.sources[example.encoder : first + 1]]
+        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
+        others = tokens[len(before) :]
+        apart = len(example.text) + 1 - others[0].start
+        moved = tuple(replace(token, start=token.start + apart, stop=token.stop + apart) for token in others)
+        return moved, f"{example.text}\n{''.join(token.text for token in others)}"
+
+    def spelled(self, id: int) -> str:
+        """One token as text."""
+        text: str = self.tokenizer.decode([id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     @property
     def _context(self) -> int | None:
@@ -114,18 +179,18 @@ class ModelAdapter(ABC):
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
 
-    def _known(self, ids: list[int]) -> list[int]:
+    def _known(self, ids: Sequence[int]) -> list[int]:
         size = self.model.get_input_embeddings().num_embeddings
         if strangers := [id for id in ids if not 0 <= id < size]:
             raise InputError(
                 f"Token id {strangers[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
                 "use the model's own tokenizer."
             )
-        return ids
+        return list(ids)
 
-    def _generate(self, ids: list[int], options: dict[str, Any], seed: int | None) -> list[int]:
+    def _generate(self, ids: Sequence[int], options: dict[str, Any], seed: int | None) -> list[int]:
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
-        prompt = torch.tensor([ids], device=self.device)
+        prompt = torch.tensor([list(ids)], device=self.device)
         options = {"do_sample": False, "attention_mask": torch.ones_like(prompt), **options}
         if self.model.generation_config.pad_token_id is None:
             options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence: it is never used
@@ -166,21 +231,41 @@ class ModelAdapter(ABC):
             ids = torch.tensor(self._known(reference_ids(self.tokenizer, name)), device=self.device)
             return table(ids[torch.arange(length, device=self.device) % len(ids)])
 
-    @abstractmethod
     def original(self, example: Example) -> Original:
         """The example as it is, and what variants can share of it."""
+        if example.fork is None:
+            return self._original(example)
+        originals = [self._original(branch) for branch in branches(example)]
+        return Original(joined([one.forward for one in originals]), [one.states for one in originals])
+
+    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
+        """One pass over R variants, with logits (R, G, V) of the positions that predict targets.
+
+        Where the example forks, one pass for each continuation.
+        """
+        if example.fork is None:
+            return self._forward(example, variants, states)
+        begun = self._completed(example, variants, min(variants.first, example.predictors[0]))
+        runs = zip(branches(example), parted(example, begun), states or (None, None), strict=True)
+        return joined([self._forward(branch, part, known) for branch, part, known in runs])
 
     @abstractmethod
-    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
-        """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
+    def _original(self, example: Example) -> Original:
+        """`original` of an example with one continuation."""
 
-    def _completed(self, example: Example, variants: Variants) -> Variants:
-        """The same variants with the unaltered sources before them."""
-        before = self.embed(example)[: variants.first].expand(len(variants), -1, -1)
+    @abstractmethod
+    def _forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
+        """`forward` of an example with one continuation."""
+
+    def _completed(self, example: Example, variants: Variants, first: int = 0) -> Variants:
+        """The same variants from source `first` on, with the unaltered sources that are missing there."""
+        if variants.first == first:
+            return variants
+        before = self.embed(example)[first : variants.first].expand(len(variants), -1, -1)
         keep = variants.keep
         if keep is not None:
-            keep = torch.cat([keep.new_ones(len(variants), variants.first), keep], dim=1)
-        return Variants(torch.cat([before, variants.embeds], dim=1), keep, 0, variants.closed)
+            keep = torch.cat([keep.new_ones(len(variants), variants.first - first), keep], dim=1)
+        return Variants(torch.cat([before, variants.embeds], dim=1), keep, first, variants.closed)
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
@@ -191,7 +276,7 @@ class ModelAdapter(ABC):
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
             )
         hidden, leaf = cut
-        return Forward(hidden, leaf, output.logits, start), output
+        return Forward(hidden, (leaf,), output.logits, start), output
 
     @property
     def _accepted(self) -> Mapping[str, inspect.Parameter]:
@@ -261,6 +346,16 @@ class ModelAdapter(ABC):
     @property
     def _dtype(self) -> str:
         return str(self.model.dtype).removeprefix("torch.")
+
+
+def read_on(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence[int]
+) -> tuple[str, tuple[Token, ...]]:
+    """The shown text of a prompt and an answer, and their tokens."""
+    roles = [*prompt.roles, *[Role.GENERATED] * len(answer)]
+    text, tokens = read(tokenizer, [*prompt.ids, *answer], roles)
+    pairs = zip(tokens, prompt.marks, strict=False)
+    return text, (*(replace(token, mark=mark) for token, mark in pairs), *tokens[len(prompt.ids) :])
 
 
 def predicted_before(example: Example, first: int) -> int:

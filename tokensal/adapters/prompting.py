@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokensal.errors import InputError, unknown
+from tokensal.types import Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,6 +31,18 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Text | None, messages
     if not ids:
         raise InputError("The prompt is empty: give it at least one token of text.")
     return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    ids: tuple[int, ...]
+    roles: tuple[Role, ...]
+    marks: tuple[int | None, ...]
+
+
+def read_prompt(tokenizer, prompt, messages, marked=False):
+    ids = prompt_ids(tokenizer, prompt, messages)
+    return Prompt(tuple(ids), (Role.PROMPT,) * len(ids), (None,) * len(ids))
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> list[int]:

@@ -14,6 +14,8 @@ Where a variant alters inputs of the decoder alone, the encoder is not run again
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.model import ModelAdapter, predicted_before
-from tokensal.adapters.prompting import Text, continuation_ids, target_ids
+from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
+from tokensal.adapters.prompting import Prompt, Text, continuation_ids, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, Original, Variants
+from tokensal.sites import Site
+from tokensal.types import Example, Forward, Original, Role, Tap, Variants
 
 
 class Seq2SeqAdapter(ModelAdapter):
@@ -35,35 +38,42 @@ class Seq2SeqAdapter(ModelAdapter):
     place, and the end of the text is not explained. Token ids are what follows the decoder's start token.
     """
 
-    def _given(self, ids: list[int], continuation: Text) -> Example:
+    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+        _check_part(explain)
         if isinstance(continuation, str) and continuation:
             answer, behind = target_ids(self.tokenizer, continuation)
         else:
-            answer, behind = continuation_ids(self.tokenizer, continuation), []
-        self._check_length(len(ids), len(self._known(answer)))
+            answer, behind = continuation_ids(self.tokenizer, continuation or ()), []
+        self._check_length(len(prompt.ids), len(self._known(answer)))
         # mBART's tokenizer puts a language behind the end of the text: its decoder starts with it
-        return self._paired(ids, [behind[-1] if len(behind) > 1 else self._start_token, *answer])
+        return self._paired(prompt, [behind[-1] if len(behind) > 1 else self._start_token, *answer])
 
-    def _generated(self, ids: list[int], options: dict[str, Any], seed: int | None) -> Example:
+    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+        _check_part(explain)
         forced = options.get("forced_bos_token_id", self.model.generation_config.forced_bos_token_id)
-        return self._paired(ids, self._generate(ids, options, seed), forced)
+        return self._paired(prompt, self._generate(prompt.ids, options, seed), forced)
 
-    def _paired(self, ids: list[int], answer: list[int], forced: int | None = None) -> Example:
+    def _paired(self, prompt: Prompt, answer: list[int], forced: int | None = None) -> Example:
         """What the encoder reads, and below it what the decoder starts with and writes."""
-        prompt, read_by_encoder = read(self.tokenizer, ids, len(ids))
-        written, tokens = read(self.tokenizer, answer, 0)
-        apart = len(prompt) + 1
+        shown, read_by_encoder = read_on(self.tokenizer, prompt, [])
+        written, tokens = read(self.tokenizer, answer, [Role.GENERATED] * len(answer))
+        apart = len(shown) + 1
         start, first, *rest = (replace(token, start=token.start + apart, stop=token.stop + apart) for token in tokens)
         start, first = replace(start, special=True), replace(first, special=first.special or first.id == forced)
         encoder = len(read_by_encoder)
         return Example(
-            text=f"{prompt}\n{written}",
+            text=f"{shown}\n{written}",
             sources=(*read_by_encoder, start, first, *rest)[:-1],
             targets=(first, *rest),
             predictors=tuple(range(encoder, encoder + 1 + len(rest))),
             sink=encoder,
             encoder=encoder,
         )
+
+    def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
+        if isinstance(contrast, str) and contrast and example.predictors[explained.start] == example.encoder:
+            return target_ids(self.tokenizer, contrast)[0]  # a whole answer, with its language where it has one
+        return super()._contrast_ids(example, explained, contrast)
 
     @property
     def _start_token(self) -> int:
@@ -88,12 +98,12 @@ class Seq2SeqAdapter(ModelAdapter):
                 f"shorten it, or ask for at most {limit} new tokens."
             )
 
-    def original(self, example: Example) -> Original:
+    def _original(self, example: Example) -> Original:
         """The example as it is, and what the encoder returns."""
         forward, output = self._run(example, Variants(self.embed(example)[None]))
         return Original(forward, output.encoder_last_hidden_state.detach())
 
-    def forward(self, example: Example, variants: Variants, states: Tensor | None = None) -> Forward:
+    def _forward(self, example: Example, variants: Variants, states: Tensor | None = None) -> Forward:
         """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
         whole = self._completed(example, variants) if variants.first else variants
         read_already = states if variants.first >= example.encoder else None
@@ -116,6 +126,11 @@ class Seq2SeqAdapter(ModelAdapter):
         }
         return self._called(given, predictors, start)
 
+    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
+        """Inside, a forward adds to the list what the layers return; see `tokensal.adapters.taps`."""
+        _ = self._scale  # is found out by running the encoder, which must not be tapped then
+        return super().tapped(site, layers)
+
     @cached_property
     def _scale(self) -> float:
         """What the encoder multiplies embeddings by when it looks them up itself, but not when they are given.
@@ -130,6 +145,13 @@ class Seq2SeqAdapter(ModelAdapter):
         with self.prepared(), torch.no_grad():
             found, unscaled = encoder(input_ids=ids)[0], encoder(inputs_embeds=table(ids))[0]
         return 1.0 if torch.allclose(found, unscaled) else scale
+
+
+def _check_part(explain: str) -> None:
+    if explain != "answer":
+        raise InputError(
+            f"explain is {explain!r}, but an encoder–decoder model predicts no token of its prompt: explain the answer."
+        )
 
 
 Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may look at (R, n)

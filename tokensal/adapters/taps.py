@@ -47,7 +47,7 @@ class Block:
 
 @contextmanager
 def tapped(model: PreTrainedModel, site: Site, layers: Sequence[int]) -> Iterator[list[Tap]]:
-    """Inside, a forward fills the list with what the layers return, from the lowest to the highest, on its graph.
+    """Inside, a forward adds to the list what the layers return, from the lowest to the highest, on its graph.
 
     Yields:
         After a forward of R variants, a tap for each layer; two for weights of a layer that also looks at an encoder.
@@ -62,7 +62,6 @@ def tapped(model: PreTrainedModel, site: Site, layers: Sequence[int]) -> Iterato
             undo.enter_context(_eager(model))
         for beginning in _beginnings(found, min(layers)):
             undo.enter_context(beginning.register_forward_pre_hook(_cutting, with_kwargs=True))
-        undo.enter_context(model.register_forward_pre_hook(lambda *_: taps.clear()))  # of a forward before this one
         for index, block in enumerate(found[layer] for layer in layers):
             for attention, columns in _looking(block, site):
                 record = _recording(taps, site, index, block.part, columns)

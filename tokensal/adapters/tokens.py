@@ -21,8 +21,8 @@ UNFINISHED = "\ufffd"
 LONGEST_CHARACTER = 8  # tokens; a longer run that never becomes a character is shown as it is
 
 
-def read(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], prompt_length: int) -> tuple[str, tuple[Token, ...]]:
-    """The shown text of `ids`, and their tokens; the first `prompt_length` have the role of a prompt."""
+def read(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], roles: Sequence[Role]) -> tuple[str, tuple[Token, ...]]:
+    """The shown text of `ids`, and their tokens, with a role for each."""
     special = set(tokenizer.all_special_ids) | {
         id for id, added in tokenizer.added_tokens_decoder.items() if added.special
     }
@@ -31,7 +31,7 @@ def read(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], prompt_length: 
     for text, run in _pieces(tokenizer, ids):
         stop = position + len(text)
         for index, id in enumerate(run):
-            role = Role.PROMPT if len(tokens) < prompt_length else Role.GENERATED
+            role = roles[len(tokens)]
             tokens.append(Token(id, "" if index else text, position, stop, role, id in special))
         position = stop
     return "".join(token.text for token in tokens), tuple(tokens)

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokensal.asking import weights
 from tokensal.contractions import Contraction
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget, in_chunks
@@ -118,7 +119,6 @@ class Engine:
         variants: Alterations,
         contract: Contraction,
         *,
-        groups: Tensor | None = None,
         wanted: Tensor | None = None,
     ) -> Iterator[Gradients]:
         """Differentiate the score of each group with respect to the embeddings of each variant.
@@ -127,7 +127,6 @@ class Engine:
             example: the tokens.
             variants: R altered copies of the source embeddings.
             contract: what reduces a gradient over D to one number for each source.
-            groups: (K, G) weights of the targets in each explained sum; by default each target by itself.
             wanted: (R, K) bool, which groups to differentiate for each variant, by default all; others stay 0.
 
         Yields:
@@ -137,12 +136,12 @@ class Engine:
             NonFiniteScores: the model returned NaN or infinity.
             MemoryShortage: not even one variant and one group fit the memory.
         """
-        groups = torch.eye(len(example.targets)) if groups is None else groups
-        wanted = torch.ones(len(variants), len(groups), dtype=torch.bool) if wanted is None else wanted.cpu()
+        everything = torch.ones(len(variants), len(example.groups), dtype=torch.bool)
+        wanted = everything if wanted is None else wanted.cpu()
         tally = Tally(self.progress, int(wanted.sum()))
 
         def piece(rows: slice) -> Gradients:
-            return self._differentiate(example, variants[rows], contract, groups, wanted[rows], tally)
+            return self._differentiate(example, variants[rows], contract, wanted[rows], tally)
 
         yield from in_chunks(len(variants), self._variants_at_once(example, len(variants)), piece)
 
@@ -151,7 +150,6 @@ class Engine:
         example: Example,
         variants: Variants,
         contract: Contraction,
-        groups: Tensor,
         wanted: Tensor,
         tally: Tally,
     ) -> Gradients:
@@ -160,12 +158,12 @@ class Engine:
             embeds = variants.embeds.detach().requires_grad_()
             forward = self.adapter.forward(example, replace(variants, embeds=embeds), states)
             values = self.values(example, forward)
-            (head,) = torch.autograd.grad(values.sum(), forward.leaf)
-            weights = groups[:, forward.start :].to(head)
+            head = at_the_head(forward, values)
+            groups = weights(example).to(head)
             turns = _turns(wanted).to(head.device)
 
             def products(chunk: slice) -> Tensor:
-                cotangents = weights[turns[chunk]][..., None] * head  # (k, n, G, H)
+                cotangents = groups[:, forward.start :][turns[chunk]][..., None] * head  # (k, n, G, H)
                 (gradient,) = torch.autograd.grad(
                     forward.hidden, embeds, cotangents, is_grads_batched=True, retain_graph=True
                 )
@@ -182,7 +180,7 @@ class Engine:
                 whole = torch.cat([original[: forward.start].expand(len(values), -1), whole], dim=1)
             return Gradients(whole @ groups.to(whole).T, contracted)
 
-    def scores(self, example: Example, variants: Alterations, *, groups: Tensor | None = None) -> Tensor:
+    def scores(self, example: Example, variants: Alterations) -> Tensor:
         """The score of each group for each variant, forward only: (R, K).
 
         Raises:
@@ -199,11 +197,19 @@ class Engine:
             return self._rows_at_once(example, variants, start)
 
         values = torch.cat(list(in_chunks(len(variants), size, piece)))
-        return values if groups is None else values @ groups.to(values).T
+        return values @ weights(example).to(values).T
 
     def original(self, example: Example) -> Tensor:
-        """The score of each target as things are: (G,)."""
-        return self._remembered(example)[0]
+        """The score of each group as things are: (K,)."""
+        values = self._remembered(example)[0]
+        return values @ weights(example).to(values).T
+
+    def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:
+        """The tokens that the model held most likely in the place of each target: ids and probabilities (G, count)."""
+        with self.differentiable(), torch.no_grad():
+            [logits] = self.adapter.original(example).forward.logits
+            found = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).topk(count)
+            return found.indices.cpu(), found.values.cpu()
 
     def _scores(self, example: Example, variants: Variants) -> Tensor:
         with self.differentiable(), torch.no_grad():
@@ -264,9 +270,19 @@ class Engine:
             yield
 
 
+def at_the_head(forward: Forward, values: Tensor) -> Tensor:
+    """The gradient of each target's score where its hidden state enters the head: (R, G, H)."""
+    return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1)
+
+
 def _shared(example: Example, variants: Alterations, row: int) -> int:
-    """How many sources need not run again: none where an encoder reads an altered one, since all its tokens see it."""
+    """How many sources need not run again.
+
+    None where an encoder reads an altered one, since all its tokens see it; and no more than both continuations read.
+    """
     shared = variants.shared(row)
+    if example.fork is not None:
+        shared = min(shared, example.predictors[0])
     return shared if shared >= example.encoder else 0
 
 

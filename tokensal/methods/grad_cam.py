@@ -25,14 +25,13 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.engine.layers import layer_gradients
+from tokensal.engine.layers import Sight, layer_gradients
 from tokensal.errors import unknown
 from tokensal.sites import Layers, Site, check, chosen
 from tokensal.types import Example, Scores
 
-# From an activation, its gradient for each of k groups, and the last predictor of each group, to a map of each group
-Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
-WeightRule = Callable[[Tensor, Tensor, Tensor, int], Tensor]  # the same, and how many of the sources an encoder reads
+# From an activation, its gradient for each of k groups, and what those see, to a map of each group
+Rule = Callable[[Tensor, Tensor, Sight], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +65,10 @@ class GradCAM:
         layers = chosen(self.layers, engine.adapter.layer_count)
         return layer_gradients(engine, example, Site.ATTENTION_OUTPUT, layers, self._contract)
 
-    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
         rule = OUTPUT_RULES[self.rule]
-        maps = [rule(output, gradient, last).relu() for output, gradient in zip(outputs, gradients, strict=True)]
-        return torch.stack(maps).sum(0) * _visible(last, len(outputs[0]))
+        maps = [rule(output, gradient, sight).relu() for output, gradient in zip(outputs, gradients, strict=True)]
+        return torch.stack(maps).sum(0) * sight.reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +106,9 @@ class AttentionGradCAM:
         layers = chosen(self.layers, engine.adapter.layer_count)
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
 
-        def contract(weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
+        def contract(weights: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
             pairs = zip(weights, gradients, strict=True)
-            maps = [read(rule(weight, gradient, last, example.encoder), last) for weight, gradient in pairs]
-            return torch.stack(maps).sum(0)
+            return torch.stack([read(rule(weight, gradient, sight), sight) for weight, gradient in pairs]).sum(0)
 
         return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, contract)
 
@@ -139,9 +137,9 @@ class GradientRollout:
         return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, _rolled_out)
 
 
-def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Tensor) -> Tensor:
-    """One row of the product (I + Ā_top) … (I + Ā_bottom), less the identity's: (k, S)."""
-    own = torch.nn.functional.one_hot(last, weights[0].shape[-1]).to(weights[0])  # the row of the identity
+def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
+    """Some rows of the product (I + Ā_top) … (I + Ā_bottom), less the identity's, added up: (k, S)."""
+    own = sight.predicting.to(weights[0])  # the rows of the identity
     found = torch.zeros_like(own)
     for weight, gradient in zip(reversed(weights), reversed(gradients), strict=True):
         attention = (gradient * weight).relu().mean(-3)  # (k, S, S)
@@ -149,43 +147,36 @@ def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], last: Te
     return found
 
 
-def _elementwise_outputs(output: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+def _elementwise_outputs(output: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
     return (gradient * output).sum(-1)  # (k, S)
 
 
-def _channel_mean(output: Tensor, gradient: Tensor, last: Tensor) -> Tensor:
+def _channel_mean(output: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
     # positions after the last predictor add nothing; of an encoder–decoder model, a layer has some of the positions
-    positions = (_visible(last, len(output)) & output.any(-1)).sum(-1)
+    positions = (sight.reach & output.any(-1)).sum(-1)
     return (gradient.sum(-2) / positions[:, None]) @ output.T  # (k, H) @ (H, S)
 
 
-def _elementwise_weights(weight: Tensor, gradient: Tensor, last: Tensor, encoder: int) -> Tensor:
+def _elementwise_weights(weight: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
     return (gradient * weight).relu().sum(-3)  # (k, S, S)
 
 
-def _head_mean(weight: Tensor, gradient: Tensor, last: Tensor, encoder: int) -> Tensor:
+def _head_mean(weight: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
     # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
-    places = torch.arange(weight.shape[-1], device=last.device)
-    seen = (places <= places[:, None]) | (places < encoder)
-    looking = _visible(last, len(places)) & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
-    cells = (seen & looking[:, :, None]).to(weight)  # (k, S, S)
+    looking = sight.reach & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
+    cells = (sight.rows & looking[:, :, None]).to(weight)  # (k, S, S)
     mean = (gradient * cells[:, None]).sum((-2, -1)) / cells.sum((-2, -1))[:, None]  # (k, heads)
     return torch.einsum("kh,hrs->krs", mean, weight).relu() * cells
 
 
-def _all_rows(cells: Tensor, last: Tensor) -> Tensor:
+def _all_rows(cells: Tensor, sight: Sight) -> Tensor:
     return cells.sum(-2)
 
 
-def _row_of_the_predictor(cells: Tensor, last: Tensor) -> Tensor:
-    return cells[torch.arange(len(last), device=last.device), last]
-
-
-def _visible(last: Tensor, size: int) -> Tensor:
-    """(k, S) True up to the last predictor."""
-    return torch.arange(size, device=last.device) <= last[:, None]
+def _rows_of_the_predictors(cells: Tensor, sight: Sight) -> Tensor:
+    return torch.einsum("kr,krs->ks", sight.predicting.to(cells), cells)
 
 
 OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
-WEIGHT_RULES: Mapping[str, WeightRule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
-ROWS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"all": _all_rows, "predictor": _row_of_the_predictor}
+WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
+ROWS: Mapping[str, Callable[[Tensor, Sight], Tensor]] = {"all": _all_rows, "predictor": _rows_of_the_predictors}

@@ -3,6 +3,10 @@
 1. Take the embeddings of the source tokens as they are: one variant, R = 1.
 2. One forward gives the score of every target; the engine differentiates each with respect to every embedding.
 3. Contract each gradient over D: by a norm (`Gradient`), or with the embedding itself (`InputXGradient`).
+4. The score of a segment is the sum of those of its tokens.
+
+Where the first sources are not asked about, such as a long system message, they run once without a graph, and every
+backward goes through the rest alone. The numbers are the same.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from tokensal.asking import first_credited, pooled
 from tokensal.contractions import NORMS, Contraction, dot
 from tokensal.engine import Engine
 from tokensal.errors import unknown
@@ -51,6 +56,9 @@ class InputXGradient:
 
 
 def _at_the_input(example: Example, engine: Engine, contract: Contraction) -> Scores:
-    variants = Variants(engine.embed(example)[None])
+    first = first_credited(example)
+    if first * len(example.groups) <= len(example.sources):
+        first = 0  # to run what comes before once more, without a graph, would cost more than it spares
+    variants = Variants(engine.embed(example)[None, first:], first=first)
     [found] = engine.gradients(example, variants, contract)
-    return Scores(found.contracted[0], found.values[0])
+    return Scores(pooled(found.contracted[0], example), found.values[0])

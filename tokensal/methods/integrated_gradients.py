@@ -18,14 +18,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tokensal.asking import pooled
 from tokensal.engine import Engine
 from tokensal.errors import InputError, unknown
 from tokensal.methods.adaptive import FEWEST, integrate
+from tokensal.keeping import check, untouched
 from tokensal.methods.line import Line
 from tokensal.quadrature import RULES
-from tokensal.types import Certificate, Example, Role, Scores
+from tokensal.types import Certificate, Example, Scores
 
-KEEPS = ("sink", "special", "generated")
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
 
 
@@ -38,7 +39,8 @@ class IntegratedGradients:
     Args:
         baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
             text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.
-        keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "generated".
+        keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "template",
+            "generated". So are those that nobody asks about.
         tolerance: the residual allowed for each target, relative to the change of its score (or to 0.1, where the
             score changes by less).
         max_evaluations: the most nodes that any target may use, at least nine.
@@ -47,7 +49,7 @@ class IntegratedGradients:
     """
 
     baseline: str | Tensor | Sequence[str | Tensor] = "zero"
-    keep: Sequence[str] = ("sink", "special")
+    keep: Sequence[str] = ("sink", "special", "template")
     tolerance: float = 0.05
     max_evaluations: int = 256
     steps: int | None = None
@@ -57,9 +59,7 @@ class IntegratedGradients:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("rule", self.rule, RULES)
-        for name in [self.keep] if isinstance(self.keep, str) else self.keep:
-            if name not in KEEPS:
-                raise unknown("group of sources to keep:", name, KEEPS)
+        check(self.keep)
         if not self._baselines:
             raise InputError("There is no baseline; give one, such as 'zero'.")
         if self.steps is not None and self.steps < 1:
@@ -83,9 +83,7 @@ class IntegratedGradients:
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
     def _line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
-        kept = _kept(example, [self.keep] if isinstance(self.keep, str) else self.keep)
-        if kept.all():
-            raise InputError("Every source is kept as it is, so nothing is left to attribute: keep fewer.")
+        kept = untouched(example, self.keep)
         embeds = engine.embed(example)
         baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, given))
         return Line(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
@@ -110,20 +108,8 @@ def _shown(value: object) -> str:
     return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else repr(value)
 
 
-def _kept(example: Example, keep: Sequence[str]) -> Tensor:
-    """Which sources stay as they are: (S,) bool."""
-    return torch.tensor(
-        [
-            ("sink" in keep and index == example.sink)
-            or ("special" in keep and token.special)
-            or ("generated" in keep and token.role is Role.GENERATED)
-            for index, token in enumerate(example.sources)
-        ]
-    )
-
-
 def _certified(
     matrix: Tensor, change: Tensor, nodes: Tensor, allowed: Tensor, engine: Engine, example: Example
 ) -> Scores:
     certificate = Certificate(change, matrix.sum(1) - change, nodes, allowed)
-    return Scores(matrix, engine.original(example), certificate)
+    return Scores(pooled(matrix, example), engine.original(example), certificate)

@@ -1,33 +1,34 @@
 """Occlusion: take some tokens away, and see how much the score drops.
 
-1. Divide the sources into units (tokens or words), and slide a window over them.
+1. Slide a window over the segments of the sources (tokens, words, …), past those that are to stay as they are.
 2. Each window is a variant in which its sources are absent. Variants follow the order of the text, so that the
    engine can share everything before the first absent source.
 3. One forward of a variant scores every target; the drop is the score as it is, minus that.
-4. A source's score is the mean drop of the windows that cover it. All sources of a window carry the same drop.
+4. A segment's score is the mean drop of the windows that cover it. All segments of a window carry the same drop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from tokensal.asking import members
 from tokensal.engine import Engine
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError
+from tokensal.keeping import check, untouched
 from tokensal.removals import Removals
-from tokensal.segments import Span, tokens, windows, words
 from tokensal.types import Example, Scores
 
-UNITS = {"token": tokens, "word": words}
 WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occlusion:
-    """How much the score drops when a token is taken away: y(x) − y(x without it). Signed, in units of the score.
+    """How much the score drops when a segment is taken away: y(x) − y(x without it). Signed, in units of the score.
 
     Zeiler, Fergus 2014, arXiv:1311.2901; Li, Monroe, Jurafsky 2016, arXiv:1612.08220.
 
@@ -36,29 +37,29 @@ class Occlusion:
             positions (a token that itself predicts a target still speaks for itself there, though unseen by all
             others). "delete": it was never there, and later tokens move up. Else what stands in its place: "zero",
             "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", or any text as "text:…".
-        unit: "token" or "word".
-        window: how many units are taken away together.
-        stride: units from the beginning of a window to that of the next; at most the window.
+        window: how many segments are taken away together.
+        stride: segments from the beginning of a window to that of the next; at most the window.
+        keep: which sources are never taken away, and have no score: any of "sink", "special", "template", "generated".
     """
 
     replacement: str = "mask"
-    unit: Literal["token", "word"] = "token"
     window: int = 1
     stride: int = 1
+    keep: Sequence[str] = ("special", "template")
     signed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise unknown("unit", self.unit, UNITS)
+        check(self.keep)
         if not 1 <= self.stride <= self.window:
             raise InputError(
-                f"Windows of {self.window} every {self.stride} units leave gaps or do not move: "
+                f"Windows of {self.window} every {self.stride} segments leave gaps or do not move: "
                 "the stride should be at least 1, and at most the window."
             )
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        spans = windows(UNITS[self.unit](example.sources), self.window, self.stride)
-        absent = _absent(spans, len(example.sources))
+        leaving = members(example) & ~untouched(example, self.keep)  # (J, S)
+        windows = _windows(leaving.any(1), self.window, self.stride)  # (R, J)
+        absent = (windows.float() @ leaving.float()) > 0
         if self.replacement in WITHOUT and absent[:, : example.predictors[0] + 1].all(1).any():
             raise InputError(
                 "Without a whole window, nothing is left that could predict the first target: "
@@ -68,12 +69,15 @@ class Occlusion:
         removals = Removals(engine.embed(example), absent, replacement, closed=self.replacement == "delete")
         original = engine.original(example)
         drops = original - engine.scores(example, removals)  # (R, K)
-        covered = absent.to(drops)
-        return Scores(drops.T @ covered / covered.sum(0), original)
+        covering = windows.to(drops)
+        return Scores(drops.T @ covering / covering.sum(0), original, looked_at=leaving.any(1))
 
 
-def _absent(spans: list[Span], sources: int) -> Tensor:
-    """The sources of each span: (R, S) bool."""
-    index = torch.arange(sources)
-    starts, stops = (torch.tensor(ends)[:, None] for ends in zip(*spans, strict=True))
-    return (starts <= index) & (index < stops)
+def _windows(leaving: Tensor, size: int, stride: int) -> Tensor:
+    """Which segments each window covers: (R, J) bool. Windows slide over those that leave; the last may be shorter."""
+    places = leaving.nonzero()[:, 0]
+    starts = range(0, len(places), stride)
+    table = torch.zeros(len(starts), len(leaving), dtype=torch.bool)
+    for row, start in zip(table, starts, strict=True):
+        row[places[start : start + size]] = True
+    return table

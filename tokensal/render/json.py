@@ -1,21 +1,23 @@
-"""JSON, schema version 1: everything an `Attribution` holds, readable by any language, and read back exactly.
+"""JSON, schema version 2: everything an `Attribution` holds, readable by any language, and read back exactly.
 
     {
-      "schema": "tokensal/attribution", "version": 1,
+      "schema": "tokensal/attribution", "version": 2,
       "text": str,                              the shown text; start and stop count its characters
-      "sources": [token, …],                    S of them: {"id", "text", "start", "stop", "role", "special"}
-      "targets": [token, …],                    K of them
-      "scores": [[number | null, …], …],        K rows of S; null where visible is false
-      "visible": [[bool, …], …],                K rows of S
+      "sources": [segment, …],                  J of them: {"ids", "text", "start", "stop", "role", "special", "against"}
+      "targets": [segment, …],                  K of them; "against" is the text of a contrast, or empty
+      "scores": [[number | null, …], …],        K rows of J; null where visible is false
+      "visible": [[bool, …], …],                K rows of J
       "values": [number, …],                    K explained scores
       "signed": bool, "sink": int | null,
+      "encoder": int,                           how many sources an encoder reads, the first ones
+      "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
-                     "method_repr", "score", "seed", "seconds", "versions", "config"},
+                     "method_repr", "score", "seed", "question", "seconds", "versions", "config"},
       "certificate": null | {"change": [number, …], "residual": [number, …], "nodes": [int, …],
                              "allowed": [number, …]}     K of each
     }
 
-A `Comparison` is {"schema": "tokensal/comparison", "version": 1, "attributions": [as above, …]}, two or more.
+A `Comparison` is {"schema": "tokensal/comparison", "version": 2, "attributions": [as above, …]}, two or more.
 
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
 """
@@ -31,13 +33,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from tokensal.attribution import Attribution, Provenance
+from tokensal.attribution import Alternative, Attribution, Provenance
 from tokensal.comparison import Comparison
 from tokensal.errors import FormatError, InputError
-from tokensal.types import Certificate, Role, Token
+from tokensal.types import Certificate, Role, Segment
 
 ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
-VERSION = 1
+VERSION = 2
 
 Result = TypeVar("Result", Attribution, Comparison)
 
@@ -58,13 +60,15 @@ def _attributed(attribution: Attribution) -> dict[str, Any]:
         "schema": ATTRIBUTION,
         "version": VERSION,
         "text": attribution.text,
-        "sources": [asdict(token) for token in attribution.sources],
-        "targets": [asdict(token) for token in attribution.targets],
+        "sources": [asdict(segment) for segment in attribution.sources],
+        "targets": [asdict(segment) for segment in attribution.targets],
         "scores": [_numbers(row) for row in attribution.scores.tolist()],
         "visible": attribution.visible.tolist(),
         "values": _numbers(attribution.values.tolist()),
         "signed": attribution.signed,
         "sink": attribution.sink,
+        "encoder": attribution.encoder,
+        "alternatives": [[asdict(one) for one in row] for row in attribution.alternatives],
         "provenance": asdict(attribution.provenance),
         "certificate": attribution.certificate and _certified(attribution.certificate),
     }
@@ -133,7 +137,7 @@ def _comparison(data: dict[str, Any]) -> Comparison:
 
 
 def _attribution(data: dict[str, Any]) -> Attribution:
-    sources, targets = _tokens(data["sources"]), _tokens(data["targets"])
+    sources, targets = _segments(data["sources"]), _segments(data["targets"])
     shape = (len(targets), len(sources))
     attribution = Attribution(
         text=data["text"],
@@ -146,14 +150,16 @@ def _attribution(data: dict[str, Any]) -> Attribution:
         sink=data["sink"],
         provenance=Provenance(**data["provenance"]),
         certificate=_certificate(data.get("certificate"), len(targets)),
+        encoder=data["encoder"],
+        alternatives=tuple(tuple(Alternative(**one) for one in row) for row in data["alternatives"]),
     )
     if not torch.equal(attribution.scores.isnan(), ~attribution.visible):
         raise ValueError("scores are null where they are visible, or numbers where they are not")
     return attribution
 
 
-def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
-    return tuple(Token(**{**row, "role": Role(row["role"])}) for row in rows)
+def _segments(rows: list[dict[str, Any]]) -> tuple[Segment, ...]:
+    return tuple(Segment(**{**row, "ids": tuple(row["ids"]), "role": Role(row["role"])}) for row in rows)
 
 
 def _certificate(data: dict[str, Any] | None, targets: int) -> Certificate | None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tokensal.attribution import Attribution
 from tokensal.comparison import Comparison
 from tokensal.errors import NonFiniteScores
-from tokensal.types import Certificate, Role, Token
+from tokensal.types import Certificate, Role, Segment
 
 PIECE = "‿"  # a further token of the character drawn before it
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
@@ -83,7 +83,9 @@ class Row:
 class Heatmap:
     """Everything a renderer needs, and nothing about the model.
 
-    `rest` are the targets that are not sources themselves (the last one, as a rule): they end the running text.
+    `rest` are the targets that are not sources themselves (the last one, as a rule): they end the running text. Of an
+    encoder–decoder model, the first `encoder` sources are a text of their own. `alternatives` are, for each target, the
+    names and probabilities of what the model might have written there, if that was asked.
     `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
@@ -94,6 +96,8 @@ class Heatmap:
     rows: tuple[Row, ...]
     signed: bool
     sink: int | None
+    encoder: int
+    alternatives: tuple[tuple[tuple[str, float], ...], ...]
     caption: Facts
 
     @property
@@ -132,18 +136,36 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         [score if seen else None for score, seen in zip(scores, visible, strict=True)]
         for scores, visible in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
     ]
-    values, sources = attribution.values.tolist(), set(attribution.sources)
+    values = attribution.values.tolist()
     rows = [_row(scores, apart, target, values[target]) for target, scores in enumerate(table)]
     totals = [_total(column) for column in zip(*table, strict=True)]
     return Heatmap(
         sources=_labels(attribution.sources, attribution.sink, attribution.text),
         targets=_labels(attribution.targets),
-        rest=_labels([token for token in attribution.targets if token not in sources]),
+        rest=_labels(list(_beyond(attribution))),
         overview=_row(totals, apart, None, None),
         rows=tuple(rows),
         signed=attribution.signed,
         sink=attribution.sink,
+        encoder=attribution.encoder,
+        alternatives=_alternatives(attribution),
         caption=_caption(attribution),
+    )
+
+
+def _beyond(attribution: Attribution) -> Iterator[Segment]:
+    """What of the targets is not among the sources: at the end the last one, or the part of a word that is missing."""
+    sources = set(attribution.sources)
+    end = max((source.stop for source in attribution.sources if source.role is not Role.CONTRAST), default=0)
+    for target in attribution.targets:
+        if replace(target, against="") not in sources and (target.stop > end or not target.text):
+            yield replace(target, text=target.text[max(end - target.start, 0) :])
+
+
+def _alternatives(attribution: Attribution) -> tuple[tuple[tuple[str, float], ...], ...]:
+    return tuple(
+        tuple((_name("".join(map(_drawable, one.text)) or "∅"), one.probability) for one in row)
+        for row in attribution.alternatives
     )
 
 
@@ -197,23 +219,28 @@ def _cell(source: int, score: float | None, limit: float, apart: bool) -> Cell:
     return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
 
 
-def _labels(tokens: Sequence[Token], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
+def _labels(tokens: Sequence[Segment], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
     """The labels of tokens; with the text they are from, a line break between two tokens belongs to the first."""
     gaps = [text[token.stop : after.start].count("\n") for token, after in pairwise(tokens)]
     pairs = zip(tokens, [*gaps, 0], strict=False)  # without a token there is no gap behind it
     return tuple(_label(token, index == sink, lines) for index, (token, lines) in enumerate(pairs))
 
 
-def _label(token: Token, sink: bool, lines: int) -> Label:
+def _label(token: Segment, sink: bool, lines: int) -> Label:
     if not token.text:
         text = PIECE if token.stop > token.start else "∅"
     else:
         text = "".join(_drawable(character) for character in token.text)
         if unicodedata.category(text[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
             text = "◌" + text
-    name = text.strip() or "␣" * len(text)
     lines += len(token.text) - len(token.text.rstrip("\n"))
+    against = "".join(map(_drawable, token.against))
+    name = f"{_name(text)} ≠ {_name(against)}" if against else _name(text)
     return Label(text, name, lines, token.role, token.special, sink)
+
+
+def _name(text: str) -> str:
+    return text.strip() or "␣" * len(text)
 
 
 def _drawable(character: str) -> str:
@@ -233,6 +260,7 @@ def _caption(attribution: Attribution) -> Facts:
         ("model", model),
         ("method", made.method_repr),
         ("score", made.score),
+        *made.question.items(),
         ("dtype", made.dtype),
         ("certificate", _certified(attribution)),
         ("tokensal", made.versions.get("tokensal", "")),

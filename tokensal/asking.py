@@ -1,0 +1,84 @@
+"""What is asked of an example: which targets are explained as one, which sources are credited as one, as tensors.
+
+weights     how the targets add up to what is explained
+reach       which sources each group sees
+predicting  which sources predict it
+members     which sources belong together
+visible     which segments have a score for it
+pooled      scores of sources, added up to those of their segments
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tokensal.types import Example
+
+
+def weights(example: Example) -> Tensor:
+    """The weight of each target in the sum that each group is explained as: (K, G), 1 for it, -1 against it."""
+    table = torch.zeros(len(example.groups), len(example.targets))
+    for row, group in zip(table, example.groups, strict=True):
+        row[list(group.targets)] = 1
+        row[list(group.against)] = -1
+    return table
+
+
+def seen(example: Example) -> Tensor:
+    """Which sources a decoder's, or an encoder's, row looks at: (S, S) bool, rows look at columns."""
+    places = torch.arange(len(example.sources))
+    table = (places <= places[:, None]) | (places < example.encoder)
+    if example.fork is not None:
+        table[example.fork.source :, example.predictors[0] + 1 : example.fork.source] = False
+    return table
+
+
+def reach(example: Example) -> Tensor:
+    """Which sources each group sees, because one of its targets does: (K, S) bool."""
+    return (weights(example).abs() @ _seen_by_targets(example).float()) > 0
+
+
+def _seen_by_targets(example: Example) -> Tensor:
+    """(G, S) bool."""
+    return seen(example)[list(example.predictors)]
+
+
+def predicting(example: Example) -> Tensor:
+    """Which sources predict a target of each group: (K, S) bool."""
+    rows = torch.nn.functional.one_hot(torch.tensor(example.predictors), len(example.sources))
+    return (weights(example).abs() @ rows.float()) > 0
+
+
+def members(example: Example) -> Tensor:
+    """Which sources are in each segment: (J, S) bool."""
+    index = torch.arange(len(example.sources))
+    starts, stops = torch.tensor(example.segments).T[..., None]
+    return (starts <= index) & (index < stops)
+
+
+def visible(example: Example) -> Tensor:
+    """Which segments have a score for each group, as one of their sources is seen and they are credited: (K, J) bool."""
+    some = (reach(example).float() @ members(example).float().T) > 0
+    return some & torch.tensor(example.credited)
+
+
+def pooled(matrix: Tensor, example: Example) -> Tensor:
+    """Scores of sources (K, S), added up to those of their segments (K, J), over what each group sees."""
+    if len(example.segments) == len(example.sources):
+        return matrix
+    there = torch.where(reach(example).to(matrix.device), matrix, 0)
+    return there @ members(example).to(there).T
+
+
+def first_credited(example: Example) -> int:
+    """The first source that belongs to a credited segment: nothing before it need be on a graph."""
+    return next(start for (start, _), credited in zip(example.segments, example.credited, strict=True) if credited)
+
+
+def continuations(example: Example) -> list[Tensor]:
+    """The sources that each continuation reads: one tensor of indices, or two where the example forks."""
+    if example.fork is None:
+        return [torch.arange(len(example.sources))]
+    trunk, fork, end = example.predictors[0] + 1, example.fork.source, len(example.sources)
+    return [torch.arange(fork), torch.cat([torch.arange(trunk), torch.arange(fork, end)])]

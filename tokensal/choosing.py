@@ -1,0 +1,206 @@
+"""Choosing: which targets are explained, as which sums; and which sources are credited, in which segments.
+
+Targets are said as a unit of the answer ("token", "word", "sentence", or "output" for all of it), as "text:…", as
+"regex:…" (or a compiled pattern), or as the characters "start:stop" of the shown text; or as several of these.
+Sources are said by their role, or as "special".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from tokensal import segments
+from tokensal.errors import InputError, unknown
+from tokensal.types import Example, Group, Role, Segment, Token
+
+Targets = str | re.Pattern[str] | tuple[int, int]
+Span = tuple[int, int]
+
+SPECIAL = "special"
+SOURCES = (*(role.value for role in Role), SPECIAL)
+UNITS = ("token", "word", "sentence", "line", "message", "marked")
+
+
+def check(unit: str, sources: str | Sequence[str] | None) -> None:
+    """Refuse what names no unit and no kind of sources.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if unit not in UNITS:
+        raise unknown("unit", unit, UNITS)
+    for name in _names(sources):
+        if name not in SOURCES:
+            raise unknown("kind of sources:", name, SOURCES)
+
+
+def grouped(example: Example, targets: Targets | Sequence[Targets]) -> Example:
+    """The example with the chosen groups of targets, and without the targets and sources that these do not need.
+
+    Raises:
+        InputError: a choice that cannot be read, or that finds nothing.
+    """
+    several = [targets] if isinstance(targets, str | re.Pattern) or _is_span(targets) else list(targets)
+    found = [group for choice in several for group in _found(example, choice)]
+    used = sorted({target for group in found for target in group})
+    place = {target: index for index, target in enumerate(used)}
+    predictors = tuple(example.predictors[target] for target in used)
+    return replace(
+        example,
+        sources=example.sources[: max(predictors) + 1],
+        targets=tuple(example.targets[target] for target in used),
+        predictors=predictors,
+        groups=tuple(Group(tuple(place[target] for target in group)) for group in found),
+        segments=(),
+        credited=(),
+    )
+
+
+def _is_span(targets: object) -> bool:
+    return isinstance(targets, tuple) and len(targets) == 2 and all(isinstance(end, int) for end in targets)
+
+
+def _found(example: Example, choice: Targets) -> list[tuple[int, ...]]:
+    """The targets of each group that is meant."""
+    if isinstance(choice, str) and choice in TARGET_UNITS:
+        return [tuple(range(*span)) for span in TARGET_UNITS[choice](example.targets)]
+    spans = list(_characters(example, choice))
+    groups = [group for span in spans if (group := _touching(example, span))]
+    if not groups:
+        answer = "".join(token.text for token in example.targets)
+        raise InputError(f"Targets {_said(choice)} are nowhere in what is to be explained, which is {answer!r}.")
+    return groups
+
+
+def _said(choice: Targets) -> str:
+    return repr(choice.pattern if isinstance(choice, re.Pattern) else choice)
+
+
+def _characters(example: Example, choice: Targets) -> Iterator[Span]:
+    """The characters of the shown text that are meant."""
+    if not isinstance(choice, str | re.Pattern):
+        yield choice
+    elif isinstance(choice, str) and (range_ := re.fullmatch(r"(\d+):(\d+)", choice)):
+        yield int(range_[1]), int(range_[2])
+    else:
+        start = min(token.start for token in example.targets)
+        stop = max(token.stop for token in example.targets)
+        for match in _pattern(choice).finditer(example.text, start, stop):
+            if match.end() > match.start():
+                yield match.span()
+
+
+def _pattern(choice: str | re.Pattern[str]) -> re.Pattern[str]:
+    if isinstance(choice, re.Pattern):
+        return choice
+    kind, colon, said = choice.partition(":")
+    if not colon or kind not in ("text", "regex"):
+        raise unknown("targets", choice, [*TARGET_UNITS, "text:…", "regex:…", "start:stop"])
+    try:
+        return re.compile(re.escape(said) if kind == "text" else said)
+    except re.error as error:
+        raise InputError(f"The targets' regular expression {said!r} cannot be read: {error}.") from error
+
+
+def _touching(example: Example, span: Span) -> tuple[int, ...]:
+    """The targets with a character in the span; the white space that a token begins with does not count."""
+    start, stop = span
+    return tuple(
+        index
+        for index, token in enumerate(example.targets)
+        if token.start + _blank(token) < stop and token.stop > start and token.stop > token.start
+    )
+
+
+def _blank(token: Token) -> int:
+    return 0 if token.text.isspace() else len(token.text) - len(token.text.lstrip())
+
+
+TARGET_UNITS: Mapping[str, Callable[[Sequence[Token]], Sequence[Span]]] = {
+    "token": segments.UNITS["token"],
+    "word": segments.UNITS["word"],
+    "sentence": segments.UNITS["sentence"],
+    "output": lambda targets: [(0, len(targets))],
+}
+
+
+def one_stretch(example: Example, targets: Targets | Sequence[Targets]) -> tuple[Example, range]:
+    """The stretch of targets to be explained against another text: without a choice, the whole answer.
+
+    Special tokens at the end of a whole answer are left out.
+
+    Returns:
+        The example without what is not needed for them, and the targets there.
+
+    Raises:
+        InputError: a choice of several pieces, or one that cannot be read or finds nothing.
+    """
+    if targets == "token":
+        stop = len(example.targets)
+        while stop > 1 and example.targets[stop - 1].special:
+            stop -= 1
+        return example, range(stop)
+    chosen = grouped(example, targets)
+    if len(chosen.groups) > 1:
+        raise InputError(
+            f"A contrast explains one piece of text against another, but the targets are {len(chosen.groups)} pieces: "
+            "choose one, such as 'output', or characters 'start:stop' of the text."
+        )
+    return chosen, range(len(chosen.targets))
+
+
+def segmented(example: Example, unit: str, sources: str | Sequence[str] | None) -> Example:
+    """The example with its sources in segments of that unit, of which those of the chosen roles are credited.
+
+    Args:
+        unit: see `UNITS`.
+        sources: names of roles, or "special"; None credits everything.
+
+    Raises:
+        InputError: an unknown unit or role, or one that no source has.
+    """
+    check(unit, sources)
+    split = _marked if unit == "marked" else segments.UNITS[unit]
+    spans = tuple(_split_at_parts(example, split))
+    if sources is None:
+        return replace(example, segments=spans, credited=(True,) * len(spans))
+    wanted = _names(sources)
+    credited = tuple(_kind(example.sources[start]) in wanted for start, _ in spans)
+    if not any(credited):
+        there = sorted({_kind(token) for token in example.sources})
+        raise InputError(f"No source is {' or '.join(wanted) or 'chosen'}; here they are {', '.join(there)}.")
+    return replace(example, segments=spans, credited=credited)
+
+
+def _names(sources: str | Sequence[str] | None) -> list[str]:
+    return [sources] if isinstance(sources, str) else list(sources or ())
+
+
+def _marked(tokens: Sequence[Token]) -> Sequence[Span]:
+    return segments.marked(tokens, [token.mark for token in tokens])
+
+
+def _kind(token: Token) -> str:
+    """What a source counts as: a special token of a template is the template's, any other is special."""
+    return SPECIAL if token.special and token.role is not Role.TEMPLATE else token.role.value
+
+
+def _split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence[Span]]) -> Iterator[Span]:
+    """Spans of what the encoder reads, and of what the decoder reads: none is of both."""
+    for begin, part in ((0, example.sources[: example.encoder]), (example.encoder, example.sources[example.encoder :])):
+        if part:
+            yield from ((begin + start, begin + stop) for start, stop in split(part))
+
+
+def merged(tokens: Sequence[Token]) -> Segment:
+    """Neighbouring tokens as one; what they are is what the first of them is."""
+    return Segment(
+        ids=tuple(token.id for token in tokens),
+        text="".join(token.text for token in tokens),
+        start=tokens[0].start,
+        stop=tokens[-1].stop,
+        role=tokens[0].role,
+        special=all(token.special for token in tokens),
+    )

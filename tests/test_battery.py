@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -13,7 +14,7 @@ from tokensal import Budget, Gradient, InputXGradient, attribute
 from tokensal.contractions import dot
 from tokensal.engine import Engine
 from tokensal.scores import SCORES
-from tokensal.types import Variants
+from tokensal.types import Group, Variants
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 METHODS = {
@@ -138,8 +139,9 @@ def test_a_group_is_the_sum_of_its_targets(name):
     engine = Engine(model)
     variants = Variants(engine.embed(example)[None])
     [each] = engine.gradients(example, variants, dot)
-    groups = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 2, -1, 0.5]])
-    [grouped] = engine.gradients(example, variants, dot, groups=groups)
+    groups = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, -1, 1]])
+    asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
+    [grouped] = engine.gradients(asked, variants, dot)
     tolerance = 1e-5 if name in ROUGH else 1e-9
     for found, parts in ((grouped.contracted, each.contracted), (grouped.values, each.values)):
         torch.testing.assert_close(found[0], groups.double() @ parts[0], rtol=tolerance, atol=tolerance)
@@ -158,7 +160,7 @@ def test_lower_precision_is_near(name, dtype, attention):
 
 def test_repeated_words_stay_apart():
     result = attribute(tiny("Llama"), PROMPT, continuation=CONTINUATION, method="input_x_gradient")
-    same = [index for index, token in enumerate(result.sources) if token.id == 40]
+    same = [index for index, token in enumerate(result.sources) if token.ids == (40,)]
     assert same == [1, 4, 7, 10]
     assert len({result.scores[4, index].item() for index in same}) == len(same)
 

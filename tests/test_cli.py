@@ -163,7 +163,7 @@ def test_options_of_the_method_and_of_generate(folder, tmp_path):
 def test_compare_to_heatmaps_and_files(folder, here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = here("compare", "The cat", "--model", folder, "--max-new-tokens", 2, "--methods", "gradient,occlusion",
-                "--option", "gradient.norm=l1", "--option", "occlusion.unit=word",
+                "--option", "gradient.norm=l1", "--option", "occlusion.window=2",
                 "-o", "r.html", "-o", "r.json", "-o", "r.txt")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Rank agreement" in done.stdout and "1 Gradient(norm='l1')" in done.stdout

@@ -358,5 +358,5 @@ def test_windows_do_not_scroll_sideways(show, width):
 
 
 def test_methods_with_options_stay_methods(model):
-    found = compare(model, "The cat", continuation=" sat", methods=[Occlusion(), Occlusion(unit="word")])
+    found = compare(model, "The cat", continuation=" sat", methods=[Occlusion(), Occlusion(window=2)])
     assert len(set(lay_out_comparison(found).own)) == 2

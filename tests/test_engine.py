@@ -59,7 +59,7 @@ class LinearModel:
         hidden = (self.weights[:, None] * embeds).cumsum(1)[:, predictors]
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
         logits = leaf @ self.head.T * (float("nan") if self.nan else 1)
-        return Forward(hidden, leaf, logits, len(example.predictors) - len(predictors))
+        return Forward(hidden, (leaf,), logits, len(example.predictors) - len(predictors))
 
     def prepared(self):
         return nullcontext()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache, partial
 
 import pytest
@@ -20,6 +21,7 @@ from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods import grad_cam
 from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
 from tokensal.sites import Site, chosen
+from tokensal.types import Group
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 OUTPUT, WEIGHTS = 0, 1  # where an attention module returns them
@@ -219,7 +221,7 @@ def _watch(output, seen):
         seen.append("off the graph")
 
 
-def _plain_sum(activations, gradients, last):
+def _plain_sum(activations, gradients, sight):
     """Linear in the gradient, so that groups must add up."""
     products = [activation * gradient for activation, gradient in zip(activations, gradients, strict=True)]
     return sum(product.flatten(1, -2).sum(1) if product.ndim == 4 else product.sum(-1) for product in products)
@@ -229,17 +231,19 @@ def _plain_sum(activations, gradients, last):
 def test_a_group_is_the_sum_of_its_targets(site):
     made = tiny("Llama")
     example, engine = made.example(PROMPT, continuation=CONTINUATION), Engine(made)
-    groups, lasts = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 2, -1, 0.5]]), []
+    groups, reaches, predicting = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, -1, 1]]), [], []
 
-    def contract(activations, gradients, last):
-        lasts.extend(last.tolist())
-        return _plain_sum(activations, gradients, last)
+    def contract(activations, gradients, sight):
+        reaches.extend(sight.reach.sum(1).tolist())
+        predicting.extend(row.nonzero()[:, 0].tolist() for row in sight.predicting)
+        return _plain_sum(activations, gradients, sight)
 
     each = layer_gradients(engine, example, site, (0, 1), _plain_sum)
-    grouped = layer_gradients(engine, example, site, (0, 1), contract, groups=groups)
+    asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
+    grouped = layer_gradients(engine, asked, site, (0, 1), contract)
     torch.testing.assert_close(grouped.matrix, groups.double() @ each.matrix, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(grouped.values, groups.double() @ each.values, rtol=1e-9, atol=1e-9)
-    assert lasts == [7, 10]
+    assert (reaches, predicting) == ([8, 11], [[6, 7], [8, 9, 10]])
 
 
 @every_family

@@ -121,7 +121,6 @@ SWEEPS: Mapping[str, Mapping[str, Method]] = {
     },
     "occlusion": {
         **grid(Occlusion, replacement=REPLACEMENTS),
-        **grid(Occlusion, unit=("word",), replacement=("mask", "delete")),
         **grid(Occlusion, window=(3,), replacement=("mask", "delete")),
     },
     "integrated_gradients": {

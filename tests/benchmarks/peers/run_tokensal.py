@@ -14,7 +14,7 @@ def prepare(job: Job, tokenizer: Any) -> Run:
 
     def run(task: Task) -> Explained:
         result = tokensal.attribute(model, task.prompt_ids, continuation=task.target_ids, method=job.method)
-        ids = [token.id for token in result.sources]
+        ids = [id for source in result.sources for id in source.ids]
         same = ids == (task.prompt_ids + task.target_ids)[:-1]
         return Explained(result.scores.shape[0], result.scores.shape[1], same, certified(result.certificate))
 

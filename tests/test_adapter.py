@@ -23,7 +23,7 @@ CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 
 )
 def test_tokens_spell_the_text(text):
     ids = tokenizer()(text)["input_ids"]
-    shown, tokens = read(tokenizer(), ids, 2)
+    shown, tokens = read(tokenizer(), ids, [Role.PROMPT] * 2 + [Role.GENERATED] * (len(ids) - 2))
     assert shown == text
     assert [token.id for token in tokens] == ids
     assert "".join(token.text for token in tokens) == text
@@ -34,7 +34,7 @@ def test_tokens_spell_the_text(text):
 def test_tokens_that_split_a_character_share_its_span():
     ids = tokenizer()("a🙂b")["input_ids"]
     assert len(ids) == 6  # a, four bytes, b
-    _, tokens = read(tokenizer(), ids, 6)
+    _, tokens = read(tokenizer(), ids, [Role.PROMPT] * 6)
     assert [(token.text, token.start, token.stop) for token in tokens] == [
         ("a", 0, 1), ("🙂", 1, 2), ("", 1, 2), ("", 1, 2), ("", 1, 2), ("b", 2, 3),
     ]  # fmt: skip
@@ -42,18 +42,20 @@ def test_tokens_that_split_a_character_share_its_span():
 
 def test_a_broken_character_does_not_swallow_its_neighbours():
     ids = tokenizer()("a🙂 cat")["input_ids"]
-    text, tokens = read(tokenizer(), [*ids[:3], *ids[5:]], 3)  # half of the face is missing
+    text, tokens = read(
+        tokenizer(), [*ids[:3], *ids[5:]], [Role.PROMPT] * (len(ids) - 2)
+    )  # half of the face is missing
     assert text == "a� cat"
     assert tokens[0].text == "a"
     assert "".join(token.text for token in tokens[3:]) == " cat"
-    text, tokens = read(tokenizer(), ids[:3], 3)  # and so when nothing follows
+    text, tokens = read(tokenizer(), ids[:3], [Role.PROMPT] * 3)  # and so when nothing follows
     assert text == "a�"
     assert len(tokens) == 3
 
 
 def test_special_tokens_are_marked_and_shown():
     ids = [1, *tokenizer()("cat")["input_ids"], 2]
-    text, tokens = read(tokenizer(), ids, len(ids))
+    text, tokens = read(tokenizer(), ids, [Role.PROMPT] * len(ids))
     assert text == "<|start|>cat<|end|>"
     assert [token.special for token in tokens] == [True, *[False] * (len(ids) - 2), True]
 
@@ -70,7 +72,7 @@ def test_sentencepiece_like_tokenizers_keep_their_spaces():
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     fast = hf.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-    text, tokens = read(fast, [1, 2, 3, 4, 5, 6, 7, 8, 2], 9)
+    text, tokens = read(fast, [1, 2, 3, 4, 5, 6, 7, 8, 2], [Role.PROMPT] * 9)
     assert text == "The cats 🙂 cat"
     assert [token.text for token in tokens] == ["The", " cat", "s", " ", "🙂", "", "", "", " cat"]
 

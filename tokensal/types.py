@@ -22,6 +22,11 @@ from torch import Tensor
 class Role(StrEnum):
     """Where a token came from."""
 
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    TEMPLATE = "template"
     PROMPT = "prompt"
     GENERATED = "generated"
 

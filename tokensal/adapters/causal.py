@@ -20,7 +20,7 @@ from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Text, continuation_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, Original, Variants
+from tokensal.types import Example, Forward, Original, Role, Variants
 
 
 class CausalAdapter(ModelAdapter):
@@ -35,7 +35,7 @@ class CausalAdapter(ModelAdapter):
         return self._joined(ids, self._generate(ids, options, seed)[len(ids) :])
 
     def _joined(self, ids: list[int], answer: list[int]) -> Example:
-        text, tokens = read(self.tokenizer, ids + answer, len(ids))
+        text, tokens = read(self.tokenizer, ids + answer, [Role.PROMPT] * len(ids) + [Role.GENERATED] * len(answer))
         predictors = tuple(range(len(ids) - 1, len(tokens) - 1))
         return Example(text, tokens[:-1], tokens[len(ids) :], predictors, sink=0)
 

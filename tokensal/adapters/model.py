@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.prompting import Messages, Text, prompt_ids, reference_ids
+from tokensal.adapters.prompting import Messages, Text, read_prompt, reference_ids
 from tokensal.adapters.support import check_model
 from tokensal.adapters.taps import blocks, tapped
 from tokensal.errors import InputError, UnsupportedModel
@@ -87,7 +87,7 @@ class ModelAdapter(ABC):
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
-        ids = self._known(prompt_ids(self.tokenizer, prompt, messages))
+        ids = self._known(list(read_prompt(self.tokenizer, prompt, messages).ids))
         if continuation is None:
             wanted = _wanted(max_new_tokens, generation)
             self._check_length(len(ids), wanted)

@@ -25,7 +25,7 @@ from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Text, continuation_ids, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, Original, Variants
+from tokensal.types import Example, Forward, Original, Role, Variants
 
 
 class Seq2SeqAdapter(ModelAdapter):
@@ -50,8 +50,8 @@ class Seq2SeqAdapter(ModelAdapter):
 
     def _paired(self, ids: list[int], answer: list[int], forced: int | None = None) -> Example:
         """What the encoder reads, and below it what the decoder starts with and writes."""
-        prompt, read_by_encoder = read(self.tokenizer, ids, len(ids))
-        written, tokens = read(self.tokenizer, answer, 0)
+        prompt, read_by_encoder = read(self.tokenizer, ids, [Role.PROMPT] * len(ids))
+        written, tokens = read(self.tokenizer, answer, [Role.GENERATED] * len(answer))
         apart = len(prompt) + 1
         start, first, *rest = (replace(token, start=token.start + apart, stop=token.stop + apart) for token in tokens)
         start, first = replace(start, special=True), replace(first, special=first.special or first.id == forced)

@@ -49,7 +49,7 @@ def located(rendering: Rendering, parts: Sequence[Part]) -> list[Span]:
     """Where each part stands in the rendering, as (start, stop); start = stop for what is not shown.
 
     Raises:
-        Untold: with a probe in it, a part makes the rendering another one, wherever the probe is put.
+        Untold: a part is shown backwards; or with a probe in it the rendering is another one, wherever that is put.
     """
     places = [(part.number, end) for part in parts for end in (part.start, part.stop)]
     found = _probed(rendering, places) or {}
@@ -57,32 +57,32 @@ def located(rendering: Rendering, parts: Sequence[Part]) -> list[Span]:
     for part in parts:
         start, stop = found.get((part.number, part.start)), found.get((part.number, part.stop))
         spans.append(_sought(rendering, part) if start is None or stop is None else (start, stop))
+    if any(start > stop for start, stop in spans):
+        raise Untold
     return spans
 
 
 def _sought(rendering: Rendering, part: Part) -> Span:
-    """The first and the last place of a part that are shown: inside its margins of white space, then in those."""
+    """The first and the last place of a part that are shown, found from one between them, of which more are tried."""
 
     @cache
     def place(position: int) -> int | None:
         return (_probed(rendering, [(part.number, position)]) or {}).get((part.number, position))
 
     text = rendering.texts[part.number][part.start : part.stop]
-    left = part.stop - len(text.lstrip())
+    left = part.stop - len(text.lstrip())  # what stands between white space
     right = max(left, part.start + len(text.rstrip()))
-    first = _first(place, range(left, right + 1))
-    if first is None:
+    ranges = range(left, right + 1), range(left, part.start - 1, -1), range(right, part.stop + 1)
+    between = next(filter(None, (_first(place, one) for one in ranges)), None)
+    if between is None:
         return _left_out(rendering, [(part.number, left), (part.number, right)])
-    last = _first(place, range(right, left - 1, -1)) or first
-    if left == first[0]:
-        first = _first(place, range(part.start, left + 1)) or first
-    if right == last[0]:
-        last = _first(place, range(part.stop, right - 1, -1)) or last
+    first = _first(place, range(part.start, between[0] + 1)) or between
+    last = _first(place, range(part.stop, between[0] - 1, -1)) or between
     return first[1], last[1]
 
 
 def _first(place: Callable[[int], int | None], positions: Sequence[int]) -> tuple[int, int] | None:
-    """The first of the positions that is shown, and where; when it is shown, those after it are taken to be."""
+    """The first of the positions that is shown, and where; once one is, those after it are taken to be."""
     missed, index = -1, 0
     while index < len(positions) - 1 and place(positions[index]) is None:
         missed, index = index, min(2 * index + 1, len(positions) - 1)

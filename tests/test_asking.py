@@ -54,7 +54,11 @@ EVERY = {
     "gradient_rollout": GradientRollout(layers="all"),
 }
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
-SIGNS = {"answer": [(1, ANSWER)], "longer": [(1, ANSWER[:2]), (-1, [9, 77, 30])], "shorter": [(1, ANSWER[:3]), (-1, [9])]}
+SIGNS = {
+    "answer": [(1, ANSWER)],
+    "longer": [(1, ANSWER[:2]), (-1, [9, 77, 30])],
+    "shorter": [(1, ANSWER[:3]), (-1, [9])],
+}
 
 every_method = pytest.mark.parametrize("method", EVERY)
 every_model = pytest.mark.parametrize("name", [*ARCHITECTURES, *ENCODER_DECODERS])
@@ -232,9 +236,16 @@ def test_a_contrast_of_texts_as_long_is_token_against_token(name, method):
     rough = name in ("Mixtral", "Qwen 3 MoE")
     torch.testing.assert_close(pair.values, one.values - against.values, rtol=1e-6, atol=1e-7)
     looked_at = slice(None) if pair.looked_at is None else pair.looked_at
-    seen = torch.tensor([[place <= first + row - 1 or first + 2 <= place < first + 2 + row for place in range(first + 4)] for row in range(3)])
+    seen = torch.tensor(
+        [
+            [place <= first + row - 1 or first + 2 <= place < first + 2 + row for place in range(first + 4)]
+            for row in range(3)
+        ]
+    )
     found = torch.where(seen, pair.matrix, 0)[:, looked_at]
-    torch.testing.assert_close(found, torch.where(seen, expected, 0)[:, looked_at], rtol=1e-3 if rough else 1e-6, atol=1e-4 if rough else 1e-7)
+    torch.testing.assert_close(
+        found, torch.where(seen, expected, 0)[:, looked_at], rtol=1e-3 if rough else 1e-6, atol=1e-4 if rough else 1e-7
+    )
 
 
 @every_method
@@ -352,7 +363,9 @@ def test_targets_are_chosen_as_people_think_of_them(targets, expected):
     texts = [target.text for target in result.targets]
     # a token may hold more than what was asked for
     assert len(texts) == len(expected)
-    assert all(wanted.strip() in text and len(text) <= len(wanted) + 4 for text, wanted in zip(texts, expected, strict=True))
+    assert all(
+        wanted.strip() in text and len(text) <= len(wanted) + 4 for text, wanted in zip(texts, expected, strict=True)
+    )
     assert result.text == TEXT + GIVEN
     assert [result.text[target.start : target.stop] for target in result.targets] == texts
 
@@ -387,7 +400,9 @@ def test_segments_add_up_or_are_altered_whole(name, method):
     if method == "occlusion":
         return
     for column, (start, stop) in enumerate(spans):
-        reached = torch.tensor([[source <= predictor for source in range(start, stop)] for predictor in whole.predictors])
+        reached = torch.tensor(
+            [[source <= predictor for source in range(start, stop)] for predictor in whole.predictors]
+        )
         expected = torch.where(reached, apart.matrix[:, start:stop], 0).sum(1)
         seen = visible(example)[:, column]
         torch.testing.assert_close(found.matrix[seen, column], expected[seen], rtol=1e-9, atol=1e-9)
@@ -461,7 +476,9 @@ def test_marked_passages_are_one_source_each():
     assert len(texts) <= 5
     assert "[[" not in result.text
     spans = [(5, 17), (22, 34)]
-    plain = attribute(model, prompt.replace("[[", "").replace("]]", ""), continuation=" the", unit=spans, method="occlusion")
+    plain = attribute(
+        model, prompt.replace("[[", "").replace("]]", ""), continuation=" the", unit=spans, method="occlusion"
+    )
     assert plain.sources == result.sources
     assert plain.scores.nan_to_num().equal(result.scores.nan_to_num())
 
@@ -520,7 +537,9 @@ def test_every_method_is_asked_here():
 def test_a_seq2seq_contrast_agrees_with_its_slow_twin():
     model, other = tiny("BART"), [9, 77, 30]
     start = model.example(PROMPT, continuation=ANSWER).sources[TRUNK].id
-    found = exact(model, model.contrasted(model.example(PROMPT, continuation=ANSWER[:2]), range(2), other), "input_x_gradient")
+    found = exact(
+        model, model.contrasted(model.example(PROMPT, continuation=ANSWER[:2]), range(2), other), "input_x_gradient"
+    )
     total = torch.zeros(TRUNK + 1 + 1 + 2, dtype=torch.float64)
     for sign, text, places in ((1, ANSWER[:2], [TRUNK + 1]), (-1, other, [TRUNK + 2, TRUNK + 3])):
         rows = reference_seq2seq.attribution(model.model, PROMPT, [start, *text], ("input_x_gradient", None), "logprob")

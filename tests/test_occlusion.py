@@ -157,7 +157,9 @@ def test_words_are_taken_away_whole():
     assert [source.text for source in result.sources] == ["The", " hungry", " cat"]
     assert len(result.sources[1].ids) > 1
     ids = [list(source.ids) for source in result.sources]
-    expected = reference.occlusion(model.model, sum(ids, []), list(result.targets[0].ids), [(len(ids[0]), len(ids[0] + ids[1]))], "mask", "logprob")
+    expected = reference.occlusion(
+        model.model, sum(ids, []), list(result.targets[0].ids), [(len(ids[0]), len(ids[0] + ids[1]))], "mask", "logprob"
+    )
     assert result.scores[0, 1].item() == pytest.approx(expected[0, 0].item(), rel=1e-5)
 
 

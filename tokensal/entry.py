@@ -236,7 +236,12 @@ def _explain(
         asked["seed"] = secrets.randbits(32)
     example = question.example(model, **asked)
     considered = _considered(model, example, question.alternatives)
-    made = {"score": name_of_score(score), "seed": asked["seed"], "question": question.said(), "config": dict(config or {})}
+    made = {
+        "score": name_of_score(score),
+        "seed": asked["seed"],
+        "question": question.said(),
+        "config": dict(config or {}),
+    }
     found = []
     for index, method in enumerate(methods):
         started = time.perf_counter()

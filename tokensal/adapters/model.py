@@ -101,7 +101,9 @@ class ModelAdapter(ABC):
         self._known(given.ids)
         if explain == "prompt":
             if continuation is not None or max_new_tokens is not None or generation:
-                raise InputError("Where the prompt is explained, nothing follows it: leave out what is about an answer.")
+                raise InputError(
+                    "Where the prompt is explained, nothing follows it: leave out what is about an answer."
+                )
             return self._given(given, None, explain)
         if continuation is None:
             wanted = _wanted(max_new_tokens, generation)
@@ -146,7 +148,11 @@ class ModelAdapter(ABC):
             text=text,
             sources=(*example.sources[: first + 1], *own, *others[:-1]),
             targets=(*targets, *others),
-            predictors=(*example.predictors[explained.start : explained.stop], first, *range(fork, fork + len(others) - 1)),
+            predictors=(
+                *example.predictors[explained.start : explained.stop],
+                first,
+                *range(fork, fork + len(others) - 1),
+            ),
             sink=example.sink,
             encoder=example.encoder,
             groups=tuple(Group(*pair) for pair in (pairs if len(one) == len(other) else [(tuple(one), tuple(other))])),
@@ -348,9 +354,7 @@ class ModelAdapter(ABC):
         return str(self.model.dtype).removeprefix("torch.")
 
 
-def read_on(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence[int]
-) -> tuple[str, tuple[Token, ...]]:
+def read_on(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence[int]) -> tuple[str, tuple[Token, ...]]:
     """The shown text of a prompt and an answer, and their tokens."""
     roles = [*prompt.roles, *[Role.GENERATED] * len(answer)]
     text, tokens = read(tokenizer, [*prompt.ids, *answer], roles)

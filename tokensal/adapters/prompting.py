@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tokensal.adapters.chats import Messages as Messages
+from tokensal.adapters.chats import read_chat
+from tokensal.adapters.marks import check_tokens, checked, labels, unbracketed
+from tokensal.adapters.offsets import encoded, offsets, restored, spread
 from tokensal.errors import InputError, unknown
+from tokensal.segments import Span
 from tokensal.types import Role
 
 if TYPE_CHECKING:
@@ -16,33 +20,89 @@ if TYPE_CHECKING:
 Text = str | Sequence[int]  # text to tokenize, or token ids taken as they are
 NAMED_TOKENS = ("pad", "eos", "bos", "unk")
 TEXT = "text:"  # what follows is tokenized
-Messages = Sequence[Mapping[str, str]]
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Text | None, messages: Messages | None) -> list[int]:
-    """The ids of a prompt or of a chat; exactly one of the two is given.
-
-    Raises:
-        InputError: both or neither given, nothing in it, or a chat the model's template refuses.
-    """
-    if (prompt is None) == (messages is None):
-        raise InputError("Give either a prompt or messages (a chat), and not both.")
-    ids = _chat_ids(tokenizer, messages) if messages is not None else _ids(tokenizer, prompt, special=True)
-    if not ids:
-        raise InputError("The prompt is empty: give it at least one token of text.")
-    return ids
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
+    """What the user gives, as the model reads it.
+
+    Attributes:
+        ids: the n token ids.
+        roles: for each id, where it comes from: of a chat, who says it, or the template; otherwise it is a prompt.
+        marks: for each id, the number of the marked segment that it is in; None in none.
+    """
+
     ids: tuple[int, ...]
     roles: tuple[Role, ...]
     marks: tuple[int | None, ...]
 
 
-def read_prompt(tokenizer, prompt, messages, marked=False):
-    ids = prompt_ids(tokenizer, prompt, messages)
-    return Prompt(tuple(ids), (Role.PROMPT,) * len(ids), (None,) * len(ids))
+def read_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text | None,
+    messages: Messages | None,
+    marked: bool | Sequence[Span] = False,
+) -> Prompt:
+    """A prompt or a chat; exactly one of the two is given.
+
+    A token that reaches over a boundary, of a message or a segment, belongs where its first character lies that is not
+    white space. What a message says has that message's role (a developer's is the system's; of a role that `Role`
+    does not know, it is a prompt's), and all that the template adds is the template's. Where the template or the
+    tokenizer does not let that be known, a warning is logged, and everything is a prompt's.
+
+    Args:
+        prompt: text, or token ids.
+        messages: a chat for the model's chat template; the content of a message is a text, or blocks of which some
+            have a text. Of a last message by the assistant, the answer is the continuation.
+        marked: True where segments are written [[…]] in the text or the contents, without the brackets being part of
+            it; they are numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
+
+    Raises:
+        InputError: both or neither given, nothing in it, a chat the model's template refuses, or segments that are
+            not there, wrongly marked, or without tokens.
+    """
+    if (prompt is None) == (messages is None):
+        raise InputError("Give either a prompt or messages (a chat), and not both.")
+    if marked is not False and not isinstance(prompt, str):
+        _check_markable(prompt, marked)
+    if messages is not None:
+        ids, origins = read_chat(tokenizer, messages, marked=marked is True)
+        read = Prompt(tuple(ids), tuple(role for role, _ in origins), tuple(mark for _, mark in origins))
+    else:
+        ids, marks = _read(tokenizer, prompt, marked)
+        read = Prompt(tuple(ids), (Role.PROMPT,) * len(ids), tuple(marks))
+    if not read.ids:
+        raise InputError("The prompt is empty: give it at least one token of text.")
+    return read
+
+
+def _check_markable(ids: Sequence[int] | None, marked: bool | Sequence[Span]) -> None:
+    """See that segments can be marked in what is not a text: token ids or, without those, messages."""
+    if ids is not None:
+        raise InputError("Segments cannot be marked in token ids: give the prompt as a text, with [[…]] around each.")
+    if marked is not True:
+        raise InputError("Character spans cannot mark segments in messages: write [[…]] around each in the contents.")
+
+
+def _read(
+    tokenizer: PreTrainedTokenizerBase, prompt: Text | None, marked: bool | Sequence[Span]
+) -> tuple[list[int], Sequence[int | None]]:
+    """The ids of a prompt, and the segment of each."""
+    if not isinstance(prompt, str) or not prompt or marked is False:
+        ids = _ids(tokenizer, prompt, special=True)
+        return ids, [None] * len(ids)
+    text, segments = unbracketed(prompt) if marked is True else (prompt, checked(marked, len(prompt)))
+    if not segments:
+        raise InputError("No segment is marked: write [[ and ]] around at least one in the prompt.")
+    ids = encoded(tokenizer, text, special=True)
+    if (spans := offsets(tokenizer, text, ids, special=True)) is None:
+        raise InputError(
+            "Segments cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
+            "and does not decode them to the same text; use a fast tokenizer."
+        )
+    marks = spread(text, labels(len(text), segments), spans, None)
+    check_tokens([text[start:stop] for start, stop in segments], marks)
+    return ids, marks
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> list[int]:
@@ -69,7 +129,7 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int]
         raise InputError(
             "The tokenizer writes several languages: say which with `tokenizer.tgt_lang = …`, or give token ids."
         )
-    with _restored(tokenizer):
+    with restored(tokenizer):
         whole, bare = (
             list(tokenizer(text_target=text, add_special_tokens=special, verbose=False)["input_ids"])
             for special in (True, False)
@@ -103,43 +163,5 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, *, special: bool
     if isinstance(text, str):
         if not text:  # some tokenizers make a token out of nothing
             return []
-        with _restored(tokenizer):
-            return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+        return encoded(tokenizer, text, special=special)
     return [int(id) for id in text or ()]
-
-
-def _chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
-    import jinja2
-
-    if not tokenizer.chat_template:
-        raise InputError("This model's tokenizer has no chat template; give a plain prompt instead of messages.")
-    if not messages or not any(message.get("content") for message in messages):
-        raise InputError("The prompt is empty: give the chat at least one message with content.")
-    unfinished = messages[-1].get("role") == "assistant"  # its last words are the beginning of the answer
-    try:
-        with _restored(tokenizer):
-            encoded = tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                add_generation_prompt=not unfinished,
-                continue_final_message=unfinished,
-                tokenize=True,
-                return_dict=True,
-            )
-    except (jinja2.TemplateError, ValueError) as error:
-        raise InputError(f"The model's chat template refuses these messages: {error}.") from error
-    return list(encoded["input_ids"])
-
-
-@contextmanager
-def _restored(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    # A call of a fast tokenizer overwrites the truncation and padding its user may have enabled.
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        yield
-        return
-    truncation, padding = backend.truncation, backend.padding
-    try:
-        yield
-    finally:
-        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
-        backend.no_padding() if padding is None else backend.enable_padding(**padding)

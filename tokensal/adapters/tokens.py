@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tokensal.types import Role, Token
@@ -21,20 +21,34 @@ UNFINISHED = "\ufffd"
 LONGEST_CHARACTER = 8  # tokens; a longer run that never becomes a character is shown as it is
 
 
-def read(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], roles: Sequence[Role]) -> tuple[str, tuple[Token, ...]]:
-    """The shown text of `ids`, and their tokens, with a role for each."""
+def read(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], roles: Sequence[Role]
+) -> tuple[str, tuple[Token, ...]]:
+    """The shown text of `ids`, and their tokens; one role for each id.
+
+    Raises:
+        ValueError: there are not as many roles as ids.
+    """
     special = set(tokenizer.all_special_ids) | {
         id for id, added in tokenizer.added_tokens_decoder.items() if added.special
     }
-    tokens: list[Token] = []
+    shown = [
+        (text if index == 0 else "", start, start + len(text))
+        for text, start, run in _placed(_pieces(tokenizer, ids))
+        for index in range(len(run))
+    ]
+    tokens = tuple(
+        Token(id, text, start, stop, role, id in special)
+        for id, (text, start, stop), role in zip(ids, shown, roles, strict=True)
+    )
+    return "".join(token.text for token in tokens), tokens
+
+
+def _placed(pieces: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, int, Sequence[int]]]:
     position = 0
-    for text, run in _pieces(tokenizer, ids):
-        stop = position + len(text)
-        for index, id in enumerate(run):
-            role = roles[len(tokens)]
-            tokens.append(Token(id, "" if index else text, position, stop, role, id in special))
-        position = stop
-    return "".join(token.text for token in tokens), tuple(tokens)
+    for text, run in pieces:
+        yield text, position, run
+        position += len(text)
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:

@@ -180,7 +180,7 @@ def test_targets_that_say_nothing_are_skipped():
 def test_json_reads_back_exactly(tmp_path):
     three().save(tmp_path / "c.json")
     data = json.loads((tmp_path / "c.json").read_text())
-    assert (data["schema"], data["version"]) == ("tokensal/comparison", 1)
+    assert (data["schema"], data["version"]) == ("tokensal/comparison", 2)
     assert {each["schema"] for each in data["attributions"]} == {"tokensal/attribution"}
     back = Comparison.load(tmp_path / "c.json")
     back.save(tmp_path / "again.json")

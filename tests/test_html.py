@@ -19,7 +19,7 @@ from torch import Tensor
 from tokensal.attribution import Attribution, Provenance
 from tokensal.errors import NonFiniteScores
 from tokensal.render import html, layout
-from tokensal.types import Role, Token
+from tokensal.types import Role, Segment
 
 HOSTILE = ["</script>", '"><img src=x onerror=owned()>', "{{x}}", "{% x %}", "&amp;", "'", "<!--", "]]>", "\\u003c"]
 PROMPT = ["<s>", "The", " capital", " of", " France", " is"]
@@ -48,7 +48,7 @@ def attribute(
     tokens, start = [], 0
     for index, text in enumerate([*prompt, *answer]):
         role = Role.PROMPT if index < len(prompt) else Role.GENERATED
-        tokens.append(Token(index, text, start, start + len(text), role, text in special))
+        tokens.append(Segment((index,), text, start, start + len(text), role, text in special))
         start += len(text)
     positions = range(len(prompt), len(tokens))[explained]
     sources = tokens[: positions[-1]]

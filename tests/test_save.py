@@ -32,16 +32,16 @@ def test_json_reads_back_exactly(result, tmp_path):
     assert torch.equal(back.scores.nan_to_num(7), result.scores.nan_to_num(7))
     assert torch.equal(back.visible, result.visible)
     assert torch.equal(back.values, result.values)
-    for name in ("text", "sources", "targets", "signed", "sink", "provenance"):
+    for name in ("text", "sources", "targets", "signed", "sink", "encoder", "alternatives", "provenance"):
         assert getattr(back, name) == getattr(result, name)
     assert dumps(back) == dumps(result)
 
 
 def test_json_is_plain_for_other_languages(result):
     data = json.loads(dumps(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert data["schema"] == "tokensal/attribution" and data["version"] == 1
+    assert data["schema"] == "tokensal/attribution" and data["version"] == 2
     assert data["scores"][0][-1] is None and data["visible"][0][-1] is False
-    assert set(data["sources"][0]) == {"id", "text", "start", "stop", "role", "special"}
+    assert set(data["sources"][0]) == {"ids", "text", "start", "stop", "role", "special", "against"}
     assert data["provenance"]["method_repr"] == "InputXGradient()"
     assert data["provenance"]["versions"]["torch"] == torch.__version__
     assert "".join(data["text"][t["start"] : t["stop"]] for t in data["sources"] if t["text"]) in data["text"]
@@ -52,7 +52,7 @@ def test_json_is_plain_for_other_languages(result):
     [
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[]", "schema"),
-        (lambda text: text.replace('"version": 1', '"version": 99', 1), "version 99.*reads version 1"),
+        (lambda text: text.replace('"version": 2', '"version": 99', 1), "version 99.*reads version 2"),
         (lambda text: text.replace('"sources"', '"sauces"', 1), "damaged.*sources"),
         (lambda text: text.replace('"role": "prompt"', '"role": "extra"', 1), "damaged.*extra"),
         (lambda text: text.replace("[[true", "[[false", 1), "damaged.*visible"),
@@ -77,7 +77,7 @@ def test_a_missing_or_binary_file_is_said_to_be_so(tmp_path):
 
 def test_loading_runs_no_code(result):
     with pytest.raises(FormatError):
-        loads('{"schema": "tokensal/attribution", "version": 1, "provenance": {"__class__": "os.system"}}')
+        loads('{"schema": "tokensal/attribution", "version": 2, "provenance": {"__class__": "os.system"}}')
 
 
 def test_outputs_are_checked(tmp_path):

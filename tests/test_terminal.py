@@ -18,7 +18,7 @@ from tokensal.attribution import Attribution, Provenance
 from tokensal.render import cells, terminal
 from tokensal.render.colours import Ink, contrast, shading
 from tokensal.render.sheet import written
-from tokensal.types import Role, Token
+from tokensal.types import Role, Segment
 
 NAN = math.nan
 SCORES = [
@@ -35,7 +35,7 @@ def made(texts=TEXTS, scores=None, *, prompt=PROMPT, sink=0, signed=True, specia
     tokens, position = [], 0
     for index, text in enumerate(texts):
         role = Role.PROMPT if index < prompt else Role.GENERATED
-        tokens.append(Token(index, text, position, position + max(len(text), 1), role, index in special))
+        tokens.append(Segment((index,), text, position, position + max(len(text), 1), role, index in special))
         position += len(text)
     targets = len(texts) - prompt
     table = torch.tensor(scores) if scores else random_scores(targets, len(texts) - 1, prompt)
@@ -88,7 +88,7 @@ Paris   -1.10     capital -0.60 ━━━━   ›is     +0.50 ███▍   Th
 ,       -2.00     of      -0.25 ━━━━   ›Paris  +0.20 ███▎   ›is -0.10 ━╸
 
 logprob: a row for each target, a column for each source; one scale,
-±0.90
+±0.90; blank: not visible to it
 
         <s>†   The capital    of France   ›is ›Paris
 is    ↑+3.00 +0.10   +0.40 -0.02  +0.90
@@ -226,8 +226,8 @@ def test_sources_that_look_the_same_are_counted():
 def test_a_long_name_is_cut_and_keeps_its_marks():
     long = " inter" * 6
     page = printed(made([long, long, " end"], [[0.5, NAN], [0.5, 1.0]], prompt=1, special=(), sink=None), 60)
-    assert "inter inter in…₁ +0.50" in page
-    assert "›inter inter i…₂ +1.00" in page
+    assert "inter … inter₁ " in page
+    assert "›inter … inter₂ +1.00" in page
 
 
 def test_a_terminal_too_narrow_to_read_is_treated_as_wider():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 
-from tokensal.render import layout
 from tokensal.render.cells import Line, Run, Word, cut, fill, size, words
 from tokensal.render.colours import Ink, attribute, bar_style, shading
+from tokensal.render.labels import PIECE
+from tokensal.render.layout import Facts
+from tokensal.render.running import CLOSE, OPEN
 from tokensal.render.sheet import (
     ABOVE,
     BELOW,
     GENERATED,
     HEAD,
     SINK,
+    UNWRITTEN,
     Sheet,
     bracketed,
     sink_apart,
@@ -22,12 +25,13 @@ from tokensal.render.sheet import (
 
 MEANINGS = {
     GENERATED: "written by the model",
+    UNWRITTEN: "the contrast, not written",
     ABOVE: "above the scale",
     BELOW: "below the scale",
     "↵": "line break",
     "⇥": "tab",
     "␣": "space",
-    layout.PIECE: "rest of a split character",
+    PIECE: "rest of a split character",
     "∅": "token without text",
 }
 
@@ -36,7 +40,7 @@ SWATCHES = 5  # steps of the colour scale on either side of 0
 BARE = ("model", "method", "score", "dtype", "time")  # facts that need no name beside them
 
 
-def heading(facts: layout.Facts, ink: Ink, width: int) -> list[Line]:
+def heading(facts: Facts, ink: Ink, width: int) -> list[Line]:
     """Facts on one line, or as many as it takes."""
     said = [text if name in BARE else f"{name} {text}" for name, text in facts if name != "tokensal"]
     return fill(words(" · ".join(said), attribute(ink, "bold")), width)
@@ -44,12 +48,14 @@ def heading(facts: layout.Facts, ink: Ink, width: int) -> list[Line]:
 
 def legend(sheet: Sheet, body: str) -> list[Line]:
     """The scale of the running text, the marks that occur in the body of the page, and what the sink would change."""
-    return [*scale(sheet), *marks(sheet, body), *sink_note(sheet)]
+    return [*scale(sheet), *sign_note(sheet), *marks(sheet, body), *left_out_note(sheet), *sink_note(sheet)]
 
 
 def marks(sheet: Sheet, body: str) -> list[Line]:
     """The meaning of the marks that occur in the body of a page."""
     found = _bars(sheet, body) + [(Run(mark), meaning) for mark, meaning in MEANINGS.items() if mark in body]
+    if OPEN in body:
+        found.append((Run(f"{OPEN} {CLOSE}"), "credited as one"))
     special = next((label for label in sheet.heatmap.sources if label.special), None)
     if special:
         found.append((Run(cut(bracketed(special, special.name), HEAD)), "special token"))
@@ -67,6 +73,24 @@ def scale(sheet: Sheet) -> list[Line]:
 def sink_note(sheet: Sheet) -> list[Line]:
     """What the sink would do to the scale, or that it was let do so."""
     return fill(_sink_entry(sheet), sheet.width)
+
+
+def sign_note(sheet: Sheet) -> list[Line]:
+    """What the sign of a score says of a contrast."""
+    if not (sheet.heatmap.contrasted and sheet.heatmap.signed):
+        return []
+    said = "Positive speaks for the answer rather than the contrast, negative for the contrast."
+    return fill(words(said, attribute(sheet.ink, "dim")), sheet.width)
+
+
+def left_out_note(sheet: Sheet) -> list[Line]:
+    """How many sources have no score at all, and why."""
+    everything = len(sheet.heatmap.sources)
+    missing = everything - len(sheet.heatmap.scored)
+    if not missing:
+        return []
+    said = f"{missing} of {everything} sources have no score and no colour: the question or the method leaves them out."
+    return fill(words(said, attribute(sheet.ink, "dim")), sheet.width)
 
 
 def _entry(sheet: Sheet, mark: Run, meaning: str, gap: int) -> list[Word]:
@@ -108,7 +132,8 @@ def _sink_entry(sheet: Sheet) -> list[Word]:
         scale = f"{without}, with it {with_it}" if with_it != without else f"{without} with it or without"
         meaning = f"sink, left out of scale and ranking: {score} in all; the scale is {scale}"
     elif heatmap.sink is not None:
-        meaning = "sink, where attention collects; counted in"
+        counted = heatmap.overview.cells[heatmap.sink].value is not None
+        meaning = f"sink, where attention collects; {'counted in' if counted else 'without a score'}"
     else:
         return []
     return [Word([Run(SINK)]), *words(f" {meaning}", faint)]

@@ -4,6 +4,7 @@ fill     words into lines of a width
 beside   columns of lines into a table
 apart    blocks of lines into a page
 cut      a text to a width
+abridged a text to a width, of which the end is seen as well
 """
 
 from __future__ import annotations
@@ -93,6 +94,23 @@ def cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return chop_cells(text, width - 1)[0].rstrip(" ") + "…" if width > 1 else "…"[:width]
+
+
+def abridged(text: str, width: int) -> str:
+    """The text in at most `width` cells: of several words the first and the last ones, else what `cut` leaves."""
+    if cell_len(text) <= width:
+        return text
+    whole = text.split()
+    taken = 1
+    while taken < len(whole) and cell_len(_ends(whole, taken + 1)) <= width:
+        taken += 1
+    return _ends(whole, taken) if taken > 1 else cut(text, width)
+
+
+def _ends(whole: Sequence[str], taken: int) -> str:
+    """So many words, from both ends in turn."""
+    first = (taken + 1) // 2
+    return " ".join([*whole[:first], "…", *whole[len(whole) - (taken - first) :]])
 
 
 def beside(columns: Sequence[list[Line]], gap: int) -> list[Line]:

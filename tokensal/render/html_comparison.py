@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tokensal.comparison import Comparison
 from tokensal.render.html import document, frame, text_height, view
+from tokensal.render.html_matrix import CELLS
 from tokensal.render.layout import lay_out_comparison
 
 TOP = 5  # sources in each ranked list: as high as the text of a short example
@@ -23,7 +24,8 @@ def page(comparison: Comparison, *, sink: bool = False) -> str:
         NonFiniteScores: a score that causality allows is NaN or infinite.
     """
     drawn = lay_out_comparison(comparison, sink=sink)
-    views = [view(heatmap, TOP) for heatmap in drawn.heatmaps]
+    cells = CELLS // len(drawn.heatmaps)
+    views = [view(heatmap, TOP, cells) for heatmap in drawn.heatmaps]
     return document("comparison.html.j2", TITLE, views, drawn.shared, drawn=drawn)
 
 

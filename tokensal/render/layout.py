@@ -1,6 +1,7 @@
 """What is drawn, before how: an `Attribution` becomes a `Heatmap` of cells, and each format lowers that.
 
-1. Each source and target token becomes a label that is safe to draw.
+1. Each source and target becomes a label that is safe to draw (see `labels`), and the running text is parted into
+   passages (see `passages`).
 2. Each target becomes a row: a cell for each source, shaded by its score over the row's own limit.
 3. The overview is one more row: the sum of the scores over the targets.
 4. The limit of a row is its largest |score|. The sink stands apart: it is left out of limits and rankings unless
@@ -11,45 +12,26 @@
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from tokensal.attribution import Attribution
+from tokensal.attribution import Alternative, Attribution
 from tokensal.comparison import Comparison
 from tokensal.errors import NonFiniteScores
+from tokensal.render.labels import Label, drawable, label, labels, named
+from tokensal.render.passages import CONTRAST, Passage, passages
 from tokensal.types import Certificate, Role, Segment
 
-PIECE = "‿"  # a further token of the character drawn before it
-PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
-JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
-
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """How one token looks: no control characters, never empty, never zero columns wide.
-
-    `text` is for running text and keeps its spaces; `name` is for lists and shows them as ␣ where nothing else
-    is left. `lines` is how many line breaks end the token, or stand between it and the next; running text breaks there.
-    """
-
-    text: str
-    name: str
-    lines: int
-    role: Role
-    special: bool
-    sink: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One score, ready to be shaded.
 
-    `value` is None where causality forbids a score, and the cell is left blank. `shade` is value / limit within
-    [-1, 1]; `clipped` says that the value lies outside; `apart` that it is the sink, left out of the ranking.
+    `value` is None where there is no score (causality forbids one, or the question or the method leaves the source
+    out), and the cell is left blank. `shade` is value / limit within [-1, 1]; `clipped` says that the value lies
+    outside; `apart` that it is the sink, left out of the ranking.
     """
 
     source: int
@@ -83,27 +65,38 @@ class Row:
 class Heatmap:
     """Everything a renderer needs, and nothing about the model.
 
-    `rest` are the targets that are not sources themselves (the last one, as a rule): they end the running text. Of an
-    encoder–decoder model, the first `encoder` sources are a text of their own. `alternatives` are, for each target, the
-    names and probabilities of what the model might have written there, if that was asked.
+    The `passages` hold all sources, in order. Of an encoder–decoder model, the encoder reads the first `encoder`
+    sources. `noun` is what a target is called. `considered` are, for each target, the names and shares of what the
+    model might have written there, if that was asked.
     `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
     sources: tuple[Label, ...]
     targets: tuple[Label, ...]
-    rest: tuple[Label, ...]
+    passages: tuple[Passage, ...]
     overview: Row
     rows: tuple[Row, ...]
     signed: bool
     sink: int | None
     encoder: int
-    alternatives: tuple[tuple[tuple[str, float], ...], ...]
+    noun: str
+    considered: tuple[Facts, ...]
     caption: Facts
 
     @property
     def limit(self) -> float:
         """The |score| at full strength where all rows share one scale, as in a matrix."""
         return max((row.limit for row in self.rows), default=0.0)
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """The sources that have a score for some target; the others are left out by the question or the method."""
+        return tuple(cell.source for cell in self.overview.cells if cell.value is not None)
+
+    @property
+    def contrasted(self) -> bool:
+        """Whether the answer is explained against another text."""
+        return self.passages[-1].name == CONTRAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +132,18 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     values = attribution.values.tolist()
     rows = [_row(scores, apart, target, values[target]) for target, scores in enumerate(table)]
     totals = [_total(column) for column in zip(*table, strict=True)]
+    sources = labels(attribution.sources, attribution.sink, attribution.text)
     return Heatmap(
-        sources=_labels(attribution.sources, attribution.sink, attribution.text),
-        targets=_labels(attribution.targets),
-        rest=_labels(list(_beyond(attribution))),
+        sources=sources,
+        targets=labels(attribution.targets),
+        passages=passages(sources, attribution.encoder, labels(list(_beyond(attribution))), _unwritten(attribution)),
         overview=_row(totals, apart, None, None),
         rows=tuple(rows),
         signed=attribution.signed,
         sink=attribution.sink,
         encoder=attribution.encoder,
-        alternatives=_alternatives(attribution),
+        noun="target" if any(len(target.ids) > 1 for target in attribution.targets) else "token",
+        considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
         caption=_caption(attribution),
     )
 
@@ -159,14 +154,21 @@ def _beyond(attribution: Attribution) -> Iterator[Segment]:
     end = max((source.stop for source in attribution.sources if source.role is not Role.CONTRAST), default=0)
     for target in attribution.targets:
         if replace(target, against="") not in sources and (target.stop > end or not target.text):
-            yield replace(target, text=target.text[max(end - target.start, 0) :])
+            yield replace(target, text=target.text[max(end - target.start, 0) :], against="")
 
 
-def _alternatives(attribution: Attribution) -> tuple[tuple[tuple[str, float], ...], ...]:
-    return tuple(
-        tuple((_name("".join(map(_drawable, one.text)) or "∅"), one.probability) for one in row)
-        for row in attribution.alternatives
-    )
+def _unwritten(attribution: Attribution) -> tuple[Label, ...]:
+    """What of a contrast is not among the sources: its end."""
+    whole = "".join(target.against for target in attribution.targets)
+    read = "".join(source.text for source in attribution.sources if source.role is Role.CONTRAST)
+    missing = whole.removeprefix(read) if whole.startswith(read) else ""
+    return (label(Segment((), missing, 0, len(missing), Role.CONTRAST)),) if missing else ()
+
+
+def _considered(one: Alternative) -> tuple[str, str]:
+    share = one.probability
+    percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
+    return named(drawable(one.text) or "∅"), percent.replace("%", "\u00a0%")
 
 
 def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmaps:
@@ -219,40 +221,6 @@ def _cell(source: int, score: float | None, limit: float, apart: bool) -> Cell:
     return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
 
 
-def _labels(tokens: Sequence[Segment], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
-    """The labels of tokens; with the text they are from, a line break between two tokens belongs to the first."""
-    gaps = [text[token.stop : after.start].count("\n") for token, after in pairwise(tokens)]
-    pairs = zip(tokens, [*gaps, 0], strict=False)  # without a token there is no gap behind it
-    return tuple(_label(token, index == sink, lines) for index, (token, lines) in enumerate(pairs))
-
-
-def _label(token: Segment, sink: bool, lines: int) -> Label:
-    if not token.text:
-        text = PIECE if token.stop > token.start else "∅"
-    else:
-        text = "".join(_drawable(character) for character in token.text)
-        if unicodedata.category(text[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
-            text = "◌" + text
-    lines += len(token.text) - len(token.text.rstrip("\n"))
-    against = "".join(map(_drawable, token.against))
-    name = f"{_name(text)} ≠ {_name(against)}" if against else _name(text)
-    return Label(text, name, lines, token.role, token.special, sink)
-
-
-def _name(text: str) -> str:
-    return text.strip() or "␣" * len(text)
-
-
-def _drawable(character: str) -> str:
-    if character in PICTURES:
-        return PICTURES[character]
-    if ord(character) < 0x20:
-        return chr(0x2400 + ord(character))  # Unicode's own pictures of the control characters
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in JOINERS:
-        return f"⟨U+{ord(character):04X}⟩"
-    return character
-
-
 def _caption(attribution: Attribution) -> Facts:
     made = attribution.provenance
     model = made.model if made.revision is None else f"{made.model} @ {made.revision}"
@@ -265,7 +233,7 @@ def _caption(attribution: Attribution) -> Facts:
         ("certificate", _certified(attribution)),
         ("tokensal", made.versions.get("tokensal", "")),
     ]
-    return tuple((name, "".join(map(_drawable, text))) for name, text in pairs if text)
+    return tuple((name, drawable(text).strip()) for name, text in pairs if text)
 
 
 def _certified(attribution: Attribution) -> str:
@@ -276,7 +244,7 @@ def _certified(attribution: Attribution) -> str:
     shares = [_share(found, target) for target in range(len(found.change))]
     nodes = sorted(found.nodes.tolist())
     missed = [
-        f"{token.text.strip() or '␣'} ({share:.1%})"
+        f"{label(token).name} ({share:.1%})"
         for token, share, reached in zip(attribution.targets, shares, found.reached.tolist(), strict=True)
         if not reached
     ]

@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from tokensal.render.cells import Line, Run, apart, beside, cut, fill, isolated, words
+from tokensal.render.cells import Line, Run, apart, beside, fill, words
 from tokensal.render.colours import Ink, attribute, shading
 from tokensal.render.layout import Cell
 from tokensal.render.sheet import (
     HEAD,
     Sheet,
-    bracketed,
     clip_mark,
     letters_underlined,
     score_name,
     source_name,
     span,
+    target_name,
     written,
 )
+
+BAR = "│"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to be: names of the rows, heads of the columns, and a run for each cell."""
+    """A table to be: names of the rows, heads of the columns, and a run for each cell.
+
+    Before the columns in `barred` stands a bar, and before the rows in `gapped` an empty line: what is on both sides
+    is of different kinds.
+    """
 
     names: list[str]
     heads: list[str]
     rows: list[Line]
     title: str = ""
+    barred: tuple[int, ...] = ()
+    gapped: tuple[int, ...] = ()
 
 
 def matrix_of(sheet: Sheet, panels: int | None = None) -> list[Line]:
     """Every score on one scale, the way round that takes fewer panels; nothing where that is more than `panels`."""
     heatmap = sheet.heatmap
-    if panels and 2 * min(len(heatmap.targets), len(heatmap.sources)) > panels * sheet.width:
+    scored = heatmap.scored
+    if panels and 2 * min(len(heatmap.targets), len(scored)) > panels * sheet.width:
         return []  # for a large one there is no need to measure
-    targets = [isolated(cut(bracketed(label, label.name), HEAD)) for label in heatmap.targets]
-    sources = [source_name(sheet, source, HEAD) for source in range(len(heatmap.sources))]
+    targets = [target_name(sheet, target, HEAD) for target in range(len(heatmap.targets))]
+    sources = [source_name(sheet, source, HEAD) for source in scored]
     limit = heatmap.limit
-    rows = [[_matrix_cell(sheet, cell, limit) for cell in row.cells] for row in heatmap.rows]
+    rows = [[_matrix_cell(sheet, row.cells[source], limit) for source in scored] for row in heatmap.rows]
     turned = [list(column) for column in zip(*rows, strict=True)]
-    across = Table(targets, sources, rows, "a row for each target, a column for each source")
-    down = Table(sources, targets, turned, "a row for each source, a column for each target")
+    edges = tuple(_edges(sheet))
+    across = Table(targets, sources, rows, "a row for each target, a column for each source", barred=edges)
+    down = Table(sources, targets, turned, "a row for each source, a column for each target", gapped=edges)
     table = min(across, down, key=lambda table: len(_panels(table, sheet.width)))
     if panels is not None and len(_panels(table, sheet.width)) > panels:
         return []
-    title = f"{score_name(sheet)}: {table.title}; one scale, {span(limit, heatmap.signed)}"
+    title = f"{score_name(sheet)}: {table.title}; one scale, {span(limit, heatmap.signed)}{_blanks(sheet)}"
     return [*fill(words(title, attribute(sheet.ink, "dim")), sheet.width), [], *dealt(table, sheet.ink, sheet.width)]
+
+
+def _edges(sheet: Sheet) -> Iterator[int]:
+    """Where, among the sources with a score, another text begins: what the decoder reads, or what was not written."""
+    for passage in sheet.heatmap.passages:
+        edge = sum(source < passage.start for source in sheet.heatmap.scored)
+        if not passage.message and 0 < edge < len(sheet.heatmap.scored):
+            yield edge
+
+
+def _blanks(sheet: Sheet) -> str:
+    """What an empty cell means, where there is one."""
+    rows, scored = sheet.heatmap.rows, sheet.heatmap.scored
+    return (
+        "; blank: not visible to it"
+        if any(row.cells[source].value is None for row in rows for source in scored)
+        else ""
+    )
 
 
 def dealt(table: Table, ink: Ink, width: int) -> list[Line]:
@@ -71,11 +100,12 @@ def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
     room = 0
     for index, head in enumerate(table.heads):
         cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
-        if not panels or cells > room:
+        taken = cells + (len(f" {BAR}") if index in table.barred else 0)
+        if not panels or taken > room:
             panels.append([])
             room = width - first
         panels[-1].append((index, cells))
-        room -= cells
+        room -= taken
     return panels
 
 
@@ -87,5 +117,10 @@ def _panel(table: Table, part: list[tuple[int, int]], ink: Ink) -> list[Line]:
         head = Run(" " * (cells - cell_len(table.heads[index])) + table.heads[index], style)
         column = [row[index] for row in table.rows]
         drawn = [letters_underlined(run.text.rjust(cells), run.style) if run.text else [] for run in column]
+        if index in table.barred:
+            columns.append([[Run(f" {BAR}", style)] for _ in names])
         columns.append([[head], *drawn])
-    return beside(columns, 0)
+    lines = beside(columns, 0)
+    for row in reversed(table.gapped):
+        lines.insert(1 + row, [])
+    return lines

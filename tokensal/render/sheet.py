@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from tokensal.render.cells import Line, Run, cut, drawn, isolated
+from tokensal.render.cells import Line, Run, abridged, cut, drawn, isolated
 from tokensal.render.colours import Ink, attribute, shading
-from tokensal.render.layout import Cell, Heatmap, Label
+from tokensal.render.labels import Label
+from tokensal.render.layout import Cell, Heatmap
 from tokensal.types import Role
 
-GENERATED, SINK, ABOVE, BELOW = "›", "†", "↑", "↓"
+GENERATED, UNWRITTEN, SINK, ABOVE, BELOW = "›", "≠", "†", "↑", "↓"
+OWN_MARKS = {Role.GENERATED: GENERATED, Role.CONTRAST: UNWRITTEN}
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 NOT_UNDERLINED = Style(underline=False)
 
@@ -58,7 +60,9 @@ def token_style(sheet: Sheet, label: Label, shade: float) -> Style:
     style = shading(sheet.ink, shade)
     if label.role is Role.GENERATED:
         style += attribute(sheet.ink, "italic")
-    if label.special and not style.bgcolor:  # on a colour, dim text would be hard to read
+    if (
+        label.special or label.role is Role.TEMPLATE
+    ) and not style.bgcolor:  # on a colour, dim text would be hard to read
         style += attribute(sheet.ink, "dim")
     return style
 
@@ -66,10 +70,16 @@ def token_style(sheet: Sheet, label: Label, shade: float) -> Style:
 def source_name(sheet: Sheet, source: int, width: int) -> str:
     """How a list calls a source, in at most `width` cells: its name among its marks."""
     label = sheet.heatmap.sources[source]
-    before = GENERATED if label.role is Role.GENERATED else ""
+    before = OWN_MARKS.get(label.role, "")
     after = sheet.ordinals[source] + (SINK if label.sink else "")
-    name = isolated(cut(bracketed(label, label.name), width - len(before + after)))
+    name = isolated(abridged(bracketed(label, label.name), width - len(before + after)))
     return cut(before + name + after, width)
+
+
+def target_name(sheet: Sheet, target: int, width: int) -> str:
+    """How a list calls a target, in at most `width` cells."""
+    label = sheet.heatmap.targets[target]
+    return isolated(abridged(bracketed(label, label.name), width))
 
 
 def letters_underlined(text: str, style: Style) -> Line:
@@ -107,7 +117,7 @@ def clip_mark(shade: float, clipped: bool) -> str:
 
 def sink_apart(sheet: Sheet) -> Cell | None:
     """The sink in the sum over the targets, where it was left out of the scale."""
-    return next((cell for cell in sheet.heatmap.overview.cells if cell.apart), None)
+    return next((cell for cell in sheet.heatmap.overview.cells if cell.apart and cell.value is not None), None)
 
 
 def score_name(sheet: Sheet) -> str:

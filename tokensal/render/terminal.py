@@ -1,9 +1,12 @@
 """The heatmap as text, for a terminal of any width and any number of colours, and for .txt files.
 
 1. The heading says what was computed.
-2. The sources follow as running text, each shaded by its score summed over the targets.
-3. Each target has a line: its explained score, and the sources with the largest scores, as many as fit.
-4. The matrix, where it is asked for, shows every score on one scale.
+2. The sources follow as running text, each shaded by its score summed over the targets. Messages of a chat, what an
+   encoder reads and what its decoder reads, and the text of a contrast stand apart, each below its name.
+3. Each target has a line: its explained score, and the sources with the largest scores, as many as fit; and below it
+   what else the model considered there, where that was asked.
+4. The matrix, where it is asked for, shows every score on one scale; of an encoder–decoder model it is the alignment,
+   and is there wherever it fits.
 5. The legend gives the numbers of the scales, and the meaning of every mark that occurs.
 
 Where there is no colour, signs and sizes are written out: `Paris[+9]` stands for nine tenths of the scale.
@@ -20,7 +23,7 @@ from rich.segment import Segment, Segments
 from tokensal.attribution import Attribution
 from tokensal.render import layout
 from tokensal.render.captions import heading, legend
-from tokensal.render.cells import Line, Run, apart, beside, cut, isolated, on_the_point, plain, size
+from tokensal.render.cells import Line, Run, apart, beside, fill, on_the_point, plain, size, words
 from tokensal.render.colours import Ink, attribute, bar_style, ink_for
 from tokensal.render.layout import Cell
 from tokensal.render.matrix import matrix_of
@@ -29,16 +32,17 @@ from tokensal.render.sheet import (
     NAME,
     SINK,
     Sheet,
-    bracketed,
     score_name,
     sheet_of,
     sink_apart,
     source_name,
+    target_name,
     token_style,
     written,
 )
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
+INDENT = "  "
 
 BAR = 4  # cells of a full bar
 GAP = 3  # cells between the columns of a list
@@ -63,7 +67,8 @@ def show(
     """
     console = console or Console(file=file)
     sheet = sheet_of(layout.lay_out(attribution, sink=sink), ink_for(console), console.width)
-    print_lines(console, _page(sheet, matrix_of(sheet) if matrix else []))
+    aligned = matrix_of(sheet, panels=1) if sheet.heatmap.encoder and not matrix else []
+    print_lines(console, _page(sheet, matrix_of(sheet) if matrix else aligned))
 
 
 def text(attribution: Attribution, *, sink: bool = False, width: int = 100) -> str:
@@ -96,7 +101,10 @@ def _page(sheet: Sheet, matrix: list[Line]) -> list[Line]:
 def _targets(sheet: Sheet) -> list[Line]:
     """The targets and their largest sources as a table, with as many columns of sources as fit the width."""
     tops = [row.top(MOST) for row in sheet.heatmap.rows]
-    columns = [_headed(sheet, "token", _target_names(sheet, NAME)), _headed(sheet, score_name(sheet), _values(sheet))]
+    columns = [
+        _headed(sheet, sheet.heatmap.noun, _target_names(sheet, NAME)),
+        _headed(sheet, score_name(sheet), _values(sheet)),
+    ]
     if sink_apart(sheet) is not None and sheet.width >= ROOMY:
         columns.append(_headed(sheet, "sink" + SINK, _sink_scores(sheet)))
     fixed = len(columns)
@@ -108,7 +116,19 @@ def _targets(sheet: Sheet) -> list[Line]:
         columns = wider
     table = beside(columns, GAP)
     missing = any(tops) and len(columns) == fixed
-    return _stacked(sheet, tops) if missing or _widest(table) > sheet.width else table
+    if missing or _widest(table) > sheet.width:
+        return _stacked(sheet, tops)
+    head, *lines = table
+    return [head, *(row for target, line in enumerate(lines) for row in [line, *considered(sheet, target)])]
+
+
+def considered(sheet: Sheet, target: int) -> list[Line]:
+    """What the model held likely in the place of a target, where that was asked."""
+    if not sheet.heatmap.considered:
+        return []
+    said = "  ".join(f"{name} {share}" for name, share in sheet.heatmap.considered[target])
+    lines = fill(words(f"considered  {said}", attribute(sheet.ink, "dim")), sheet.width - len(INDENT))
+    return [[Run(INDENT), *line] for line in lines]
 
 
 def _widest(lines: list[Line]) -> int:
@@ -124,18 +144,18 @@ def _stacked(sheet: Sheet, tops: list[list[Cell]]) -> list[Line]:
     tops = [top[:STACKED] for top in tops]
     listed = [cell for top in tops for cell in top]
     numbers_and_bars = _widest(_entries(sheet, listed, 0))
-    entries = iter(_entries(sheet, listed, max(sheet.width - numbers_and_bars - 2, 1)))
+    entries = iter(_entries(sheet, listed, max(sheet.width - numbers_and_bars - len(INDENT), 1)))
     values = _values(sheet)
     names = _target_names(sheet, sheet.width - _widest(values) - 1)
     lines: list[Line] = []
-    for line, top in zip(beside([names, values], 1), tops, strict=True):
-        lines += [line, *([Run("  "), *next(entries)] for _ in top)]
+    for target, (line, top) in enumerate(zip(beside([names, values], 1), tops, strict=True)):
+        lines += [line, *([Run(INDENT), *next(entries)] for _ in top), *considered(sheet, target)]
     return lines
 
 
 def _target_names(sheet: Sheet, width: int) -> list[Line]:
     style = attribute(sheet.ink, "bold")
-    return [[Run(isolated(cut(bracketed(label, label.name), width)), style)] for label in sheet.heatmap.targets]
+    return [[Run(target_name(sheet, target, width), style)] for target in range(len(sheet.heatmap.targets))]
 
 
 def _values(sheet: Sheet) -> list[Line]:

@@ -2,8 +2,9 @@
 
 1. The heading says what holds for all methods.
 2. Each method follows with its own facts, the running text, and the scale of that.
-3. The table of rank agreement: methods are numbered, so that its columns stay narrow.
-4. The legend gives the meaning of every mark that occurs.
+3. What else the model considered follows once, where that was asked.
+4. The table of rank agreement: methods are numbered, so that its columns stay narrow.
+5. The legend gives the meaning of every mark that occurs.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import IO
 from rich.console import Console
 
 from tokensal.comparison import Comparison
-from tokensal.render.captions import heading, marks, scale, sink_note
+from tokensal.render.captions import heading, left_out_note, marks, scale, sign_note, sink_note
 from tokensal.render.cells import Line, Run, apart, cut, fill, plain, words
 from tokensal.render.colours import Ink, attribute, ink_for, shading
 from tokensal.render.layout import Heatmaps, lay_out_comparison
 from tokensal.render.matrix import Table, dealt
 from tokensal.render.running import running_text
-from tokensal.render.sheet import HEAD, Sheet, sheet_of
-from tokensal.render.terminal import print_lines
+from tokensal.render.sheet import HEAD, Sheet, sheet_of, target_name
+from tokensal.render.terminal import considered, print_lines
 
 COLUMN = 6  # cells of a number in the table, and the space before it
 
@@ -46,15 +47,29 @@ def _page(drawn: Heatmaps, ink: Ink, width: int) -> list[Line]:
     sheets = [sheet_of(heatmap, ink, width) for heatmap in drawn.heatmaps]
     first = sheets[0]
     parts = [block for number, sheet in enumerate(sheets) for block in _part(drawn, number, sheet)]
-    body = apart([heading(drawn.shared, ink, first.width), *parts, _agreement(drawn, first)])
-    return apart([body, marks(first, plain(body))])
+    body = apart([heading(drawn.shared, ink, first.width), *parts, _considered(first), _agreement(drawn, first)])
+    signed = next((sheet for sheet in sheets if sheet.heatmap.signed), first)
+    return apart([body, [*sign_note(signed), *marks(first, plain(body))]])
 
 
 def _part(drawn: Heatmaps, number: int, sheet: Sheet) -> list[list[Line]]:
     """What one method says: its facts above the text, and below it the scale of its own."""
     (_, method), *facts = drawn.own[number]
     title = heading((("method", f"{number + 1} {method}"), *facts), sheet.ink, sheet.width)
-    return [[*title, *running_text(sheet)], [*scale(sheet), *sink_note(sheet)]]
+    return [[*title, *running_text(sheet)], [*scale(sheet), *left_out_note(sheet), *sink_note(sheet)]]
+
+
+def _considered(sheet: Sheet) -> list[Line]:
+    """Each target, and what else might have been there."""
+    if not sheet.heatmap.considered:
+        return []
+    style = attribute(sheet.ink, "bold")
+    targets = range(len(sheet.heatmap.targets))
+    return [
+        line
+        for target in targets
+        for line in ([Run(target_name(sheet, target, sheet.width), style)], *considered(sheet, target))
+    ]
 
 
 def _agreement(drawn: Heatmaps, sheet: Sheet) -> list[Line]:

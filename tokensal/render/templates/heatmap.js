@@ -10,6 +10,7 @@
     part: (name) => root.querySelector(`.${name}`),
     sources: [...root.querySelectorAll("[data-source]")],
     targets: [...root.querySelectorAll("[data-target]")],
+    lines: [...root.querySelectorAll("[data-row]")],
   }));
 
   // One target may be pinned, and one peeked at (pointer or keyboard). The peeked one is shown, else the pinned
@@ -71,6 +72,7 @@
   // What the page says of it: the sentence, and the legend of the marks that occur.
   function announce(panels) {
     for (const key of ["lead", "name", "detail"]) $(key).textContent = panels[0][key];
+    if ($("considered")) $("considered").textContent = panels[0].considered;
     const marks = panels.flatMap((shown) => shown.marks);
     for (const item of $("marks").querySelectorAll("[data-mark]")) item.hidden = !marks.includes(item.dataset.mark);
   }
@@ -78,11 +80,12 @@
   let drawn;
   function show() {
     const index = peeked ?? pinned;
-    for (const { targets } of views) {
+    for (const { targets, lines } of views) {
       targets.forEach((element, target) => {
         element.classList.toggle("shown-target", target === index);
         element.setAttribute("aria-pressed", String(target === pinned));
       });
+      lines.forEach((element, target) => element.classList.toggle("shown-target", target === index));
     }
     if (index === drawn) return;
     drawn = index;
@@ -147,18 +150,23 @@
     event.preventDefault();
   }
 
-  function listen(element, target) {
-    element.setAttribute("role", "button");
+  function point(element, target) {
     element.addEventListener("pointerenter", () => peek(target));
     element.addEventListener("pointerleave", () => peek(null));
+    element.addEventListener("click", () => pin(target === pinned ? null : target));
+  }
+
+  function listen(element, target) {
+    element.setAttribute("role", "button");
+    point(element, target);
     element.addEventListener("focus", () => { reach(target); peek(target); });
     element.addEventListener("blur", () => peek(null));
-    element.addEventListener("click", () => pin(target === pinned ? null : target));
   }
 
   if (views[0].targets.length) {
     for (const view of views) {
       view.targets.forEach(listen);
+      view.lines.forEach(point);
       const group = view.part("targets");
       group.setAttribute("role", "toolbar");
       group.setAttribute("aria-label", view.part("after").getAttribute("aria-label"));

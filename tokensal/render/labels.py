@@ -1,0 +1,97 @@
+"""How tokens look in every format: labels that are safe to draw, never empty, and never zero columns wide."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tokensal.types import Role, Segment
+
+PIECE = "‿"  # a further token of the character drawn before it
+PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
+JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How one segment looks.
+
+    `pieces` are its lines in running text, and keep their spaces; `name` is for lists and shows spaces as ␣ where
+    nothing else is left. `lines` is how many line breaks end the segment, or stand between it and the next; running
+    text breaks there, too.
+    """
+
+    pieces: tuple[str, ...]
+    name: str
+    lines: int
+    role: Role
+    special: bool
+    sink: bool
+
+    @property
+    def text(self) -> str:
+        """All of it as it is drawn."""
+        return "".join(self.pieces)
+
+    @property
+    def unit(self) -> bool:
+        """Whether it is several words that are credited as one."""
+        return len(self.text.split()) > 1
+
+
+def labels(segments: Sequence[Segment], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
+    """The labels of segments; with the text they are from, a line break between two of them belongs to the first."""
+    gaps = [_gap(text, before, after) for before, after in pairwise(segments)]
+    pairs = zip(segments, [*gaps, 0], strict=False)  # without a segment there is no gap behind it
+    return tuple(label(segment, lines, sink=index == sink) for index, (segment, lines) in enumerate(pairs))
+
+
+def _gap(text: str, before: Segment, after: Segment) -> int:
+    """The line breaks between two neighbours; between the answer and what was not written is the end of the answer."""
+    if (before.role is Role.CONTRAST) != (after.role is Role.CONTRAST):
+        return 0
+    return text[before.stop : after.start].count("\n")
+
+
+def label(segment: Segment, lines: int = 0, *, sink: bool = False) -> Label:
+    """The label of a segment with so many line breaks behind it, besides its own."""
+    pieces = _pieces(segment)
+    lines += len(segment.text) - len(segment.text.rstrip("\n"))
+    name = named("".join(pieces))
+    if segment.against:
+        name = f"{name} ≠ {named(drawable(segment.against))}"
+    return Label(pieces, name, lines, segment.role, segment.special, sink)
+
+
+def _pieces(segment: Segment) -> tuple[str, ...]:
+    """What is drawn, parted after each line break inside."""
+    if not segment.text:
+        return (PIECE if segment.stop > segment.start else "∅",)
+    kept = segment.text.rstrip("\n")
+    *inner, last = kept.split("\n")
+    first, *others = (drawable(line) for line in (*(f"{line}\n" for line in inner), last + segment.text[len(kept) :]))
+    if unicodedata.category(first[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
+        first = "◌" + first
+    return (first, *others)
+
+
+def named(text: str) -> str:
+    """A drawable text for lists."""
+    return text.strip() or "␣" * len(text)
+
+
+def drawable(text: str) -> str:
+    """The text with a picture or a code for everything that would not be seen."""
+    return "".join(map(_drawable, text))
+
+
+def _drawable(character: str) -> str:
+    if character in PICTURES:
+        return PICTURES[character]
+    if ord(character) < 0x20:
+        return chr(0x2400 + ord(character))  # Unicode's own pictures of the control characters
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in JOINERS:
+        return f"⟨U+{ord(character):04X}⟩"
+    return character

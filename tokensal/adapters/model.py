@@ -194,7 +194,8 @@ class ModelAdapter(ABC):
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
             )
         hidden, leaf = cut
-        return Forward(hidden, leaf, output.logits, start), output
+        logits = output.logits.to(self.device)  # accelerate leaves them where the first of the inputs was
+        return Forward(hidden, leaf, logits, start), output
 
     @property
     def _accepted(self) -> Mapping[str, inspect.Parameter]:

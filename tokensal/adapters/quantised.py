@@ -89,5 +89,5 @@ def _refusal(model: PreTrainedModel, why: str) -> UnsupportedModel:
     return UnsupportedModel(
         f"This method needs gradients, and they do not flow through the {name} {model.config.model_type!r} model: "
         f"{why.splitlines()[0].rstrip('.')}. Choose a method without gradients, such as 'occlusion', or load the "
-        "model without quantisation, or with another."
+        "model unquantised, or quantised by other means."
     )

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from tokensal.adapters.forks import branches, joined, parted
 from tokensal.adapters.frozen import frozen
+from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
+from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
@@ -62,6 +64,7 @@ class ModelAdapter(ABC):
         self.tokenizer = tokenizer
         self.name = name or model.name_or_path or type(model).__name__
         self.revision = revision
+        self._gradients_flow = False  # not known yet
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
@@ -221,9 +224,7 @@ class ModelAdapter(ABC):
     @property
     def device(self) -> torch.device:
         """Where the embeddings live (with accelerate's offloading: where they are computed)."""
-        embedding = self.model.get_input_embeddings()
-        hook = getattr(embedding, "_hf_hook", None)
-        return torch.device(getattr(hook, "execution_device", None) or embedding.weight.device)
+        return device_of(self.model.get_input_embeddings())
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, (S, D)."""
@@ -279,6 +280,8 @@ class ModelAdapter(ABC):
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
+        if any(isinstance(value, Tensor) and value.requires_grad for value in inputs.values()):
+            self._check_gradients()
         with self._cut_at_the_head(predictors) as cut:
             output = self.model(**{name: value for name, value in inputs.items() if name in self._accepted})
         if not cut:
@@ -286,7 +289,8 @@ class ModelAdapter(ABC):
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
             )
         hidden, leaf = cut
-        return Forward(hidden, (leaf,), output.logits, start), output
+        logits = output.logits.to(self.device)  # accelerate leaves them where the first of the inputs was
+        return Forward(hidden, (leaf,), logits, start), output
 
     @property
     def _accepted(self) -> Mapping[str, inspect.Parameter]:
@@ -316,7 +320,15 @@ class ModelAdapter(ABC):
 
     def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
         """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+        self._check_gradients()
         return tapped(self.model, site, layers)
+
+    def _check_gradients(self) -> None:
+        """Once, when they are first asked for: what needs none works with every quantised model."""
+        if not self._gradients_flow and is_quantised(self.model):
+            ids = torch.tensor([[0, 1]], device=self.device)
+            check_gradients(self.model, self.model.get_input_embeddings()(ids))
+        self._gradients_flow = True
 
     def prepared(self) -> AbstractContextManager[None]:
         """Parameters frozen, dropout off; everything as it was on leaving."""

@@ -54,8 +54,8 @@ def predicting(example: Example) -> Tensor:
 def members(example: Example) -> Tensor:
     """Which sources are in each segment: (J, S) bool."""
     index = torch.arange(len(example.sources))
-    starts, stops = torch.tensor(example.segments).T[..., None]
-    return (starts <= index) & (index < stops)
+    edges = torch.tensor(example.segments)
+    return (edges[:, :1] <= index) & (index < edges[:, 1:])
 
 
 def visible(example: Example) -> Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tokensal.adapters.forks import branches, joined, parted
+from tokensal.adapters.forks import branches, forked, joined, parted
 from tokensal.adapters.frozen import frozen
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
@@ -27,7 +27,7 @@ from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, UnsupportedModel, unknown
 from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Fork, Forward, Group, Original, Role, Tap, Token, Variants
+from tokensal.types import Example, Footprint, Forward, Original, Role, Tap, Token, Variants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -138,44 +138,19 @@ class ModelAdapter(ABC):
         Raises:
             InputError: an empty contrast, or one that is what was written.
         """
-        targets, first = example.targets[explained.start : explained.stop], example.predictors[explained.start]
         ids = self._known(self._contrast_ids(example, explained, contrast))
-        if ids == [token.id for token in targets]:
+        if ids == [token.id for token in example.targets[explained.start : explained.stop]]:
             raise InputError("The contrast is what was written: give another text, to explain why it was not that.")
-        others, text = self._other_way(example, first, ids)
-        own = example.sources[first + 1 : example.predictors[explained.stop - 1] + 1]
-        fork = first + 1 + len(own)
-        one, other = range(len(targets)), range(len(targets), len(targets) + len(others))
-        pairs = [((target,), (foil,)) for target, foil in zip(one, other, strict=False)]
-        return Example(
-            text=text,
-            sources=(*example.sources[: first + 1], *own, *others[:-1]),
-            targets=(*targets, *others),
-            predictors=(
-                *example.predictors[explained.start : explained.stop],
-                first,
-                *range(fork, fork + len(others) - 1),
-            ),
-            sink=example.sink,
-            encoder=example.encoder,
-            groups=tuple(Group(*pair) for pair in (pairs if len(one) == len(other) else [(tuple(one), tuple(other))])),
-            fork=Fork(fork, len(targets)) if len(one) + len(other) > 2 else None,
-        )
+        first = example.predictors[explained.start]
+        before = [token.id for token in example.sources[example.encoder : first + 1]]
+        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
+        return forked(example, explained, tokens[len(before) :])
 
     def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
         replaced = example.targets[explained.start].text
         if isinstance(contrast, str) and contrast and replaced[:1].isspace() and not contrast[:1].isspace():
             contrast = replaced[: len(replaced) - len(replaced.lstrip())] + contrast
         return continuation_ids(self.tokenizer, contrast)
-
-    def _other_way(self, example: Example, first: int, ids: list[int]) -> tuple[tuple[Token, ...], str]:
-        """The tokens of what could have followed source `first`, and the shown text with theirs at the end."""
-        before = [token.id for token in example.sources[example.encoder : first + 1]]
-        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
-        others = tokens[len(before) :]
-        apart = len(example.text) + 1 - others[0].start
-        moved = tuple(replace(token, start=token.start + apart, stop=token.stop + apart) for token in others)
-        return moved, f"{example.text}\n{''.join(token.text for token in others)}"
 
     def spelled(self, id: int) -> str:
         """One token as text."""

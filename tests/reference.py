@@ -9,6 +9,7 @@ SCORES = {
     "logit": lambda logits, target: logits[target],
     "logprob": lambda logits, target: torch.log_softmax(logits, -1)[target],
     "prob": lambda logits, target: torch.softmax(logits, -1)[target],
+    "entropy": lambda logits, target: -(torch.softmax(logits, -1) * torch.log_softmax(logits, -1)).sum(),
 }
 
 METHODS = {

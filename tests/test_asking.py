@@ -19,8 +19,8 @@ from test_engine import Counting
 
 from tokensal import (
     METHODS,
-    Attribution,
     AttentionGradCAM,
+    Attribution,
     GradCAM,
     Gradient,
     GradientRollout,

@@ -16,7 +16,7 @@ from test_untouched import same, state
 from tokensal import Budget, adapt
 from tokensal.adapters import taps
 from tokensal.engine import Engine
-from tokensal.engine.layers import layer_gradients
+from tokensal.engine.layers import Sight, layer_gradients
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods import grad_cam
 from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
@@ -395,16 +395,17 @@ def test_unknown_rules_are_refused():
 # Small mistakes, made on purpose: each must turn its twin red
 
 
-def absolute_gradients(activations, gradients, last):
-    return activations, [gradient.abs() for gradient in gradients], last
+def absolute_gradients(activations, gradients, sight):
+    return activations, [gradient.abs() for gradient in gradients], sight
 
 
-def layers_upside_down(activations, gradients, last):
-    return activations[::-1], gradients[::-1], last
+def layers_upside_down(activations, gradients, sight):
+    return activations[::-1], gradients[::-1], sight
 
 
-def predictor_shifted_by_one(activations, gradients, last):
-    return activations, gradients, last - 1
+def predictor_shifted_by_one(activations, gradients, sight):
+    reach, predicting = (part.roll(-1, 1) for part in (sight.reach, sight.predicting))
+    return activations, gradients, Sight(sight.rows, reach, predicting)
 
 
 @pytest.mark.parametrize(

@@ -156,9 +156,9 @@ def test_words_are_taken_away_whole():
     result = attribute(model, "The hungry cat", continuation=" sat", unit="word", method=Occlusion())
     assert [source.text for source in result.sources] == ["The", " hungry", " cat"]
     assert len(result.sources[1].ids) > 1
-    ids = [list(source.ids) for source in result.sources]
+    the, hungry, cat = (list(source.ids) for source in result.sources)
     expected = reference.occlusion(
-        model.model, sum(ids, []), list(result.targets[0].ids), [(len(ids[0]), len(ids[0] + ids[1]))], "mask", "logprob"
+        model.model, the + hungry + cat, result.targets[0].ids, [(len(the), len(the + hungry))], "mask", "logprob"
     )
     assert result.scores[0, 1].item() == pytest.approx(expected[0, 0].item(), rel=1e-5)
 

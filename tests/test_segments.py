@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
-from tokensal.segments import UNITS, lines, marked, messages, sentences, tokens, windows, words
+from tokensal.segments import UNITS, lines, marked, messages, sentences, tokens, words
 from tokensal.types import Role, Token
 
 P, G = Role.PROMPT, Role.GENERATED
@@ -297,10 +296,3 @@ def test_the_units_of_single_characters_are_those_of_the_text():
         assert [sentence for sentence in found if sentence] == [
             stripped for sentence in unicode_sentences(text) if (stripped := sentence.strip())
         ]
-
-
-def test_windows_cover_units():
-    spans = [(0, 2), (2, 3), (3, 7)]
-    assert windows(spans, 2, 1) == [(0, 3), (2, 7), (3, 7)]
-    assert windows(spans, 2, 2) == [(0, 3), (3, 7)]
-    assert all(first[0] < second[0] for first, second in pairwise(windows(spans, 3, 1)))

@@ -221,7 +221,7 @@ TWINS = {"mask": "mask", "delete": "delete", "bos": BOS}  # a pad among ids has 
 def test_occlusion_agrees_with_its_slow_twin(name, attention, replacement):
     made = tiny(name, attention)
     expected = reference.occlusion(made.model, PROMPT, answer(made), SINGLE, TWINS[replacement], "logprob")
-    found = exact(made, Occlusion(replacement=replacement), budget=Budget(rows=30)).matrix
+    found = exact(made, Occlusion(replacement=replacement, keep=()), budget=Budget(rows=30)).matrix
     torch.testing.assert_close(found[VISIBLE], expected[VISIBLE], rtol=1e-8, atol=1e-8)
     assert found[~VISIBLE].abs().max() < 1e-12
     own = torch.arange(SOURCES) != READ  # a start token cannot be deleted
@@ -237,7 +237,7 @@ def test_windows_across_encoder_and_decoder_agree_with_their_slow_twin(name, rep
     drops = reference.occlusion(made.model, PROMPT, answer(made), spans, twin, "logprob").nan_to_num()
     covering = [[span[0] for span in spans if span[0] <= source < span[1]] for source in range(SOURCES)]
     expected = torch.stack([drops[:, columns].mean(1) for columns in covering], dim=1)
-    found = exact(made, Occlusion(replacement=replacement, window=3)).matrix
+    found = exact(made, Occlusion(replacement=replacement, window=3, keep=())).matrix
     torch.testing.assert_close(found[VISIBLE], expected[VISIBLE], rtol=1e-8, atol=1e-8)
 
 
@@ -295,8 +295,8 @@ def test_gradients_are_finite_differences(name):
 @every_architecture
 @pytest.mark.parametrize("rows", [1, 25, 40])
 def test_chunks_change_no_number(name, rows):
-    deletion = Occlusion(replacement="delete", window=2)
-    for method in (InputXGradient(), Occlusion(), deletion, IntegratedGradients(steps=3)):
+    deletion = Occlusion(replacement="delete", window=2, keep=())
+    for method in (InputXGradient(), Occlusion(keep=()), deletion, IntegratedGradients(steps=3)):
         whole = exact(tiny(name), method, budget=Budget(rows=10**6))
         pieces = exact(tiny(name), method, budget=Budget(rows=rows))
         torch.testing.assert_close(pieces.matrix, whole.matrix, rtol=1e-9, atol=1e-11)
@@ -335,7 +335,7 @@ def test_the_encoder_is_not_run_again_where_only_the_decoder_is_altered(name):
     example = made.example(PROMPT, continuation=CONTINUATION)
     Engine(made).original(example)  # Marian's scale is found out once
     calls = encodings(made)
-    Occlusion()(example, Engine(made, budget=Budget(rows=1)))
+    Occlusion(keep=())(example, Engine(made, budget=Budget(rows=1)))
     assert calls == [1] * (1 + READ)  # the example as it is, and one for each of the encoder's tokens
 
 
@@ -357,7 +357,7 @@ def test_a_remembered_encoder_changes_no_number(name, first):
 
 @pytest.mark.parametrize("replacement", ["mask", "delete", "mean"])
 def test_states_that_are_forgotten_change_no_number(replacement, monkeypatch):
-    method = Occlusion(replacement=replacement, window=2)
+    method = Occlusion(replacement=replacement, window=2, keep=())
     shared, original = exact(tiny("T5"), method), Seq2SeqAdapter.original
     monkeypatch.setattr(Seq2SeqAdapter, "original", lambda *given: replace(original(*given), states=None))
     torch.testing.assert_close(exact(tiny("T5"), method).matrix, shared.matrix, rtol=1e-9, atol=1e-11)
@@ -508,7 +508,9 @@ def test_every_method_explains_what_was_generated(name, tmp_path):
     for result in found.attributions:
         encoder = result.sink
         visible = torch.arange(len(result.sources)) <= encoder + torch.arange(len(result.targets))[:, None]
-        assert result.visible.equal(visible)
+        special = torch.tensor([source.special for source in result.sources])
+        altered = result.provenance.method == "occlusion"
+        assert result.visible.equal(visible & ~special if altered else visible)
         result.save(tmp_path / "result.json")
         assert Attribution.load(tmp_path / "result.json").sources == result.sources
 
@@ -674,7 +676,7 @@ def test_prompt_and_answer_may_each_fill_the_context():
 @pytest.mark.parametrize("replacement", ["mask", "delete"])
 def test_an_encoder_without_anything_to_read_is_refused(replacement):
     with pytest.raises(InputError, match="encoder has nothing to read"):
-        attribute(tiny("BART"), [5], continuation=[40, 3], method=Occlusion(replacement=replacement))
+        attribute(tiny("BART"), [5], continuation=[40, 3], method=Occlusion(replacement=replacement, keep=()))
 
 
 def test_a_model_that_does_not_know_how_to_start_says_so():

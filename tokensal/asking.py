@@ -41,7 +41,8 @@ def reach(example: Example) -> Tensor:
 
 def _seen_by_targets(example: Example) -> Tensor:
     """(G, S) bool."""
-    return seen(example)[list(example.predictors)]
+    table: Tensor = seen(example)[torch.tensor(example.predictors)]
+    return table
 
 
 def predicting(example: Example) -> Tensor:
@@ -53,12 +54,12 @@ def predicting(example: Example) -> Tensor:
 def members(example: Example) -> Tensor:
     """Which sources are in each segment: (J, S) bool."""
     index = torch.arange(len(example.sources))
-    starts, stops = torch.tensor(example.segments).T[..., None]
-    return (starts <= index) & (index < stops)
+    edges = torch.tensor(example.segments)
+    return (edges[:, :1] <= index) & (index < edges[:, 1:])
 
 
 def visible(example: Example) -> Tensor:
-    """Which segments have a score for each group, as one of their sources is seen and they are credited: (K, J) bool."""
+    """Which segments have a score for each group: (K, J) bool. One of their sources is seen, and they are credited."""
     some = (reach(example).float() @ members(example).float().T) > 0
     return some & torch.tensor(example.credited)
 

@@ -42,8 +42,7 @@ def grouped(example: Example, targets: Targets | Sequence[Targets]) -> Example:
     Raises:
         InputError: a choice that cannot be read, or that finds nothing.
     """
-    several = [targets] if isinstance(targets, str | re.Pattern) or _is_span(targets) else list(targets)
-    found = [group for choice in several for group in _found(example, choice)]
+    found = [group for choice in _several(targets) for group in _found(example, choice)]
     used = sorted({target for group in found for target in group})
     place = {target: index for index, target in enumerate(used)}
     predictors = tuple(example.predictors[target] for target in used)
@@ -58,8 +57,12 @@ def grouped(example: Example, targets: Targets | Sequence[Targets]) -> Example:
     )
 
 
-def _is_span(targets: object) -> bool:
-    return isinstance(targets, tuple) and len(targets) == 2 and all(isinstance(end, int) for end in targets)
+def _several(targets: Targets | Sequence[Targets]) -> list[Targets]:
+    if isinstance(targets, str | re.Pattern):
+        return [targets]
+    if isinstance(targets, tuple) and len(targets) == 2 and all(isinstance(end, int) for end in targets):
+        return [targets]  # type: ignore[list-item]  # two numbers are characters
+    return list(targets)  # type: ignore[arg-type]
 
 
 def _found(example: Example, choice: Targets) -> list[tuple[int, ...]]:

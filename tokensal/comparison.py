@@ -42,8 +42,8 @@ class Comparison:
         """How alike the methods rank the sources: (M, M) float64, Spearman's rank correlation, from -1 to 1.
 
         For each target, each method ranks the sources that all methods score by |score|; equal ones share the average
-        of their ranks. The correlation of the ranks is averaged over the targets. Magnitudes, because some methods have no
-        sign: a source that one of them calls important may speak for the target or against it.
+        of their ranks. The correlation of the ranks is averaged over the targets. Magnitudes, because some methods have
+        no sign: a source that one of them calls important may speak for the target or against it.
 
         Targets with fewer than 3 sources to rank, or to which a method gives one and the same |score| everywhere, say
         nothing about a pair of methods and are skipped; NaN where none is left.

@@ -85,7 +85,8 @@ def check(settings: Settings, prompt: str) -> None:
     """Find what cannot work before a model is loaded for it.
 
     Raises:
-        InputError: an empty prompt or continuation, a system message without a chat, an unknown score, unit or kind of sources.
+        InputError: an empty prompt or continuation, a system message without a chat, an unknown score, unit or
+            kind of sources.
     """
     from tokensal import choosing
     from tokensal.scores import SCORES

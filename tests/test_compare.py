@@ -52,7 +52,9 @@ def test_the_example_is_made_once_and_shared(model, monkeypatch):
     sampled = {"generation": {"do_sample": True}, "max_new_tokens": 4, "seed": 3}
     found = compare(model, "The cat", methods=["gradient", GradCAM(layers="all"), "occlusion"], **sampled)
     assert len(made) == 1
-    assert all(each.sources is made[0].sources and each.targets is made[0].targets for each in found.attributions)
+    for each in found.attributions:
+        assert [source.ids for source in each.sources] == [(token.id,) for token in made[0].sources]
+        assert [target.ids for target in each.targets] == [(token.id,) for token in made[0].targets]
     assert [each.provenance.method for each in found.attributions] == ["gradient", "grad_cam", "occlusion"]
     assert {each.provenance.seed for each in found.attributions} == {3}
     assert repr(found).startswith("Comparison(Gradient(norm='l2'), GradCAM(")
@@ -358,5 +360,5 @@ def test_windows_do_not_scroll_sideways(show, width):
 
 
 def test_methods_with_options_stay_methods(model):
-    found = compare(model, "The cat", continuation=" sat", methods=[Occlusion(), Occlusion(window=2)])
+    found = compare(model, "The cat sat", continuation=" on", methods=[Occlusion(), Occlusion(window=2)])
     assert len(set(lay_out_comparison(found).own)) == 2

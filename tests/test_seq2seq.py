@@ -92,10 +92,11 @@ def test_source_and_target_are_readable_apart():
     lines = [label.lines for label in layout.lay_out(result).sources]
     assert lines[example.encoder - 1] == 1 and sum(lines) == 1
     page = html.page(result)
-    assert ">prompt <small>" in page and ">generated <small>" in page
+    assert ">source text <small>" in page and ">answer <small>" in page
     written = terminal.text(result).splitlines()
-    source = next(index for index, line in enumerate(written) if line.startswith("The"))
-    assert written[source + 1].startswith("›<pad>†")
+    source = written.index("── source text ──")
+    assert written[source + 1].startswith("The")
+    assert written[source + 2] == "── answer ──" and written[source + 3].startswith("›<pad>†")
 
 
 @every_architecture

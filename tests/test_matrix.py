@@ -1,0 +1,180 @@
+"""The matrix of an HTML page: every score on one scale, with JavaScript and without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from test_html import attribute, browser, contrast, parse, show, target
+from test_passages import EXAMPLES, PIXELS, chat, contrasted, paired, several
+
+from tokensal.render import html, html_comparison
+from tokensal.render.html_matrix import CELLS, matrix
+from tokensal.render.html_numbers import exact
+from tokensal.render.layout import lay_out
+
+__all__ = ["browser", "show"]  # fixtures, used by name
+
+
+def test_every_score_is_there_on_one_scale():
+    heatmap = lay_out(paired())
+    found = matrix(heatmap)
+    for row, line in zip(heatmap.rows, found.lines, strict=True):
+        for cell, square in zip(row.cells, line.squares, strict=True):
+            if cell.value is None:
+                assert square is None
+                continue
+            assert square.text == exact(cell.value)
+            assert square.title.endswith(f" → {line.name}: {square.text}")
+            assert square.shade == pytest.approx(max(-1, min(1, cell.value / heatmap.limit)))
+            assert square.clipped == (abs(cell.value) > heatmap.limit)
+    assert max(abs(square.shade) for line in found.lines for square in line.squares if square) == 1
+
+
+def test_what_the_decoder_reads_stands_behind_a_gap():
+    found = matrix(lay_out(paired()))
+    assert found.aligned and found.spans == (("source text", 4), ("answer", 2))
+    assert [column.begins for column in found.columns] == [False] * 4 + [True, False]
+    assert [column.sink for column in found.columns] == [False] * 4 + [True, False]
+    assert matrix(lay_out(contrasted())).spans == (("", 5), ("instead", 2))
+    assert [count for _, count in matrix(lay_out(chat())).spans] == [8, 9, 4]
+
+
+def test_sources_without_a_score_have_no_column():
+    found = matrix(lay_out(chat(hidden=[0, 1, 2, 8])))
+    assert (len(found.columns), found.missing, found.size) == (17, 4, (2, 17))
+    assert found.columns[0].name == "Be" and not found.columns[0].begins
+    assert [column.name for column in found.columns if column.begins] == ["user", "<|start|>"]
+    assert "4 sources without a score have no column" in html.page(chat(hidden=[0, 1, 2, 8]))
+
+
+def test_it_is_open_where_it_aligns_two_texts():
+    details = [parse(html.page(each)).find(".//details") for each in (paired(), chat())]
+    assert [each.get("open") is not None for each in details] == [True, False]
+    compared = parse(html_comparison.page(several(paired()))).findall(".//details")
+    assert [each.get("open") for each in compared] == [None, None]
+
+
+def test_the_table_names_its_rows_and_columns():
+    table = parse(html.page(EXAMPLES["chat"])).find(".//details//table")
+    rows = table.findall("tbody/tr")
+    assert [row.find("th").get("title") for row in rows] == [
+        f"{name} · considered Tom 62\u00a0% · </script> 10\u00a0%" for name in ("Tom", ".")
+    ]
+    heads = table.findall("thead/tr[1]/th")
+    assert [(head.get("scope"), head.get("colspan"), "".join(head.itertext())) for head in heads] == [
+        ("colgroup", "8", "system"), ("colgroup", "9", "user"), ("colgroup", "4", "assistant"),
+    ]  # fmt: skip
+    assert {len(row.findall("td")) for row in rows} == {21} == {len(table.findall("thead/tr[2]/th"))}
+    assert all(head.get("scope") == "col" for head in table.findall("thead/tr[2]/th"))
+
+
+def test_a_huge_matrix_is_left_out_and_the_page_says_so():
+    words = CELLS // 60 + 1
+    large = attribute([f" w{index}" for index in range(words)], [f" g{index}" for index in range(60)], special=())
+    document = html.page(large)
+    assert "<details" not in document and "is too large for this page" in document and "JSON" in document
+    fits = attribute([f" w{index}" for index in range(CELLS // 60 - 59)], large.text.split()[-60:], special=())
+    assert "<details" in html.page(fits)
+    assert "<details" not in html_comparison.page(several(fits))  # the page holds as many, not each method
+
+
+# ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ROWS = "[...document.querySelectorAll('[data-row]')].map((row) => row.classList.contains('shown-target'))"
+PAINT = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e, '::before').content]"
+
+
+def test_selecting_a_target_highlights_its_row_and_the_other_way_round(show):
+    page = show(html.page(paired()))
+    assert page.evaluate(ROWS) == [False, False]
+    target(page, 1).hover()
+    assert page.evaluate(ROWS) == [False, True]
+    page.hover("h1")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(ROWS) == [True, False]
+    page.hover("[data-row='1'] th")
+    assert page.evaluate(ROWS) == [False, True] and "token 2 of 2" in page.inner_text("#shown")
+    page.click("[data-row='1'] th")
+    page.hover("h1")
+    assert target(page, 1).get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Escape")
+    page.hover("h1")
+    assert page.evaluate(ROWS) == [False, False]
+
+
+def test_no_row_moves_when_another_is_shown(show):
+    words = [f" word{index}" for index in range(12)]
+    scores = torch.zeros(6, 17)
+    scores[2, :9], scores[4, 3] = -torch.arange(1.0, 10.0), 1.0  # lists of nine, of one, and of none
+    page = show(html.page(attribute(words, [f" w{index}" for index in range(6)], scores, special=(), sink=None)))
+    page.click("summary")
+    places = []
+    for row in range(6):
+        page.hover(f"[data-row='{row}'] th")
+        places.append([page.locator(f"[data-row='{each}'] th").bounding_box()["y"] for each in range(6)])
+    assert places == [places[0]] * 6
+
+
+def test_it_works_without_javascript(show):
+    page = show(html.page(paired()), java_script_enabled=False)
+    heatmap = lay_out(paired())
+    squares = page.locator(".square")
+    values = [cell.value for row in heatmap.rows for cell in row.cells if cell.value is not None]
+    assert squares.count() == len(values)
+    for index, value in enumerate(values):
+        paper, mark = squares.nth(index).evaluate(PAINT)
+        assert paper.startswith("rgb")
+        assert (mark == '"−"') == (value < 0)  # the sign is seen without colour, too
+        assert squares.nth(index).get_attribute("title").endswith(exact(value))
+
+
+def test_a_wide_matrix_scrolls_in_a_box_of_its_own_and_keeps_its_names(show):
+    words = [f" word{index}" for index in range(80)]
+    page = show(html.page(attribute(words, [" x", " y"], special=())), viewport={"width": 800, "height": 700})
+    page.click("summary")
+    box = page.locator(".sheet")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 800
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+    name = page.locator("[data-row='0'] th")
+    before = name.bounding_box()["x"]
+    box.evaluate("e => (e.scrollLeft = 600)")
+    assert name.bounding_box()["x"] == pytest.approx(before, abs=1)
+    assert page.get_by_role("region", name="matrix").get_attribute("tabindex") == "0"
+
+
+def test_names_of_columns_do_not_collide(show):
+    long = attribute(["incomprehensibilities " * 3, " a", " internationalisation"], [" x", " y"], special=())
+    page = show(html.page(long))
+    page.click("summary")
+    boxes = [page.locator("thead th[scope='col'] span").nth(index).bounding_box() for index in range(4)]
+    for left, right in pairwise(boxes):
+        assert left["x"] + left["width"] <= right["x"] + 1
+    assert max(box["height"] for box in boxes) < 220
+    squares = page.locator("[data-row='0'] td").nth(0).bounding_box()
+    assert boxes[0]["y"] + boxes[0]["height"] <= squares["y"] + 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_on_squares_are_readable(show, scheme):
+    shades = torch.linspace(-1, 1, 41)
+    page = show(
+        html.page(
+            attribute([f" w{i}" for i in range(40)], [" x", " y"], torch.stack([shades, shades]), special=(), sink=None)
+        ),
+        color_scheme=scheme,
+    )
+    page.click("summary")
+    strong = [page.locator("[data-row='0'] .square").nth(index).evaluate(PIXELS, "::before") for index in range(8)]
+    assert min(contrast(paper, ink) for paper, ink in strong) >= 4.5
+
+
+def test_the_clipped_sink_is_marked(show):
+    scores = torch.tensor([[9.0, 1.0, -0.5]])
+    example = attribute(["<s>", " a", " b"], [" x"], scores)
+    page = show(html.page(replace(example, encoder=0)))
+    page.click("summary")
+    assert page.locator(".square.clipped").count() == 1
+    assert page.locator("thead th[scope='col']").first.inner_text().endswith("†")

@@ -163,13 +163,13 @@ def test_options_of_the_method_and_of_generate(folder, tmp_path):
 def test_compare_to_heatmaps_and_files(folder, here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = here("compare", "The cat", "--model", folder, "--max-new-tokens", 2, "--methods", "gradient,occlusion",
-                "--option", "gradient.norm=l1", "--option", "occlusion.window=2",
+                "--option", "gradient.norm=l1", "--option", "occlusion.replacement=zero",
                 "-o", "r.html", "-o", "r.json", "-o", "r.txt")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Rank agreement" in done.stdout and "1 Gradient(norm='l1')" in done.stdout
     assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
     first, second = Comparison.load(tmp_path / "r.json").attributions
-    assert second.provenance.method_repr.startswith("Occlusion(") and "'word'" in second.provenance.method_repr
+    assert second.provenance.method_repr.startswith("Occlusion(") and "'zero'" in second.provenance.method_repr
     assert first.provenance.config["options"] == {"gradient": {"norm": "l1"}, "occlusion": {"unit": "word"}}
     assert first.provenance.config["methods"] == ["gradient", "occlusion"]
 

@@ -546,3 +546,10 @@ def test_a_seq2seq_contrast_agrees_with_its_slow_twin():
         total[[*range(TRUNK + 1), *places]] += sign * rows.nan_to_num().sum(0)
     torch.testing.assert_close(found.matrix[0], total, rtol=1e-8, atol=1e-8)
     assert ending_tokenizer() is model.tokenizer
+
+
+def test_the_sink_is_marked_where_it_is_a_word_and_not_in_a_longer_text():
+    model = tiny("Llama")
+    options = {"continuation": " sat", "method": "input_x_gradient"}
+    assert attribute(model, "The cat", **options, unit="word").sink == 0
+    assert attribute(model, "The cat", **options, unit="sentence").sink is None

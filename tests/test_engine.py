@@ -9,9 +9,9 @@ import pytest
 import torch
 from models import adapter
 
-from tokensal import Budget, Gradient, InputXGradient
+from tokensal import AttentionGradCAM, Budget, Gradient, InputXGradient
 from tokensal.contractions import NORMS, dot
-from tokensal.engine import Engine
+from tokensal.engine import Engine, budget
 from tokensal.errors import MemoryShortage, NonFiniteScores
 from tokensal.scores import logit, logprob
 from tokensal.types import Example, Footprint, Forward, Original, Role, Token, Variants
@@ -207,3 +207,12 @@ def test_progress_reaches_its_total():
     engine = Engine(adapter("Llama"), budget=Budget(rows=22), progress=lambda done, total: calls.append((done, total)))
     InputXGradient()(engine.adapter.example(PROMPT, continuation=CONTINUATION), engine)
     assert calls == [(2, 5), (4, 5), (5, 5)]
+
+
+@pytest.mark.parametrize("method", [Gradient(), AttentionGradCAM()])
+def test_a_graph_that_cannot_fit_is_refused_before_it_is_begun(method, monkeypatch):
+    monkeypatch.setattr(budget, "_free", lambda device: 1000)
+    model = Counting(adapter("Llama"))
+    with pytest.raises(MemoryShortage, match=r"GiB, but 0\.0 are free"):
+        method(model.example(PROMPT, continuation=CONTINUATION), Engine(model))
+    assert model.forwards == 0

@@ -304,7 +304,7 @@ def _attribution(
         visible=seen,
         values=found.values.detach().to("cpu", torch.float32),
         signed=signed,
-        sink=_segment_of(example, example.sink),
+        sink=_sink(example),
         provenance=provenance,
         certificate=found.certificate and _stored(found.certificate),
         encoder=sum(stop <= example.encoder for _, stop in example.segments),
@@ -317,10 +317,12 @@ def _explained(example: Example, group: Group) -> Segment:
     return replace(whole, against="".join(example.targets[target].text for target in group.against))
 
 
-def _segment_of(example: Example, source: int | None) -> int | None:
-    """The segment of a source, if it is there."""
-    pairs = enumerate(example.segments)
-    return next((index for index, (start, stop) in pairs if source is not None and start <= source < stop), None)
+def _sink(example: Example) -> int | None:
+    """The segment that is the sink; None where that is but a part of a longer text, which a reader wants to see."""
+    for index, (start, stop) in enumerate(example.segments):
+        if example.sink is not None and start <= example.sink < stop:
+            return index if len(merged(example.sources[start:stop]).text.split()) <= 1 else None
+    return None
 
 
 def _stored(certificate: Certificate) -> Certificate:

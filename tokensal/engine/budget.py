@@ -56,15 +56,34 @@ class Budget:
         fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
         return _within(total, fitting, self._rows(device) // rows)
 
+    def check(self, rows: int, footprint: Footprint, device: torch.device) -> None:
+        """Refuse a graph over `rows` tokens that the device cannot hold: a CPU would end the process, and say nothing.
+
+        Raises:
+            MemoryShortage: what a forward keeps is more than all of the free memory.
+        """
+        needed, free = rows * footprint.kept, _free(device)
+        if self.memory is None and needed > free:
+            raise MemoryShortage(
+                f"The gradients of {rows} tokens need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} are free: "
+                "shorten the prompt, limit the sources to its end, load the model with a smaller dtype, or choose "
+                "'occlusion', which needs no graph."
+            )
+
     def _bytes(self, device: torch.device) -> int:
         if self.memory is not None:
             return self.memory
-        return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available) // 2
+        return _free(device) // 2
 
     def _rows(self, device: torch.device) -> int:
         if self.rows is not None:
             return self.rows
         return CPU_ROWS if device.type == "cpu" else 2**31
+
+
+def _free(device: torch.device) -> int:
+    free: int = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return free
 
 
 def _within(total: int, *bounds: int) -> int:
@@ -104,7 +123,8 @@ def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
     try:
         return True, work(chunk)
     except (MemoryShortage, RuntimeError) as error:
-        if not _is_shortage(error):
+        said = isinstance(error, MemoryShortage) and chunk.stop - chunk.start == 1  # and nothing smaller can be tried
+        if said or not _is_shortage(error):
             raise
         return False, None
 

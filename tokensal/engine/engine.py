@@ -156,6 +156,7 @@ class Engine:
         original, states = self._remembered(example) if variants.first else (None, None)
         with self.differentiable():
             embeds = variants.embeds.detach().requires_grad_()
+            self.budget.check(embeds[..., 0].numel(), self.adapter.footprint(len(example.sources)), embeds.device)
             forward = self.adapter.forward(example, replace(variants, embeds=embeds), states)
             values = self.values(example, forward)
             head = at_the_head(forward, values)

@@ -77,6 +77,7 @@ def _differentiate(
 ) -> Scores:
     tally = Tally(engine.progress, len(example.groups))
     with engine.differentiable(), engine.adapter.tapped(site, layers) as taps:
+        _check(engine, example, layers)
         forward = engine.adapter.forward(example, Variants(engine.embed(example)[None]))
         values = engine.values(example, forward)  # (1, G)
         head = at_the_head(forward, values)
@@ -94,6 +95,13 @@ def _differentiate(
         size = _groups_at_once(engine, example, tensors, len(groups))
         matrix = torch.cat(list(in_chunks(len(groups), size, products)))
         return Scores(pooled(matrix, example), values.detach()[0] @ groups.to(values).T)
+
+
+def _check(engine: Engine, example: Example, layers: Sequence[int]) -> None:
+    """See that the graph fits, which begins at the lowest of the layers."""
+    footprint, count = engine.adapter.footprint(len(example.sources)), engine.adapter.layer_count
+    kept = footprint.kept * (count - min(layers)) // count
+    engine.budget.check(len(example.sources), replace(footprint, kept=kept), engine.adapter.device)
 
 
 def _layers(

@@ -553,3 +553,18 @@ def test_the_sink_is_marked_where_it_is_a_word_and_not_in_a_longer_text():
     options = {"continuation": " sat", "method": "input_x_gradient"}
     assert attribute(model, "The cat", **options, unit="word").sink == 0
     assert attribute(model, "The cat", **options, unit="sentence").sink is None
+
+
+@pytest.mark.parametrize("method", ["gradient", "input_x_gradient"])
+@every_model
+def test_a_beginning_without_a_graph_changes_no_number(name, method):
+    model = tiny(name)
+    example = model.example(PROMPT, continuation=ANSWER)
+    size = len(example.sources)
+    for first in (5, size - 3):
+        limited = replace(example, credited=(False,) * first + (True,) * (size - first))
+        found, expected = exact(model, limited, method), exact(model, example, method)
+        torch.testing.assert_close(found.values, expected.values, rtol=1e-9, atol=1e-9)
+        left = (found.matrix - expected.matrix)[:, first:].abs().max()
+        assert left < (1e-4 if name in ("Mixtral", "Qwen 3 MoE") else 1e-8)
+        assert expected.matrix[-1, first:].abs().min() > 0

@@ -349,3 +349,37 @@ def test_the_resolved_configuration_is_plain_json(folder, tmp_path):
     run("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "r.json", cwd=tmp_path)
     config = json.loads((tmp_path / "r.json").read_text())["provenance"]["config"]
     assert config["model"] == folder and config["output"] == ["r.json"] and config["continuation"] == " sat"
+
+
+def test_every_question_can_be_asked(folder, here, tmp_path):
+    out = tmp_path / "r.json"
+    done = here("attribute", "The cat sat", "--model", folder, "--continuation", " on the mat", "--targets", "text:the",
+                "--targets", "text:mat", "--unit", "word", "--top-k-alternatives", 2, "-o", out)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "considered" in done.stdout
+    result = Attribution.load(out)
+    assert len(result.targets) == 2 and [source.text for source in result.sources[:3]] == ["The", " cat", " sat"]
+    assert result.provenance.question == {"targets": "text:the, text:mat", "unit": "word"}
+    done = here("compare", "The cat", "--model", folder, "--chat", "--continuation", " on", "--contrast", "off it",
+                "--sources", "user,contrast", "--methods", "gradient,occlusion")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "instead" in done.stdout
+    done = here("attribute", "The cat sat", "--model", folder, "--explain", "prompt", "--score", "entropy")
+    assert done.returncode == 0, done.stderr
+    assert "entropy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--unit", "wrod"], "did you mean 'word'"),
+        (["--sources", "usr"], "did you mean 'user'"),
+        (["--explain", "promt"], "did you mean 'prompt'"),
+        (["--targets", "text:nowhere", "--continuation", " sat"], "nowhere in what is to be explained"),
+        (["--unit", "marked", "--continuation", " sat"], "No segment is marked"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_one_sentence(folder, here, flags, message):
+    done = here("attribute", "The cat", "--model", folder, *flags)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1

@@ -26,7 +26,7 @@ YEARS = range(1800, 2100)
 NUMBERS = range(1, 100)  # that sentences mention besides the date
 HELD_OUT = 10  # one in so many days
 
-FORMS = (
+IN_WORDS = (
     "the {nth} of {month}, {year}",
     "the {nth} of {month} {year}",
     "{nth} of {month} {year}",
@@ -47,6 +47,8 @@ FORMS = (
     "{year}, {month} {day}",
     "{year} {month} {day}",
     "{day}-{mon}-{year}",
+)
+IN_NUMBERS = (
     "{day}.{number}.{year}",
     "{dd}.{mm}.{year}",
     "{number}/{day}/{year}",
@@ -54,6 +56,7 @@ FORMS = (
     "{year}/{number}/{day}",
     "{year}-{mm}-{dd}",
 )
+FORMS = (*IN_WORDS, *IN_NUMBERS)
 SENTENCES = (
     "It happened on {date}.",
     "It was on {date} that the letter came.",
@@ -156,9 +159,9 @@ def write(date: datetime.date, wording: Wording) -> Written:
 
 
 def draw(date: datetime.date, rng: random.Random) -> Written:
-    """The date in a random wording."""
-    weekday = calendar.day_name[date.weekday()]
-    return write(date, Wording(rng.choice(FORMS), _sentence(rng), weekday, rng.choice(CASES)))
+    """The date in a random wording, half of them in numbers alone: their order is hard to learn."""
+    form = rng.choice(rng.choice((IN_WORDS, IN_NUMBERS)))
+    return write(date, Wording(form, _sentence(rng), calendar.day_name[date.weekday()], rng.choice(CASES)))
 
 
 def swapped(written: Written, part: str, rng: random.Random) -> Written:

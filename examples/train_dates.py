@@ -122,9 +122,7 @@ def train(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, ste
     model.eval()
 
 
-def _loss(
-    model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, batch: Sequence[Written]
-) -> torch.Tensor:
+def _loss(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, batch: Sequence[Written]) -> torch.Tensor:
     """What the model misses of the answers, in nats a token, when words of half of the batch are dropped."""
     given = coder([one.text for one in batch], padding=True, return_tensors="pt")
     answers = coder([one.iso for one in batch], padding=True, return_tensors="pt")

@@ -170,7 +170,7 @@ def test_compare_to_heatmaps_and_files(folder, here, tmp_path, monkeypatch):
     assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
     first, second = Comparison.load(tmp_path / "r.json").attributions
     assert second.provenance.method_repr.startswith("Occlusion(") and "'zero'" in second.provenance.method_repr
-    assert first.provenance.config["options"] == {"gradient": {"norm": "l1"}, "occlusion": {"unit": "word"}}
+    assert first.provenance.config["options"] == {"gradient": {"norm": "l1"}, "occlusion": {"replacement": "zero"}}
     assert first.provenance.config["methods"] == ["gradient", "occlusion"]
 
 

@@ -35,8 +35,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, caught, interval, matching, names
 from written_dates import PARTS, Written, held_out, swapped  # folders of scripts, not packages
 
+KEPT = ("sink", "special", "template", "generated")  # what of the text does it come from, given what is written so far?
 METHODS: Mapping[str, Method] = {
     **{name: entry.method() for name, entry in tokensal.METHODS.items()},
+    "integrated_gradients with the answer kept": tokensal.IntegratedGradients(keep=KEPT),
+    "integrated_gradients from the mean with the answer kept": tokensal.IntegratedGradients(keep=KEPT, baseline="mean"),
     "random": Random(),
 }
 TARGETS = {part: 2 * index for index, part in enumerate(PARTS)}  # year, mark, month, mark, day

@@ -12,28 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tokensal import segments
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, known, unknown
+from tokensal.segments import Span
 from tokensal.types import Example, Group, Role, Segment, Token
 
-Targets = str | re.Pattern[str] | tuple[int, int]
-Span = tuple[int, int]
+Targets = str | re.Pattern[str] | Span
 
 SPECIAL = "special"
 SOURCES = (*(role.value for role in Role), SPECIAL)
-UNITS = ("token", "word", "sentence", "line", "message", "marked")
+UNITS = (*segments.UNITS, "marked")
 
 
-def check(unit: str, sources: str | Sequence[str] | None) -> None:
-    """Refuse what names no unit and no kind of sources.
+def check(unit: str, sources: str | Sequence[str] | None) -> list[str]:
+    """The names of the sources, as a list.
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown kind of sources, or an unknown unit.
     """
     if unit not in UNITS:
         raise unknown("unit", unit, UNITS)
-    for name in _names(sources):
-        if name not in SOURCES:
-            raise unknown("kind of sources:", name, SOURCES)
+    return known("kind of sources:", sources or (), SOURCES)
 
 
 def grouped(example: Example, targets: Targets | Sequence[Targets]) -> Example:
@@ -164,21 +162,16 @@ def segmented(example: Example, unit: str, sources: str | Sequence[str] | None) 
     Raises:
         InputError: an unknown unit or role, or one that no source has.
     """
-    check(unit, sources)
+    wanted = check(unit, sources)
     split = _marked if unit == "marked" else segments.UNITS[unit]
     spans = tuple(_split_at_parts(example, split))
     if sources is None:
         return replace(example, segments=spans, credited=(True,) * len(spans))
-    wanted = _names(sources)
     credited = tuple(_kind(example.sources[start]) in wanted for start, _ in spans)
     if not any(credited):
         there = sorted({_kind(token) for token in example.sources})
         raise InputError(f"No source is {' or '.join(wanted) or 'chosen'}; here they are {', '.join(there)}.")
     return replace(example, segments=spans, credited=credited)
-
-
-def _names(sources: str | Sequence[str] | None) -> list[str]:
-    return [sources] if isinstance(sources, str) else list(sources or ())
 
 
 def _marked(tokens: Sequence[Token]) -> Sequence[Span]:

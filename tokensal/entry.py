@@ -296,15 +296,16 @@ def _attribution(
             f"Some contributions are not finite numbers; the gradients overflow in {provenance.dtype}: "
             "load the model with dtype='float32'."
         )
+    sources = tuple(merged(example.sources[start:stop]) for start, stop in example.segments)
     return Attribution(
         text=example.text,
-        sources=tuple(merged(example.sources[start:stop]) for start, stop in example.segments),
+        sources=sources,
         targets=tuple(_explained(example, group) for group in example.groups),
         scores=matrix.masked_fill(~seen, float("nan")),
         visible=seen,
         values=found.values.detach().to("cpu", torch.float32),
         signed=signed,
-        sink=_sink(example),
+        sink=_sink(example, sources),
         provenance=provenance,
         certificate=found.certificate and _stored(found.certificate),
         encoder=sum(stop <= example.encoder for _, stop in example.segments),
@@ -317,11 +318,11 @@ def _explained(example: Example, group: Group) -> Segment:
     return replace(whole, against="".join(example.targets[target].text for target in group.against))
 
 
-def _sink(example: Example) -> int | None:
+def _sink(example: Example, sources: Sequence[Segment]) -> int | None:
     """The segment that is the sink; None where that is but a part of a longer text, which a reader wants to see."""
     for index, (start, stop) in enumerate(example.segments):
         if example.sink is not None and start <= example.sink < stop:
-            return index if len(merged(example.sources[start:stop]).text.split()) <= 1 else None
+            return index if len(sources[index].text.split()) <= 1 else None
     return None
 
 

@@ -57,3 +57,16 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"Unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")
+
+
+def known(kind: str, given: str | Iterable[str], table: Iterable[str]) -> list[str]:
+    """One name or several, as a list.
+
+    Raises:
+        InputError: one of them is not in the table.
+    """
+    names, allowed = [given] if isinstance(given, str) else list(given), list(table)
+    for name in names:
+        if name not in allowed:
+            raise unknown(kind, name, allowed)
+    return names

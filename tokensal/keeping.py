@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tokensal.asking import members
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, known
 from tokensal.types import Example, Role
 
 KEEPS: Mapping[str, Callable[[Example, int], bool]] = {
@@ -19,15 +19,13 @@ KEEPS: Mapping[str, Callable[[Example, int], bool]] = {
 }
 
 
-def check(keep: str | Sequence[str]) -> None:
-    """Refuse what names no kind of sources.
+def check(keep: str | Sequence[str]) -> list[str]:
+    """The names of the kinds, as a list.
 
     Raises:
         InputError: an unknown name.
     """
-    for name in _names(keep):
-        if name not in KEEPS:
-            raise unknown("kind of sources to keep:", name, KEEPS)
+    return known("kind of sources to keep:", keep, KEEPS)
 
 
 def untouched(example: Example, keep: str | Sequence[str]) -> Tensor:
@@ -36,16 +34,13 @@ def untouched(example: Example, keep: str | Sequence[str]) -> Tensor:
     Raises:
         InputError: these are all.
     """
-    kinds = [KEEPS[name] for name in _names(keep)]
+    names = check(keep)
+    kinds = [KEEPS[name] for name in names]
     kept = torch.tensor([any(kind(example, index) for kind in kinds) for index in range(len(example.sources))])
     kept |= members(example)[~torch.tensor(example.credited)].any(0)
     if kept.all():
         raise InputError(
-            f"Every source is kept as it is, so nothing is left to attribute: keep fewer than {_names(keep)!r}, or "
+            f"Every source is kept as it is, so nothing is left to attribute: keep fewer than {names!r}, or "
             "ask about other sources."
         )
     return kept
-
-
-def _names(keep: str | Sequence[str]) -> list[str]:
-    return [keep] if isinstance(keep, str) else list(keep)

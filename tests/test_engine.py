@@ -120,12 +120,27 @@ def test_another_error_of_the_model_is_not_taken_for_a_shortage(monkeypatch):
 
 def test_the_budget_follows_memory_and_rows():
     footprint, cpu = Footprint(kept=1000, moved=100), torch.device("cpu")
-    assert Budget(memory=22_000 * 3, rows=10**9).variants(10, 20, footprint, cpu) == 3
-    assert Budget(memory=10**9, rows=50).variants(10, 20, footprint, cpu) == 2
+    alike = torch.ones(10, dtype=torch.int64)
+    assert Budget(memory=22_000 * 3, rows=10**9).variants(alike, 20, footprint, cpu) == 3
+    assert Budget(memory=10**9, rows=50).variants(alike, 20, footprint, cpu) == 2
     assert Budget(memory=20_000 + 2000 * 4, rows=10**9).cotangents(10, 20, footprint, cpu) == 4
     assert Budget(memory=10**9, rows=50).cotangents(10, 20, footprint, cpu) == 2
     assert Budget(memory=0, rows=0).cotangents(10, 20, footprint, cpu) == 1  # one always goes; the allocator decides
     assert Budget(memory=10**12, rows=10**9).cotangents(10, 20, footprint, cpu) == 10
+
+
+def test_variants_share_a_graph_only_if_they_want_nearly_as_many_gradients():
+    roomy, footprint = Budget(memory=10**12, rows=10**9), Footprint(kept=1, moved=1)
+
+    def together(wanted, device="cpu"):
+        return roomy.variants(torch.tensor(wanted), 20, footprint, torch.device(device))
+
+    assert together([5, 5, 5, 5]) == 4
+    assert together([1, 1, 10]) == 2  # all three would take 30 turns for 12 gradients
+    assert together([10, 1, 1]) == 1
+    assert together([4, 5, 5, 6]) == 4  # 24 turns for 20 gradients
+    assert together([0, 0]) == 2
+    assert together([1, 1, 10], "meta") == 3  # as any device but a CPU
 
 
 # Errors

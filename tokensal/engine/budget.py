@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import psutil
 import torch
+from torch import Tensor
 
 from tokensal.errors import MemoryShortage
 from tokensal.types import Footprint
@@ -18,10 +19,17 @@ T = TypeVar("T")
 # rows leave the matrix products too thin, more fall out of the cache and are slower again.
 CPU_ROWS = 1024
 
+# Rows (tokens × variants) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
+CPU_KEPT = 256
+
 # Variants that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
 # quick with few rows, so little of that is worth it; other devices need many rows at once.
 CPU_SPARE = 4
-WASTE = 0.25
+SPARE = 0.25  # of the tokens, elsewhere
+
+# A backward takes along all variants of a graph, also those that want no more gradients. On a CPU, that may add so
+# much to the work; other devices need many rows at once.
+CPU_WASTE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +39,28 @@ class Budget:
     Attributes:
         memory: bytes that activations may take; None takes half of what the device has free at that moment.
         rows: the most rows (tokens × variants × cotangents) in one backward; None leaves it to the device:
-            1024 on a CPU, as many as the memory holds elsewhere.
+            1024 on a CPU (256 in a forward before it), as many as the memory holds elsewhere.
     """
 
     memory: int | None = None
     rows: int | None = None
 
-    def variants(self, total: int, sources: int, footprint: Footprint, device: torch.device) -> int:
-        """How many of `total` variants go into one forward whose graph is kept."""
+    def variants(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
+        """How many variants go into one forward whose graph is kept.
+
+        Args:
+            wanted: (R,) how many gradients each is asked for, int64.
+            sources: tokens of a variant.
+            footprint: bytes for each of them.
+            device: where.
+        """
         fitting = self._bytes(device) // (sources * (footprint.kept + footprint.moved))
-        return _within(total, fitting, self._rows(device) // sources)
+        most = _within(len(wanted), fitting, self._rows(device, CPU_KEPT) // sources)
+        if device.type != "cpu":
+            return most
+        taken = wanted[:most].cummax(0).values * torch.arange(1, most + 1)
+        worthwhile = taken <= (1 + CPU_WASTE) * wanted[:most].cumsum(0)
+        return int(worthwhile.long().cumprod(0).sum())
 
     def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` variants, `sources` tokens each, go into one forward without a graph."""
@@ -49,7 +69,7 @@ class Budget:
 
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a variant may run again, though it could share them, to go with others."""
-        return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(WASTE * sources)
+        return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
 
     def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` cotangents go into one backward through `rows` tokens (variants × sources)."""
@@ -75,10 +95,10 @@ class Budget:
             return self.memory
         return _free(device) // 2
 
-    def _rows(self, device: torch.device) -> int:
+    def _rows(self, device: torch.device, on_cpu: int = CPU_ROWS) -> int:
         if self.rows is not None:
             return self.rows
-        return CPU_ROWS if device.type == "cpu" else 2**31
+        return on_cpu if device.type == "cpu" else 2**31
 
 
 def _free(device: torch.device) -> int:

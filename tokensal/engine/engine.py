@@ -143,7 +143,10 @@ class Engine:
         def piece(rows: slice) -> Gradients:
             return self._differentiate(example, variants[rows], contract, wanted[rows], tally)
 
-        yield from in_chunks(len(variants), self._variants_at_once(example, len(variants)), piece)
+        def size(start: int) -> int:
+            return self._variants_at_once(example, wanted[start:].sum(1))
+
+        yield from in_chunks(len(variants), size, piece)
 
     def _differentiate(
         self,
@@ -246,9 +249,9 @@ class Engine:
             )
         return values
 
-    def _variants_at_once(self, example: Example, total: int) -> int:
+    def _variants_at_once(self, example: Example, wanted: Tensor) -> int:
         sources = len(example.sources)
-        return self.budget.variants(total, sources, self.adapter.footprint(sources), self.adapter.device)
+        return self.budget.variants(wanted, sources, self.adapter.footprint(sources), self.adapter.device)
 
     def _rows_at_once(self, example: Example, variants: Alterations, start: int) -> int:
         """How many variants from `start` on go into one forward: as fit, and as begin nearly where the first begins."""

@@ -9,8 +9,10 @@ no forward is run only to look.
    y(b) − y(a), is the cell's defect.
 3. A target is finished when its defects add up to no more than it is allowed; and, as magnitudes, to no more than the
    tolerance leaves of its map, since what cancels in the sum does not cancel there. Or when its nodes are used up.
-4. Of the other targets, halve the worst cells, until those left alone are well within that. The middle of a cell is
-   an end of its halves, so every gradient ever taken counts in the result. Repeat from 2.
+4. Of the other targets, halve the cells whose defects are not small beside all changes of the score on the way, and
+   the worst in any case. Those changes are known early, so that a cell is halved as soon as it is there, in the same
+   round for all targets: one forward serves them all. Repeat from 2. The middle of a cell is an end of its halves, so
+   every gradient ever taken counts in the result.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tokensal.methods.line import Line
 CELLS = 4  # to begin with
 FEWEST = 2 * CELLS + 1  # their ends and middles
 NARROWEST = 2.0**-24  # a narrower cell is not halved: float32 would see no difference of its ends
-LEFT = 0.75  # of what the magnitudes may add up to: for the cells left alone; the rest is for the new halves
+SMALL = 1 / 24  # of the tolerance: a cell with a smaller defect is left alone while there are worse ones
 SIMPSON = (1 / 6, 4 / 6, 1 / 6)
 
 
@@ -90,7 +92,9 @@ def integrate(line: Line, tolerance: float, allowed: Tensor, most: int) -> tuple
         matrix, defects = pieces.sum(0), pieces.sum(2) - changes
         spent = torch.stack([node.done for node in nodes.values()]).sum(0)
         limit = torch.maximum(allowed, tolerance * matrix.abs().sum(1))
-        new = halved(cells, worst(defects, allowed, limit, (most - spent) // 2))
+        finished = (defects.sum(0).abs() <= allowed) & (defects.abs().sum(0) <= limit)
+        small = SMALL * tolerance * changes.abs().sum(0)
+        new = halved(cells, worst(defects * ~finished, small, (most - spent) // 2))
         if not new:
             return matrix, spent
         differentiate(line, new, nodes)
@@ -123,21 +127,17 @@ def integral(cell: Cell, nodes: dict[float, Node]) -> Tensor:
     return cell.width * torch.stack(parts).sum(0)
 
 
-def worst(defects: Tensor, allowed: Tensor, limit: Tensor, spare: Tensor) -> Tensor:
+def worst(defects: Tensor, small: Tensor, spare: Tensor) -> Tensor:
     """Which cells to halve for which targets: (C, K) bool.
 
     Args:
-        defects: (C, K) the errors of the rule on the cells, 0 for targets that do not use a cell.
-        allowed: (K,) how large their sum may be.
-        limit: (K,) how large the sum of their magnitudes may be.
+        defects: (C, K) the errors of the rule on the cells, 0 for targets that do not use a cell or are finished.
+        small: (K,) those up to this are left alone, unless they are among the worst.
         spare: (K,) how many cells may be halved.
     """
-    ranked, order = defects.abs().sort(dim=0, descending=True)
-    rest = ranked.flip(0).cumsum(0).flip(0)  # of this cell and all smaller ones
-    finished = (defects.sum(0).abs() <= allowed) & (rest[0] <= limit)
-    rank = torch.arange(len(defects))[:, None]
-    due = (rest > LEFT * torch.minimum(limit, rest[0])) & (ranked > 0) & ~finished & (rank < spare)
-    return torch.zeros_like(due).scatter(0, order, due)
+    magnitudes = defects.abs()
+    rank = magnitudes.argsort(dim=0, descending=True).argsort(dim=0)
+    return (magnitudes > torch.minimum(small, magnitudes.amax(0) / 2)) & (rank < spare)
 
 
 def halved(cells: Sequence[Cell], splits: Tensor) -> list[Cell]:

@@ -257,6 +257,33 @@ def test_contributions_are_simpsons_rule_over_the_cells_of_each_target():
     assert 9 < nodes[1] < 40  # halved only around the bend
 
 
+def test_targets_share_the_forwards_of_their_nodes():
+    from tokensal.methods import adaptive
+
+    class Steps:
+        """Scores that rise near the same place, each over another width."""
+
+        def __init__(self, *widths):
+            self.widths = torch.tensor(widths, dtype=torch.float64)
+            self.asked = []
+
+        def slopes(self, points, wanted):
+            self.asked += points.tolist()
+            heights = torch.tanh((points[:, None] - 0.3) / self.widths)
+            return heights, ((1 - heights**2) / self.widths * wanted)[..., None]
+
+    def integrated(line):
+        return adaptive.integrate(line, 1e-3, torch.full_like(line.widths, 1e-3), 999)
+
+    widths = (0.2, 0.05, 0.01, 0.002)
+    together = Steps(*widths)
+    matrix, nodes = integrated(together)
+    alone = [integrated(Steps(width)) for width in widths]
+    torch.testing.assert_close(matrix, torch.cat([found for found, _ in alone]))
+    assert nodes.tolist() == [int(spent) for _, spent in alone]
+    assert len(together.asked) == len(set(together.asked))  # no point has a second forward for another target
+
+
 def test_the_nodes_end_where_they_should():
     found = exact(tiny("Llama"), IntegratedGradients(tolerance=1e-6, max_evaluations=31)).certificate
     assert found.nodes.max() <= 31

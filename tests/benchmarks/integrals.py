@@ -1,6 +1,7 @@
 """How far integrated gradients are from the truth, certified and with uniform nodes: prints Markdown tables.
 
     python tests/benchmarks/integrals.py [--prompts 20] [--targets 2] [--maps 2] [--baseline zero]
+    python tests/benchmarks/integrals.py --passage 60x10 --ladder 256,512,1024 --maps 0
 
 1. Let SmolLM2-135M-Instruct answer each prompt, and integrate with the defaults: nodes and seconds for each target,
    and what its certificate leaves unexplained.
@@ -9,6 +10,8 @@
    flatters uniform nodes where a step of the score is sharper than the difference.
 3. For the first prompts, compare the scores themselves, source by source, with a reference of 4096 Gauss–Legendre
    nodes: Spearman's rank correlation and the relative L1 distance, sink left out.
+
+With `--passage`, the one prompt is that of `speed.py`, and the ladder shows how many steps its peers would need.
 
 A share is a residual relative to the change of the score, or to 0.1 where it changes by less, as the tolerance is.
 Nothing here fails on a number.
@@ -21,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
@@ -32,6 +36,9 @@ from tokensal.engine import Engine
 from tokensal.methods import IntegratedGradients
 from tokensal.methods.integrated_gradients import FLOOR
 from tokensal.quadrature import gauss_legendre
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from common import cut  # a folder of scripts, not a package
 
 LADDER = (32, 64, 128, 256, 512)
 REACH = 0.05  # of a node's weight: how far to both sides its slope is measured
@@ -75,10 +82,18 @@ class Case:
         return share(self.scores.certificate.residual, self.scores.certificate.change)
 
 
-def cases(model: Any, count: int, targets: int, baseline: str) -> Iterator[Case]:
-    for prompt in PROMPTS[:count]:
-        example = model.example(prompt, max_new_tokens=targets)
-        engine, method = Engine(model), IntegratedGradients(baseline=baseline)
+def examples(model: Any, options: argparse.Namespace) -> Iterator[Any]:
+    """The prompts with the model's answers, or the passage with its own continuation."""
+    if options.passage:
+        task = cut(model.tokenizer, *options.passage)
+        yield model.example(task.prompt_ids, continuation=task.target_ids)
+    else:
+        yield from (model.example(prompt, max_new_tokens=options.targets) for prompt in PROMPTS[: options.prompts])
+
+
+def cases(model: Any, options: argparse.Namespace) -> Iterator[Case]:
+    for example in examples(model, options):
+        engine, method = Engine(model), IntegratedGradients(baseline=options.baseline)
         started = time.perf_counter()
         scores = method(example, engine)
         yield Case(example, engine, method, scores, time.perf_counter() - started)
@@ -90,7 +105,7 @@ def share(residual: Tensor, change: Tensor) -> Tensor:
 
 def uniform(case: Case, steps: int) -> Tensor:
     """(K,) the share that so many Gauss–Legendre nodes leave unexplained."""
-    line = case.method._line(case.example, case.engine, case.method.baseline)
+    line = case.method.line(case.example, case.engine, case.method.baseline)
     nodes, weights = gauss_legendre(steps)
     points = torch.cat([nodes - REACH * weights, nodes + REACH * weights])
     before, after = line.scores(points).chunk(2)
@@ -176,10 +191,16 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",") if part)
 
 
+def size(text: str) -> tuple[int, int]:
+    prompt, generated = map(int, text.split("x"))
+    return prompt, generated
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many, at most twenty")
     parser.add_argument("--targets", type=int, default=2, help="tokens to generate and explain for each")
+    parser.add_argument("--passage", type=size, help="prompt x generated tokens of the passage of speed.py instead")
     parser.add_argument("--baseline", default=IntegratedGradients().baseline)
     parser.add_argument("--ladder", type=numbers, default=LADDER, help="numbers of uniform steps")
     parser.add_argument("--maps", type=int, default=2, help="prompts whose scores are compared with the reference")
@@ -187,7 +208,7 @@ def main() -> None:
     options = parser.parse_args()
     model = tokensal.load(dtype="float32")
     found = []
-    for case in cases(model, options.prompts, options.targets, options.baseline):
+    for case in cases(model, options):
         found.append(case)
         nodes = case.scores.certificate.nodes.tolist()
         say(f"{case.seconds:5.1f} s, nodes {nodes}, {case.shares.max():.1%} at most: {case.example.text!r}")

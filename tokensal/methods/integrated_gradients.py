@@ -78,11 +78,12 @@ class IntegratedGradients:
         return [self.baseline] if isinstance(self.baseline, str | Tensor) else self.baseline
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        found = [self._along(self._line(example, engine, baseline)) for baseline in self._baselines]
+        found = [self._along(self.line(example, engine, baseline)) for baseline in self._baselines]
         matrix, change, nodes = (torch.stack(part) for part in zip(*found, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
-    def _line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
+    def line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
+        """The path from a baseline to the example. What is kept is the same at both ends."""
         kept = untouched(example, self.keep)
         embeds = engine.embed(example)
         baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, given))

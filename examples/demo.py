@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokensal
-from tokensal.console import stages
+from tokensal.cli.progress import stages
 
 HERE = Path(__file__).resolve().parent.parent
 QUESTION = "Anna lives in Lisbon. Tom lives in Oslo. Where does Tom live?"

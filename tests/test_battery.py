@@ -6,15 +6,15 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-import reference
+import slow_twins
 import torch
 from models import ARCHITECTURES, VOCABULARY, adapter
 
 from tokensal import Budget, Gradient, InputXGradient, attribute
-from tokensal.contractions import dot
 from tokensal.engine import Engine
+from tokensal.engine.reductions import dot
 from tokensal.scores import SCORES
-from tokensal.types import Group, Variants
+from tokensal.types import Group, PerturbedInputs
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 METHODS = {
@@ -47,7 +47,7 @@ def exact(model, method, score="logprob", **options):
 @pytest.mark.parametrize("method", METHODS)
 def test_agrees_with_its_slow_twin(name, attention, method):
     model = tiny(name, attention)
-    expected = reference.attribution(model.model, PROMPT, CONTINUATION, method, "logprob")
+    expected = slow_twins.attribution(model.model, PROMPT, CONTINUATION, method, "logprob")
     found = exact(model, method).matrix
     seen = ~expected.isnan()
     tolerance = 1e-8 if attention == "sdpa" else 1e-5  # transformers' eager attention rounds its softmax to float32
@@ -58,11 +58,11 @@ def test_agrees_with_its_slow_twin(name, attention, method):
 def test_every_score_agrees_with_its_slow_twin(score):
     model = tiny("Llama")
     found = exact(model, ("input_x_gradient", None), score)
-    expected = reference.attribution(model.model, PROMPT, CONTINUATION, ("input_x_gradient", None), score)
+    expected = slow_twins.attribution(model.model, PROMPT, CONTINUATION, ("input_x_gradient", None), score)
     seen = ~expected.isnan()
     torch.testing.assert_close(found.matrix[seen], expected[seen], rtol=1e-8, atol=1e-10)
     ids = PROMPT + CONTINUATION
-    values = [reference.value(model.model, ids[: 7 + row], ids[7 + row], score) for row in range(5)]
+    values = [slow_twins.value(model.model, ids[: 7 + row], ids[7 + row], score) for row in range(5)]
     torch.testing.assert_close(found.values, torch.stack(values), rtol=1e-8, atol=1e-10)
 
 
@@ -85,12 +85,14 @@ def test_gradients_are_finite_differences(name):
     engine = Engine(model)
     embeds = engine.embed(example)
     direction, step = torch.randn_like(embeds), 1e-4 if name in ROUGH else 1e-6
-    ends = engine.scores(example, Variants(torch.stack([embeds + step * direction, embeds - step * direction])))
-    [found] = engine.gradients(example, Variants(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1))
+    ends = engine.scores(example, PerturbedInputs(torch.stack([embeds + step * direction, embeds - step * direction])))
+    [found] = engine.gradients(
+        example, PerturbedInputs(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1)
+    )
     slopes = (ends[0] - ends[1]) / (2 * step)
     assert slopes.abs().min() > 1e-3  # nothing agrees by being zero
     tolerance = 1e-2 if name in ROUGH else 1e-6
-    torch.testing.assert_close(found.contracted[0].sum(-1), slopes, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(found.reduced[0].sum(-1), slopes, rtol=tolerance, atol=tolerance)
 
 
 @every_architecture
@@ -108,13 +110,13 @@ def test_variants_together_equal_variants_apart(name):
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model, budget=Budget(rows=10**6))
     embeds = engine.embed(example)
-    variants = Variants(torch.stack([embeds, 0.5 * embeds, embeds + torch.randn_like(embeds)]))
-    [together] = engine.gradients(example, variants, dot)
+    perturbed = PerturbedInputs(torch.stack([embeds, 0.5 * embeds, embeds + torch.randn_like(embeds)]))
+    [together] = engine.gradients(example, perturbed, dot)
     for row in range(3):
-        [apart] = engine.gradients(example, variants[row : row + 1], dot)
-        torch.testing.assert_close(together.contracted[row], apart.contracted[0], rtol=1e-9, atol=1e-11)
+        [apart] = engine.gradients(example, perturbed[row : row + 1], dot)
+        torch.testing.assert_close(together.reduced[row], apart.reduced[0], rtol=1e-9, atol=1e-11)
         torch.testing.assert_close(together.values[row], apart.values[0], rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(engine.scores(example, variants), together.values, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(engine.scores(example, perturbed), together.values, rtol=1e-9, atol=1e-11)
 
 
 @every_architecture
@@ -125,11 +127,13 @@ def test_a_masked_source_has_no_influence(name):
     keep = torch.ones(1, len(example.sources), dtype=torch.bool)
     keep[0, 3] = False
     embeds = engine.embed(example)[None]
-    [found] = engine.gradients(example, Variants(embeds, keep), dot)
-    assert found.contracted[0, :, 3].abs().max() == 0
+    [found] = engine.gradients(example, PerturbedInputs(embeds, keep), dot)
+    assert found.reduced[0, :, 3].abs().max() == 0
     altered = embeds.clone()
     altered[0, 3] = 7.0
-    torch.testing.assert_close(engine.scores(example, Variants(altered, keep)), found.values, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        engine.scores(example, PerturbedInputs(altered, keep)), found.values, rtol=1e-10, atol=1e-12
+    )
 
 
 @every_architecture
@@ -137,13 +141,13 @@ def test_a_group_is_the_sum_of_its_targets(name):
     model = tiny(name)
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model)
-    variants = Variants(engine.embed(example)[None])
-    [each] = engine.gradients(example, variants, dot)
+    perturbed = PerturbedInputs(engine.embed(example)[None])
+    [each] = engine.gradients(example, perturbed, dot)
     groups = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, -1, 1]])
     asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
-    [grouped] = engine.gradients(asked, variants, dot)
+    [select_targets] = engine.gradients(asked, perturbed, dot)
     tolerance = 1e-5 if name in ROUGH else 1e-9
-    for found, parts in ((grouped.contracted, each.contracted), (grouped.values, each.values)):
+    for found, parts in ((select_targets.reduced, each.reduced), (select_targets.values, each.values)):
         torch.testing.assert_close(found[0], groups.double() @ parts[0], rtol=tolerance, atol=tolerance)
 
 

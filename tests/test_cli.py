@@ -15,7 +15,8 @@ import torch
 from models import model, tokenizer
 
 import tokensal
-from tokensal import Attribution, Comparison, cli
+from tokensal import Attribution, Comparison
+from tokensal.cli import app as cli
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +377,7 @@ def test_every_question_can_be_asked(folder, here, tmp_path):
         (["--sources", "usr"], "did you mean 'user'"),
         (["--explain", "promt"], "did you mean 'prompt'"),
         (["--targets", "text:nowhere", "--continuation", " sat"], "nowhere in what is to be explained"),
-        (["--unit", "marked", "--continuation", " sat"], "No segment is marked"),
+        (["--unit", "marked", "--continuation", " sat"], "No passage is marked"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_one_sentence(folder, here, flags, message):

@@ -21,8 +21,9 @@ import tokensal
 from tokensal import Attribution, Comparison, GradCAM, Gradient, Occlusion, compare
 from tokensal.config import CompareSettings
 from tokensal.errors import FormatError, InputError
-from tokensal.render import html_comparison, terminal_comparison
+from tokensal.render.html import comparison as html_comparison
 from tokensal.render.layout import lay_out, lay_out_comparison
+from tokensal.render.terminal import comparison as terminal_comparison
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
@@ -84,7 +85,7 @@ def test_a_seed_is_drawn_once_for_all(model):
 
 def test_seconds_are_those_of_the_method(model, monkeypatch):
     clock = iter([0.0, 1.0, 10.0, 13.0])
-    monkeypatch.setattr("tokensal.entry.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("tokensal.api.time.perf_counter", lambda: next(clock))
     found = compare(model, "The cat", continuation=" sat", methods=["gradient", "grad_cam"])
     assert [each.provenance.seconds for each in found.attributions] == [1.0, 3.0]
 
@@ -182,7 +183,7 @@ def test_targets_that_say_nothing_are_skipped():
 def test_json_reads_back_exactly(tmp_path):
     three().save(tmp_path / "c.json")
     data = json.loads((tmp_path / "c.json").read_text())
-    assert (data["schema"], data["version"]) == ("tokensal/comparison", 2)
+    assert (data["schema"], data["version"]) == ("tokensal/comparison", 3)
     assert {each["schema"] for each in data["attributions"]} == {"tokensal/attribution"}
     back = Comparison.load(tmp_path / "c.json")
     back.save(tmp_path / "again.json")

@@ -6,7 +6,7 @@ import accelerate
 import pytest
 import torch
 from models import ENCODER_DECODERS, ending_tokenizer, model, tokenizer
-from places import spread
+from simulated_devices import spread
 
 from tokensal import AttentionGradCAM, GradCAM, IntegratedGradients, Occlusion, adapt, attribute, load
 from tokensal.errors import UnsupportedModel

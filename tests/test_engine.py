@@ -10,11 +10,11 @@ import torch
 from models import adapter
 
 from tokensal import AttentionGradCAM, Budget, Gradient, InputXGradient
-from tokensal.contractions import NORMS, dot
 from tokensal.engine import Engine, budget
+from tokensal.engine.reductions import NORMS, dot
 from tokensal.errors import MemoryShortage, NonFiniteScores
 from tokensal.scores import logit, logprob
-from tokensal.types import Example, Footprint, Forward, Original, Role, Token, Variants
+from tokensal.types import Example, Footprint, Forward, Original, PerturbedInputs, Role, Token
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 
@@ -47,15 +47,15 @@ class LinearModel:
         return self.table[[token.id for token in example.sources]]
 
     def original(self, example):
-        return Original(self.forward(example, Variants(self.embed(example)[None])), None)
+        return Original(self.forward(example, PerturbedInputs(self.embed(example)[None])), None)
 
-    def forward(self, example, variants, states=None):
-        if self.limit is not None and len(variants) > self.limit:
+    def forward(self, example, perturbed, states=None):
+        if self.limit is not None and len(perturbed) > self.limit:
             raise torch.OutOfMemoryError("too many rows")
-        self.forwards.append(len(variants))
-        before = self.embed(example)[: variants.first].expand(len(variants), -1, -1)
-        embeds = torch.cat([before, variants.embeds], dim=1)
-        predictors = [predictor for predictor in example.predictors if predictor >= variants.first]
+        self.forwards.append(len(perturbed))
+        before = self.embed(example)[: perturbed.first].expand(len(perturbed), -1, -1)
+        embeds = torch.cat([before, perturbed.embeds], dim=1)
+        predictors = [predictor for predictor in example.predictors if predictor >= perturbed.first]
         hidden = (self.weights[:, None] * embeds).cumsum(1)[:, predictors]
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
         logits = leaf @ self.head.T * (float("nan") if self.nan else 1)
@@ -96,13 +96,13 @@ def test_contractions_raise_half_precision_before_they_sum():
 def test_a_chunk_that_does_not_fit_is_halved(limit):
     model, roomy = LinearModel(limit=limit), LinearModel()
     example = model.example()
-    variants = Variants(torch.randn(7, 6, 3, dtype=torch.float64))
-    pieces = list(Engine(model).gradients(example, variants, dot))
-    [whole] = Engine(roomy).gradients(example, variants, dot)
+    perturbed = PerturbedInputs(torch.randn(7, 6, 3, dtype=torch.float64))
+    pieces = list(Engine(model).gradients(example, perturbed, dot))
+    [whole] = Engine(roomy).gradients(example, perturbed, dot)
     assert max(model.forwards) <= limit
     assert sum(model.forwards) == 7  # nothing that fitted is done twice
-    torch.testing.assert_close(torch.cat([piece.contracted for piece in pieces]), whole.contracted)
-    torch.testing.assert_close(Engine(model).scores(example, variants), whole.values)
+    torch.testing.assert_close(torch.cat([piece.reduced for piece in pieces]), whole.reduced)
+    torch.testing.assert_close(Engine(model).scores(example, perturbed), whole.values)
 
 
 def test_not_even_one_variant_fits():
@@ -113,7 +113,7 @@ def test_not_even_one_variant_fits():
 
 def test_another_error_of_the_model_is_not_taken_for_a_shortage(monkeypatch):
     model = LinearModel()
-    monkeypatch.setattr(model, "forward", lambda example, variants, states: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(model, "forward", lambda example, perturbed, states: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
         InputXGradient()(model.example(), Engine(model))
 
@@ -121,8 +121,8 @@ def test_another_error_of_the_model_is_not_taken_for_a_shortage(monkeypatch):
 def test_the_budget_follows_memory_and_rows():
     footprint, cpu = Footprint(kept=1000, moved=100), torch.device("cpu")
     alike = torch.ones(10, dtype=torch.int64)
-    assert Budget(memory=22_000 * 3, rows=10**9).variants(alike, 20, footprint, cpu) == 3
-    assert Budget(memory=10**9, rows=50).variants(alike, 20, footprint, cpu) == 2
+    assert Budget(memory=22_000 * 3, rows=10**9).perturbed(alike, 20, footprint, cpu) == 3
+    assert Budget(memory=10**9, rows=50).perturbed(alike, 20, footprint, cpu) == 2
     assert Budget(memory=20_000 + 2000 * 4, rows=10**9).cotangents(10, 20, footprint, cpu) == 4
     assert Budget(memory=10**9, rows=50).cotangents(10, 20, footprint, cpu) == 2
     assert Budget(memory=0, rows=0).cotangents(10, 20, footprint, cpu) == 1  # one always goes; the allocator decides
@@ -133,7 +133,7 @@ def test_variants_share_a_graph_only_if_they_want_nearly_as_many_gradients():
     roomy, footprint = Budget(memory=10**12, rows=10**9), Footprint(kept=1, moved=1)
 
     def together(wanted, device="cpu"):
-        return roomy.variants(torch.tensor(wanted), 20, footprint, torch.device(device))
+        return roomy.perturbed(torch.tensor(wanted), 20, footprint, torch.device(device))
 
     assert together([5, 5, 5, 5]) == 4
     assert together([1, 1, 10]) == 2  # all three would take 30 turns for 12 gradients
@@ -176,13 +176,13 @@ class Counting:
         self.head_rows += found.forward.logits[..., 0].numel()
         return found
 
-    def forward(self, example, variants, states=None):
-        found = self.inner.forward(example, variants, states)
+    def forward(self, example, perturbed, states=None):
+        found = self.inner.forward(example, perturbed, states)
         self.forwards += 1
-        self.token_rows += variants.embeds[..., 0].numel()
+        self.token_rows += perturbed.embeds[..., 0].numel()
         self.head_rows += found.logits[..., 0].numel()
-        if variants.embeds.requires_grad:
-            variants.embeds.register_hook(self._backward)
+        if perturbed.embeds.requires_grad:
+            perturbed.embeds.register_hook(self._backward)
         return found
 
     def _backward(self, gradient):
@@ -212,7 +212,7 @@ def test_scores_alone_build_no_graph():
     model = Counting(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model)
-    values = engine.scores(example, Variants(engine.embed(example)[None]))
+    values = engine.scores(example, PerturbedInputs(engine.embed(example)[None]))
     assert not values.requires_grad and model.backwards == 0
     assert values.shape == (1, 5)
 

@@ -16,11 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tokensal.attribution import Attribution, Provenance
 from tokensal.errors import NonFiniteScores
-from tokensal.render import html, html_panels, layout
-from tokensal.render.cells import abridged
-from tokensal.types import Role, Segment
+from tokensal.render import layout
+from tokensal.render.html import heatmap as html
+from tokensal.render.html import panels as html_panels
+from tokensal.render.terminal.cells import abridged
+from tokensal.results.attribution import Attribution, Provenance
+from tokensal.types import Role, Unit
 
 HOSTILE = ["</script>", '"><img src=x onerror=owned()>', "{{x}}", "{% x %}", "&amp;", "'", "<!--", "]]>", "\\u003c"]
 PROMPT = ["<s>", "The", " capital", " of", " France", " is"]
@@ -49,7 +51,7 @@ def attribute(
     tokens, start = [], 0
     for index, text in enumerate([*prompt, *answer]):
         role = Role.PROMPT if index < len(prompt) else Role.GENERATED
-        tokens.append(Segment((index,), text, start, start + len(text), role, text in special))
+        tokens.append(Unit((index,), text, start, start + len(text), role, text in special))
         start += len(text)
     positions = range(len(prompt), len(tokens))[explained]
     sources = tokens[: positions[-1]]
@@ -65,7 +67,7 @@ def attribute(
         device="cpu",
         attention="eager",
         method="gradient",
-        method_repr="Gradient(contract='dot')",
+        method_repr="Gradient(reduce='dot')",
         score="logprob",
         versions={"tokensal": "0.0.1"},
     )
@@ -236,7 +238,7 @@ def test_tiny_scores_share_a_power_of_ten() -> None:
 
 def test_caption_states_the_provenance() -> None:
     footer = "".join(parse(html.page(capital())).find(".//footer").itertext())
-    for fact in ("tiny/causal @ abc123", "Gradient(contract='dot')", "logprob", "float32", "0.0.1"):
+    for fact in ("tiny/causal @ abc123", "Gradient(reduce='dot')", "logprob", "float32", "0.0.1"):
         assert fact in footer
 
 

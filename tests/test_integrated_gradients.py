@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-import reference
+import slow_twins
 import torch
 from models import adapter
 from test_battery import CONTINUATION, PROMPT, ROUGH, every_architecture, every_attention, tiny
@@ -14,7 +14,7 @@ from test_engine import Counting, LinearModel
 from tokensal import Attribution, Budget, InputXGradient, IntegratedGradients, attribute
 from tokensal.engine import Engine
 from tokensal.errors import InputError
-from tokensal.quadrature import RULES, gauss_legendre
+from tokensal.methods.quadrature import RULES, gauss_legendre
 from tokensal.scores import logit, logprob, prob
 
 ZERO = torch.zeros(32, dtype=torch.float64)
@@ -33,11 +33,11 @@ def test_a_fixed_rule_agrees_with_its_slow_twin(name, attention):
     width = model.model.get_input_embeddings().weight.shape[1]
     nodes, weights = gauss_legendre(4)
     zero = torch.zeros(width, dtype=torch.float64)
-    expected = reference.integrated_gradients(
+    expected = slow_twins.integrated_gradients(
         model.model, PROMPT, CONTINUATION, zero, {0, 5}, nodes, weights, "logprob"
     )
     found = exact(model, IntegratedGradients(steps=4, keep=("sink",)), budget=Budget(rows=50)).matrix
-    again = reference.integrated_gradients(model.model, PROMPT, CONTINUATION, zero, {0}, nodes, weights, "logprob")
+    again = slow_twins.integrated_gradients(model.model, PROMPT, CONTINUATION, zero, {0}, nodes, weights, "logprob")
     seen = ~again.isnan()
     tolerance = 1e-8 if attention == "sdpa" else 1e-5
     torch.testing.assert_close(found[seen], again[seen], rtol=tolerance, atol=tolerance)
@@ -48,9 +48,9 @@ def test_a_fixed_rule_agrees_with_its_slow_twin(name, attention):
 @pytest.mark.parametrize("baseline", ["pad", "mean", "text: cat"])
 def test_other_baselines_agree_with_their_slow_twin(baseline):
     model = tiny("Qwen 3")
-    start = model.reference(baseline, 1)[0]
+    start = model.slow_twins(baseline, 1)[0]
     rule = gauss_legendre(3)
-    expected = reference.integrated_gradients(model.model, PROMPT, CONTINUATION, start, {0}, *rule, "prob")
+    expected = slow_twins.integrated_gradients(model.model, PROMPT, CONTINUATION, start, {0}, *rule, "prob")
     found = exact(model, IntegratedGradients(baseline=baseline, steps=3), score=prob).matrix
     seen = ~expected.isnan()
     torch.testing.assert_close(found[seen], expected[seen], rtol=1e-8, atol=1e-10)
@@ -58,7 +58,7 @@ def test_other_baselines_agree_with_their_slow_twin(baseline):
 
 def test_a_baseline_of_ones_own_is_taken_as_it_is():
     model = tiny("Llama")
-    pad = model.reference("pad", 1)[0]
+    pad = model.slow_twins("pad", 1)[0]
     named = exact(model, IntegratedGradients(baseline="pad", steps=3)).matrix
     own = IntegratedGradients(baseline=pad, steps=3)
     assert exact(model, own).matrix.equal(named)
@@ -66,7 +66,7 @@ def test_a_baseline_of_ones_own_is_taken_as_it_is():
     assert exact(model, IntegratedGradients(baseline=pad.expand(11, 32), steps=3)).matrix.equal(named)
     mixed = IntegratedGradients(baseline=["zero", pad], steps=3)
     assert "baseline=['zero', embeddings(32,)]" in repr(mixed)
-    assert exact(model, mixed).certificate.nodes.tolist() == [6] * 5
+    assert exact(model, mixed).diagnostics["gradients"].values.tolist() == [6] * 5
     with pytest.raises(InputError, match=r"shape \(3, 32\), but should have \(11, 32\), or \(32,\)"):
         exact(model, IntegratedGradients(baseline=torch.zeros(3, 32), steps=3))
 
@@ -76,9 +76,9 @@ def test_several_baselines_are_averaged():
     each = [exact(model, IntegratedGradients(baseline=name, steps=3)) for name in ("zero", "pad")]
     both = exact(model, IntegratedGradients(baseline=["zero", "pad"], steps=3))
     torch.testing.assert_close(both.matrix, (each[0].matrix + each[1].matrix) / 2)
-    change = (each[0].certificate.change + each[1].certificate.change) / 2
-    torch.testing.assert_close(both.certificate.change, change)
-    assert both.certificate.nodes.tolist() == [6] * 5
+    change = (each[0].diagnostics["total"].values + each[1].diagnostics["total"].values) / 2
+    torch.testing.assert_close(both.diagnostics["total"].values, change)
+    assert both.diagnostics["gradients"].values.tolist() == [6] * 5
 
 
 def test_a_fixed_rule_is_captums():
@@ -105,8 +105,8 @@ def test_the_certificate_holds_and_can_be_checked_from_outside(name, baseline):
     model = tiny(name)
     found = exact(model, IntegratedGradients(baseline=baseline, keep=("sink",)))
     width = model.model.get_input_embeddings().weight.shape[1]
-    start = model.reference(baseline, 1)[0] if baseline != "zero" else torch.zeros(width, dtype=torch.float64)
-    certificate = found.certificate
+    start = model.slow_twins(baseline, 1)[0] if baseline != "zero" else torch.zeros(width, dtype=torch.float64)
+    total, delta = found.diagnostics["total"], found.diagnostics["convergence_delta"]
     for row, target in enumerate(CONTINUATION):
         before = PROMPT + CONTINUATION[:row]
         embeds = model.model.get_input_embeddings()(torch.tensor([before])).detach()
@@ -114,20 +114,20 @@ def test_the_certificate_holds_and_can_be_checked_from_outside(name, baseline):
         with torch.no_grad():
             ends = [model.model(inputs_embeds=end).logits[0, -1].log_softmax(-1)[target] for end in (empty, embeds)]
         change = (ends[1] - ends[0]).item()
-        assert certificate.change[row].item() == pytest.approx(change, rel=1e-5, abs=1e-6)
+        assert total.values[row].item() == pytest.approx(change, rel=1e-5, abs=1e-6)
         residual = found.matrix[row, : len(before)].sum().item() - change
-        assert certificate.residual[row].item() == pytest.approx(residual, abs=1e-5)
-        assert certificate.reached[row].item() == (abs(residual) <= 0.05 * max(abs(change), 0.1))
+        assert delta.values[row].item() == pytest.approx(residual, abs=1e-5)
+        assert delta.reached[row].item() == (abs(residual) <= 0.05 * max(abs(change), 0.1))
     # A mixture of experts jumps where its router changes its mind; no gradient sees that, and the certificate says so.
     # From zero, several norms in a row can make a layer at the origin that is too narrow for any node; it says so too.
-    assert certificate.reached.all() or name in ROUGH or baseline == "zero"
+    assert delta.reached.all() or name in ROUGH or baseline == "zero"
 
 
 def test_the_map_converges_with_the_tolerance():
     model = tiny("GPT-2")
     fixed = exact(model, IntegratedGradients(steps=400))
     truth = fixed.matrix
-    assert fixed.certificate.residual.abs().max() < 1e-10
+    assert fixed.diagnostics["convergence_delta"].values.abs().max() < 1e-10
     errors = [
         ((exact(model, IntegratedGradients(tolerance=tolerance)).matrix - truth).abs().sum(1) / truth.abs().sum(1))
         for tolerance in (0.2, 0.01, 0.0005)
@@ -139,11 +139,11 @@ def test_the_map_converges_with_the_tolerance():
 
 def test_nodes_go_where_the_error_is():
     model = tiny("Llama")  # from zero, its norms make a boundary layer at the origin
-    found = exact(model, IntegratedGradients()).certificate
-    assert found.reached.all()
-    assert len(set(found.nodes.tolist())) > 1  # each target has its own
-    fixed = exact(model, IntegratedGradients(steps=2 * int(found.nodes.max()))).certificate
-    assert not fixed.reached.any()
+    found = exact(model, IntegratedGradients()).diagnostics
+    assert found["convergence_delta"].reached.all()
+    assert len(set(found["gradients"].values.tolist())) > 1  # each target has its own
+    fixed = exact(model, IntegratedGradients(steps=2 * int(found["gradients"].values.max()))).diagnostics
+    assert not fixed["convergence_delta"].reached.any()
 
 
 def test_a_missed_tolerance_is_said():
@@ -151,7 +151,7 @@ def test_a_missed_tolerance_is_said():
     result = attribute(
         model, PROMPT, continuation=CONTINUATION, method=IntegratedGradients(tolerance=1e-9, max_evaluations=12)
     )
-    assert not result.certificate.reached.all()
+    assert not result.diagnostics["convergence_delta"].reached.all()
     [caption] = [text for name, text in _caption(result) if name == "certificate"]
     assert "⚠ tolerance missed by" in caption
     few = attribute(model, PROMPT, continuation=CONTINUATION, method=IntegratedGradients(steps=1))
@@ -171,9 +171,11 @@ def test_the_certificate_is_shown_and_stored(tmp_path, capsys):
     result.save(tmp_path / "r.json")
     result.save(tmp_path / "r.html")
     assert "unexplained: median" in (tmp_path / "r.html").read_text()
-    again = Attribution.load(tmp_path / "r.json").certificate
-    for name in ("change", "residual", "nodes", "allowed"):
-        assert getattr(again, name).equal(getattr(result.certificate, name))
+    again = Attribution.load(tmp_path / "r.json").diagnostics
+    assert list(again) == list(result.diagnostics) == ["total", "convergence_delta", "gradients"]
+    for name, diagnostic in result.diagnostics.items():
+        assert again[name].values.equal(diagnostic.values)
+    assert again["convergence_delta"].allowed.equal(result.diagnostics["convergence_delta"].allowed)
 
 
 # Closed forms
@@ -182,10 +184,10 @@ def test_the_certificate_is_shown_and_stored(tmp_path, capsys):
 def test_a_linear_model_needs_one_node():
     model = LinearModel()
     example = model.example()
-    model.reference = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
+    model.slow_twins = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
     found = IntegratedGradients(steps=1, keep=())(example, Engine(model, logit))
     torch.testing.assert_close(found.matrix, InputXGradient()(example, Engine(model, logit)).matrix)
-    assert found.certificate.residual.abs().max() < 1e-12
+    assert found.diagnostics["convergence_delta"].values.abs().max() < 1e-12
 
 
 def test_a_quadratic_score_needs_one_gauss_node_and_two_of_the_trapezoid():
@@ -197,7 +199,7 @@ def test_a_quadratic_score_needs_one_gauss_node_and_two_of_the_trapezoid():
 
     for rule, steps in (("gauss_legendre", 1), ("riemann", 1), ("trapezoid", 2)):
         found = IntegratedGradients(steps=steps, rule=rule, keep=())(example, Engine(model, square))
-        assert found.certificate.residual.abs().max() < 1e-12
+        assert found.diagnostics["convergence_delta"].values.abs().max() < 1e-12
     # y = (Σ a)², so that the contribution of source s is a_s Σ a
     parts = InputXGradient()(example, Engine(model, logit)).matrix
     torch.testing.assert_close(found.matrix, parts * parts.sum(1, keepdim=True))
@@ -230,16 +232,16 @@ def test_every_gradient_counts_and_no_forward_only_looks():
     pairs = []
     engine = Engine(model, budget=Budget(rows=22), progress=lambda done, total: pairs.append((done, total)))
     found = IntegratedGradients(tolerance=0.01)(example, engine)
-    assert found.certificate.reached.all()
-    nodes = int(found.certificate.nodes.sum())
+    assert found.diagnostics["convergence_delta"].reached.all()
+    nodes = int(found.diagnostics["gradients"].values.sum())
     ends = 2  # forwards that show the change of the score
     assert sum(total for finished, total in pairs if finished == total) == nodes + ends
     assert model.backwards < nodes  # nodes of different targets share a backward
-    assert found.certificate.nodes.min() >= 9
+    assert found.diagnostics["gradients"].values.min() >= 9
 
 
 def test_contributions_are_simpsons_rule_over_the_cells_of_each_target():
-    from tokensal.methods import adaptive
+    from tokensal.methods import adaptive_quadrature
 
     class Known:
         """Two targets: one whose slope Simpson's rule meets exactly, one with a bend in it."""
@@ -250,7 +252,7 @@ def test_contributions_are_simpsons_rule_over_the_cells_of_each_target():
             parts = torch.stack([cubic, bent], dim=1)[..., None] * torch.tensor([0.25, 0.75])
             return values, parts * wanted[..., None]
 
-    matrix, nodes = adaptive.integrate(Known(), 1e-6, torch.tensor([1e-9, 1e-6], dtype=torch.float64), 99)
+    matrix, nodes = adaptive_quadrature.integrate(Known(), 1e-6, torch.tensor([1e-9, 1e-6], dtype=torch.float64), 99)
     torch.testing.assert_close(matrix[0], torch.tensor([0.25, 0.75], dtype=torch.float64) / 4)
     torch.testing.assert_close(matrix[1].sum(), torch.tensor(0.7**2 / 2, dtype=torch.float64), rtol=0, atol=1e-6)
     assert nodes[0] == 9
@@ -258,7 +260,7 @@ def test_contributions_are_simpsons_rule_over_the_cells_of_each_target():
 
 
 def test_targets_share_the_forwards_of_their_nodes():
-    from tokensal.methods import adaptive
+    from tokensal.methods import adaptive_quadrature
 
     class Steps:
         """Scores that rise near the same place, each over another width."""
@@ -273,7 +275,7 @@ def test_targets_share_the_forwards_of_their_nodes():
             return heights, ((1 - heights**2) / self.widths * wanted)[..., None]
 
     def integrated(line):
-        return adaptive.integrate(line, 1e-3, torch.full_like(line.widths, 1e-3), 999)
+        return adaptive_quadrature.integrate(line, 1e-3, torch.full_like(line.widths, 1e-3), 999)
 
     widths = (0.2, 0.05, 0.01, 0.002)
     together = Steps(*widths)
@@ -285,9 +287,9 @@ def test_targets_share_the_forwards_of_their_nodes():
 
 
 def test_the_nodes_end_where_they_should():
-    found = exact(tiny("Llama"), IntegratedGradients(tolerance=1e-6, max_evaluations=31)).certificate
-    assert found.nodes.max() <= 31
-    assert not found.reached.all()
+    found = exact(tiny("Llama"), IntegratedGradients(tolerance=1e-6, max_evaluations=31)).diagnostics
+    assert found["gradients"].values.max() <= 31
+    assert not found["convergence_delta"].reached.all()
 
 
 @pytest.mark.parametrize(
@@ -298,20 +300,20 @@ def test_the_nodes_end_where_they_should():
     ],
 )
 def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole(wanted, graphs):
-    from tokensal.contractions import dot
-    from tokensal.types import Variants
+    from tokensal.engine.reductions import dot
+    from tokensal.types import PerturbedInputs
 
     model = tiny("Llama")
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model, budget=Budget(rows=10**6))
     embeds = engine.embed(example)
-    variants = Variants(torch.stack([embeds, 0.5 * embeds, 0.1 * embeds]))
-    [whole] = engine.gradients(example, variants, dot)
+    perturbed = PerturbedInputs(torch.stack([embeds, 0.5 * embeds, 0.1 * embeds]))
+    [whole] = engine.gradients(example, perturbed, dot)
     wanted = torch.tensor(wanted, dtype=torch.bool)
-    chunks = [chunk.contracted for chunk in engine.gradients(example, variants, dot, wanted=wanted)]
+    chunks = [chunk.reduced for chunk in engine.gradients(example, perturbed, dot, wanted=wanted)]
     found = torch.cat(chunks)
     assert len(chunks) == graphs
-    torch.testing.assert_close(found[wanted], whole.contracted[wanted], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found[wanted], whole.reduced[wanted], rtol=1e-9, atol=1e-11)
     assert found[~wanted].abs().max() == 0
 
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 from functools import cache, partial
 
 import pytest
-import reference
+import slow_twins
 import torch
 import transformers as hf
 from models import ARCHITECTURES, adapter, model, tokenizer
 from test_untouched import same, state
 
 from tokensal import Budget, adapt
-from tokensal.adapters import taps
+from tokensal.adapters import hooks
 from tokensal.engine import Engine
-from tokensal.engine.layers import Sight, layer_gradients
+from tokensal.engine.layers import Masks, layer_gradients
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods import grad_cam
 from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
-from tokensal.sites import Site, chosen
-from tokensal.types import Group
+from tokensal.methods.layers import select_layers
+from tokensal.types import Group, HookPoint
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 OUTPUT, WEIGHTS = 0, 1  # where an attention module returns them
@@ -56,16 +56,16 @@ def inside(made, before, target, place):
     """(activation, gradient) of each attention, the score being the log-probability of `target`."""
     found = []
     normed = place == OUTPUT and "Gemma" in type(made).__name__  # here a norm stands before the residual stream
-    hooks = [
+    handles = [
         module.register_forward_hook(lambda module, inputs, output: found.append(output if normed else output[place]))
         for path, module in made.named_modules()
         if (path.endswith("post_attention_layernorm") if normed else type(module).__name__.endswith("Attention"))
     ]
     logits = made(input_ids=torch.tensor([before]), use_cache=False).logits[0, -1]
-    for hook in hooks:
+    for hook in handles:
         hook.remove()
     assert len(found) == 2
-    gradients = torch.autograd.grad(reference.SCORES["logprob"](logits, target), found)
+    gradients = torch.autograd.grad(slow_twins.SCORES["logprob"](logits, target), found)
     return [(one.detach()[0], gradient[0]) for one, gradient in zip(found, gradients, strict=True)]
 
 
@@ -176,7 +176,7 @@ def test_the_future_is_blank_and_nothing_is_negative(name, method):
 def test_the_values_are_the_scores_themselves():
     made = tiny("Llama")
     ids = PROMPT + CONTINUATION
-    expected = [reference.value(made.model, ids[: 7 + row], ids[7 + row], "logprob") for row in range(5)]
+    expected = [slow_twins.value(made.model, ids[: 7 + row], ids[7 + row], "logprob") for row in range(5)]
     torch.testing.assert_close(exact(made, GradCAM()).values, torch.stack(expected), rtol=1e-8, atol=1e-10)
 
 
@@ -200,17 +200,17 @@ def test_one_forward_serves_all_targets(name, method):
 
 
 @every_architecture
-@pytest.mark.parametrize("site", Site)
-def test_nothing_below_the_lowest_layer_is_on_the_graph(name, site):
+@pytest.mark.parametrize("hook_point", HookPoint)
+def test_nothing_below_the_lowest_layer_is_on_the_graph(name, hook_point):
     made, seen = adapter(name), []
-    for block in taps.blocks(made.model):
+    for block in hooks.blocks(made.model):
         block.attention.register_forward_hook(lambda module, inputs, output: _watch(output[0], seen))
     engine = Engine(made, budget=Budget(rows=11))
-    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), site, (1,), _plain_sum)
+    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), hook_point, (1,), _plain_sum)
     assert seen.count("off the graph") == 1
     upper = seen.count("backward")
     seen.clear()
-    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), site, (0,), _plain_sum)
+    layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), hook_point, (0,), _plain_sum)
     assert seen.count("off the graph") == 0 and seen.count("backward") > upper
 
 
@@ -221,28 +221,28 @@ def _watch(output, seen):
         seen.append("off the graph")
 
 
-def _plain_sum(activations, gradients, sight):
+def _plain_sum(activations, gradients, masks):
     """Linear in the gradient, so that groups must add up."""
     products = [activation * gradient for activation, gradient in zip(activations, gradients, strict=True)]
     return sum(product.flatten(1, -2).sum(1) if product.ndim == 4 else product.sum(-1) for product in products)
 
 
-@pytest.mark.parametrize("site", Site)
-def test_a_group_is_the_sum_of_its_targets(site):
+@pytest.mark.parametrize("hook_point", HookPoint)
+def test_a_group_is_the_sum_of_its_targets(hook_point):
     made = tiny("Llama")
     example, engine = made.example(PROMPT, continuation=CONTINUATION), Engine(made)
     groups, reaches, predicting = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, -1, 1]]), [], []
 
-    def contract(activations, gradients, sight):
-        reaches.extend(sight.reach.sum(1).tolist())
-        predicting.extend(row.nonzero()[:, 0].tolist() for row in sight.predicting)
-        return _plain_sum(activations, gradients, sight)
+    def reduce(activations, gradients, masks):
+        reaches.extend(masks.reach.sum(1).tolist())
+        predicting.extend(row.nonzero()[:, 0].tolist() for row in masks.predicting)
+        return _plain_sum(activations, gradients, masks)
 
-    each = layer_gradients(engine, example, site, (0, 1), _plain_sum)
+    each = layer_gradients(engine, example, hook_point, (0, 1), _plain_sum)
     asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
-    grouped = layer_gradients(engine, asked, site, (0, 1), contract)
-    torch.testing.assert_close(grouped.matrix, groups.double() @ each.matrix, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(grouped.values, groups.double() @ each.values, rtol=1e-9, atol=1e-9)
+    select_targets = layer_gradients(engine, asked, hook_point, (0, 1), reduce)
+    torch.testing.assert_close(select_targets.matrix, groups.double() @ each.matrix, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(select_targets.values, groups.double() @ each.values, rtol=1e-9, atol=1e-9)
     assert (reaches, predicting) == ([8, 11], [[6, 7], [8, 9, 10]])
 
 
@@ -311,7 +311,7 @@ def test_configurations_inside_a_configuration_are_restored_one_by_one():
     three = [config, config.text_config, config.vision_config]
     before = [one._attn_implementation for one in three]
     assert before == ["sdpa", "eager", "flash_attention_2"]
-    with taps._eager(owner):
+    with hooks._eager(owner):
         assert [one._attn_implementation for one in three] == ["eager"] * 3
     assert [one._attn_implementation for one in three] == before
 
@@ -333,7 +333,7 @@ def test_a_model_without_attention_in_its_layers_is_refused():
     bare = copy.deepcopy(made)
     bare.model.layers = torch.nn.ModuleList(layer.mlp for layer in bare.model.layers)
     with pytest.raises(UnsupportedModel, match="no list of 2 layers with an attention module in each"):
-        taps.blocks(bare)
+        hooks.blocks(bare)
 
 
 def test_an_attention_that_keeps_its_weights_to_itself_is_refused():
@@ -367,13 +367,13 @@ def test_an_attention_that_keeps_its_weights_to_itself_is_refused():
     ],
 )
 def test_layers_are_chosen(layers, expected):
-    assert chosen(layers, 5) == expected
+    assert select_layers(layers, 5) == expected
 
 
 @pytest.mark.parametrize("layers", [5, -6, "5:", "3:3", "3:1", ":6", "-6:", ":0", "0.8:0.6"])
 def test_layers_that_the_model_does_not_have_are_refused(layers):
     with pytest.raises(InputError, match=f"layers is {layers!r}, but the model has 5 layers: choose from 0 to 4"):
-        chosen(layers, 5)
+        select_layers(layers, 5)
 
 
 @every_family
@@ -395,17 +395,17 @@ def test_unknown_rules_are_refused():
 # Small mistakes, made on purpose: each must turn its twin red
 
 
-def absolute_gradients(activations, gradients, sight):
-    return activations, [gradient.abs() for gradient in gradients], sight
+def absolute_gradients(activations, gradients, masks):
+    return activations, [gradient.abs() for gradient in gradients], masks
 
 
-def layers_upside_down(activations, gradients, sight):
-    return activations[::-1], gradients[::-1], sight
+def layers_upside_down(activations, gradients, masks):
+    return activations[::-1], gradients[::-1], masks
 
 
-def predictor_shifted_by_one(activations, gradients, sight):
-    reach, predicting = (part.roll(-1, 1) for part in (sight.reach, sight.predicting))
-    return activations, gradients, Sight(sight.rows, reach, predicting)
+def predictor_shifted_by_one(activations, gradients, masks):
+    reach, predicting = (part.roll(-1, 1) for part in (masks.reach, masks.predicting))
+    return activations, gradients, Masks(masks.rows, reach, predicting)
 
 
 @pytest.mark.parametrize(
@@ -416,8 +416,8 @@ def predictor_shifted_by_one(activations, gradients, sight):
 def test_a_mistake_turns_its_twin_red(mistake, method, monkeypatch):
     original = grad_cam.layer_gradients
 
-    def mistaken(engine, example, site, layers, contract):
-        return original(engine, example, site, layers, lambda *given: contract(*mistake(*given)))
+    def mistaken(engine, example, hook_point, layers, reduce):
+        return original(engine, example, hook_point, layers, lambda *given: reduce(*mistake(*given)))
 
     monkeypatch.setattr(grad_cam, "layer_gradients", mistaken)
     with pytest.raises(AssertionError):
@@ -425,6 +425,6 @@ def test_a_mistake_turns_its_twin_red(mistake, method, monkeypatch):
 
 
 def test_an_output_read_before_its_norm_turns_its_twin_red(monkeypatch):
-    monkeypatch.setattr(taps, "_following", lambda taps: lambda module, arguments, output: None)
+    monkeypatch.setattr(hooks, "_following", lambda activations: lambda module, arguments, output: None)
     with pytest.raises(AssertionError):
         test_agrees_with_its_slow_twin("Gemma 3", "grad_cam")

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from tokensal.attribution import Attribution, Provenance
 from tokensal.render.layout import lay_out
-from tokensal.types import Role, Segment
+from tokensal.results.attribution import Attribution, Provenance
+from tokensal.types import Role, Unit
 
 NAN = math.nan
 
@@ -19,7 +19,7 @@ def made(texts, scores, *, sink=0, signed=True, prompt=2):
     tokens, position = [], 0
     for index, text in enumerate(texts):
         role = Role.PROMPT if index < prompt else Role.GENERATED
-        tokens.append(Segment((index,), text, position, position + len(text), role))
+        tokens.append(Unit((index,), text, position, position + len(text), role))
         position += len(text)
     table = torch.tensor(scores)
     return Attribution(
@@ -98,7 +98,7 @@ def test_labels_are_safe_to_draw(text, drawn, name, lines):
 
 def test_a_further_piece_of_a_character_is_marked():
     result = made(["🙂", "", "x"], [[1.0, 1.0]])
-    pieces = (result.sources[0], Segment((1,), "", 0, 1, Role.PROMPT))
+    pieces = (result.sources[0], Unit((1,), "", 0, 1, Role.PROMPT))
     shared = Attribution(**{**{name: getattr(result, name) for name in result.__slots__}, "sources": pieces})
     assert [label.text for label in lay_out(shared).sources] == ["🙂", "‿"]
 

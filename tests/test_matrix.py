@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 import torch
 from test_html import attribute, browser, contrast, parse, show, target
-from test_passages import EXAMPLES, PIXELS, chat, contrasted, paired, several
+from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
-from tokensal.render import html, html_comparison
-from tokensal.render.html_matrix import CELLS, matrix
-from tokensal.render.html_numbers import exact
+from tokensal.render.html import comparison as html_comparison
+from tokensal.render.html import heatmap as html
+from tokensal.render.html.matrix import CELLS, matrix
+from tokensal.render.html.numbers import exact
 from tokensal.render.layout import lay_out
 
 __all__ = ["browser", "show"]  # fixtures, used by name

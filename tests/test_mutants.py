@@ -13,18 +13,19 @@ import test_integrated_gradients
 import test_occlusion
 import torch
 
-from tokensal import InputXGradient, contractions, quadrature, removals, scores
+from tokensal import InputXGradient, scores
 from tokensal.adapters import causal
-from tokensal.engine import Engine, engine
-from tokensal.methods import adaptive, gradient
+from tokensal.engine import Engine, engine, reductions
+from tokensal.methods import adaptive_quadrature, gradient, quadrature
+from tokensal.perturbations import removals
 
 
 def sign_flipped(patch):
-    patch.setattr(gradient, "dot", lambda gradient, embeds: -contractions.dot(gradient, embeds))
+    patch.setattr(gradient, "dot", lambda gradient, embeds: -reductions.dot(gradient, embeds))
 
 
 def absolute_value_taken(patch):
-    patch.setattr(gradient, "dot", lambda gradient, embeds: contractions.dot(gradient, embeds).abs())
+    patch.setattr(gradient, "dot", lambda gradient, embeds: reductions.dot(gradient, embeds).abs())
 
 
 def not_multiplied_by_the_input(patch):
@@ -34,8 +35,8 @@ def not_multiplied_by_the_input(patch):
 def target_shifted_by_one(patch):
     original = causal.CausalAdapter.forward
 
-    def forward(self, example, variants, states=None):
-        return original(self, replace(example, predictors=tuple(p - 1 for p in example.predictors)), variants, states)
+    def forward(self, example, perturbed, states=None):
+        return original(self, replace(example, predictors=tuple(p - 1 for p in example.predictors)), perturbed, states)
 
     patch.setattr(causal.CausalAdapter, "forward", forward)
 
@@ -43,8 +44,8 @@ def target_shifted_by_one(patch):
 def head_gradient_left_out(patch):
     original = causal.CausalAdapter.forward
 
-    def forward(self, example, variants, states=None):
-        found = original(self, example, variants, states)
+    def forward(self, example, perturbed, states=None):
+        found = original(self, example, perturbed, states)
         return replace(found, logits=found.logits * 1.001)
 
     patch.setattr(causal.CausalAdapter, "forward", forward)
@@ -69,7 +70,7 @@ def mask_forgotten(patch):
     patch.setattr(
         causal.CausalAdapter,
         "forward",
-        lambda self, example, variants, states=None: original(self, example, replace(variants, keep=None), states),
+        lambda self, example, perturbed, states=None: original(self, example, replace(perturbed, keep=None), states),
     )
 
 
@@ -85,7 +86,7 @@ def a_forward_for_each_target(patch):
 
 
 def weight_dropped(patch):
-    patch.setattr(adaptive, "SIMPSON", (1 / 6, 4 / 6, 0))
+    patch.setattr(adaptive_quadrature, "SIMPSON", (1 / 6, 4 / 6, 0))
     nodes, weights = quadrature.gauss_legendre(4)
     kept = torch.cat([weights[:-1], torch.zeros(1, dtype=weights.dtype)])
     patch.setitem(quadrature.RULES, "gauss_legendre", lambda steps: (nodes, kept))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import reference
+import slow_twins
 import torch
 from models import CONTEXT, adapter
 from test_battery import ATTENTION, CONTINUATION, PROMPT, every_architecture, every_attention, tiny
@@ -34,7 +34,7 @@ def exact(model, method, **options):
 @pytest.mark.parametrize("replacement", TWINS)
 def test_agrees_with_its_slow_twin(name, attention, replacement):
     model = tiny(name, attention)
-    expected = reference.occlusion(model.model, PROMPT, CONTINUATION, SINGLE, TWINS[replacement], "logprob")
+    expected = slow_twins.occlusion(model.model, PROMPT, CONTINUATION, SINGLE, TWINS[replacement], "logprob")
     found = exact(model, Occlusion(replacement=replacement), budget=Budget(rows=30))
     seen = ~expected.isnan()
     assert expected[seen].abs().min() > 1e-6  # nothing agrees by being zero
@@ -48,7 +48,7 @@ def test_agrees_with_its_slow_twin(name, attention, replacement):
 def test_windows_agree_with_their_slow_twin(name, replacement, window, stride):
     model = tiny(name)
     spans = [(start, min(start + window, len(IDS) - 1)) for start in range(0, len(IDS) - 1, stride)]
-    drops = reference.occlusion(model.model, PROMPT, CONTINUATION, spans, TWINS[replacement], "logprob").nan_to_num()
+    drops = slow_twins.occlusion(model.model, PROMPT, CONTINUATION, spans, TWINS[replacement], "logprob").nan_to_num()
     expected = torch.zeros(len(CONTINUATION), len(IDS) - 1, dtype=torch.float64)
     for source in range(len(IDS) - 1):
         covering = [index for index, (start, stop) in enumerate(spans) if start <= source < stop]
@@ -73,7 +73,7 @@ def test_a_beginning_longer_than_the_window_of_a_layer_is_shared_exactly():
     for name in ("Mistral", "Gemma 3"):
         model = tiny(name)
         spans = [(source, source + 1) for source in range(len(prompt) + 1)]
-        expected = reference.occlusion(model.model, prompt, [40, 3], spans, "mask", "logprob")
+        expected = slow_twins.occlusion(model.model, prompt, [40, 3], spans, "mask", "logprob")
         example = model.example(prompt, continuation=[40, 3])
         found = Occlusion()(example, Engine(model)).matrix
         seen = ~expected.isnan()
@@ -101,7 +101,7 @@ def test_on_a_linear_model_the_drop_from_zero_is_input_x_gradient():
 def test_on_a_square_it_differs_from_integrated_gradients_by_a_known_amount():
     model = LinearModel()
     example = model.example()
-    model.reference = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
+    model.slow_twins = lambda name, length: torch.zeros(length, 3, dtype=torch.float64)
     engine = Engine(model, lambda logits, targets: logit(logits, targets).square())
     drops = Occlusion(replacement="zero")(example, engine).matrix
     integrals = IntegratedGradients(keep=())(example, engine).matrix
@@ -157,7 +157,7 @@ def test_words_are_taken_away_whole():
     assert [source.text for source in result.sources] == ["The", " hungry", " cat"]
     assert len(result.sources[1].ids) > 1
     the, hungry, cat = (list(source.ids) for source in result.sources)
-    expected = reference.occlusion(
+    expected = slow_twins.occlusion(
         model.model, the + hungry + cat, result.targets[0].ids, [(len(the), len(the + hungry))], "mask", "logprob"
     )
     assert result.scores[0, 1].item() == pytest.approx(expected[0, 0].item(), rel=1e-5)
@@ -167,7 +167,7 @@ def test_a_replacement_can_be_any_text():
     model = tiny("Llama")
     [id] = model.tokenizer(" cat")["input_ids"][:1]
     assert len(model.tokenizer(" cat")["input_ids"]) == 1
-    expected = reference.occlusion(model.model, PROMPT, CONTINUATION, SINGLE, id, "logprob")
+    expected = slow_twins.occlusion(model.model, PROMPT, CONTINUATION, SINGLE, id, "logprob")
     found = exact(model, Occlusion(replacement="text: cat"))
     seen = ~expected.isnan()
     torch.testing.assert_close(found[seen], expected[seen], rtol=1e-8, atol=1e-8)
@@ -179,12 +179,12 @@ def test_a_longer_text_is_repeated():
     assert len(ids) > 1
     table = model.model.get_input_embeddings().weight
     expected = torch.stack([table[ids[place % len(ids)]] for place in range(7)])
-    assert model.reference("text: cat sat", 7).equal(expected)
+    assert model.slow_twins("text: cat sat", 7).equal(expected)
 
 
 def test_the_mean_is_that_of_all_tokens():
     model = tiny("Gemma 3")  # whose embeddings are scaled as they are looked up
-    found = model.reference("mean", 3)
+    found = model.slow_twins("mean", 3)
     everything = model.model.get_input_embeddings()(torch.arange(320))
     torch.testing.assert_close(found, everything.mean(0).expand(3, -1))
 

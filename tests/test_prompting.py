@@ -1,4 +1,4 @@
-"""Whose each token of a prompt is, and which marked segment it is in. Templates are probed, never searched."""
+"""Whose each token of a prompt is, and which marked passage it is in. Templates are probed, never searched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models import CHAT, tokenizer
 from tokensal.adapters.prompting import Prompt, read_prompt
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.segments import marked
+from tokensal.questions.units import marked
 from tokensal.types import Role
 
 T, S, U, A, P = Role.TEMPLATE, Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.PROMPT
@@ -333,7 +333,7 @@ def test_offsets_without_white_space():
     assert read_prompt(made, text, None, True) == read_prompt(tokenizer(), text, None, True)
 
 
-# Marked segments
+# Marked passages
 
 
 def marks(text, by=True):
@@ -376,7 +376,7 @@ def test_special_tokens_around_a_prompt_are_in_no_segment():
     assert prompt.roles == (P, P, P)
 
 
-def test_segments_are_counted_through_all_messages():
+def test_units_are_counted_through_all_messages():
     messages = chat("Be [[brief]].", "a [[cat]] [[b]]", first="system")
     assert pieces(coder(), read_prompt(coder(), None, messages, True)) == [
         ("<|start|>system\n", T), ("Be ", S), ("brief", S, 0), (".", S), ("<|end|><|start|>user\n", T),
@@ -384,7 +384,7 @@ def test_segments_are_counted_through_all_messages():
     ]  # fmt: skip
 
 
-def test_segments_in_what_a_template_strips_and_cuts():
+def test_units_in_what_a_template_strips_and_cuts():
     found = pieces(coder(STRIPPING), read_prompt(coder(STRIPPING), None, chat("[[ The ]] [[cat ]]"), True))
     assert found[1:3] == [("The ", U, 0), (" cat", U, 1)]
     made = coder(THINKING)
@@ -407,23 +407,23 @@ def test_marked_segments_become_spans():
     ("prompt", "messages", "by", "sentence"),
     [
         ("a [[b", None, True, r"never ends, at '\[\[b': write \]\]"),
-        ("a b]]", None, True, r"A \]\] ends no marked segment, at '\]\]': write \[\["),
-        ("[[a]] b]] c", None, True, r"ends no marked segment, at '\]\] c'"),
-        ("[[a [[b]] c]]", None, True, r"stands inside a marked segment, at '\[\[b\]\] c\]\]'"),
+        ("a b]]", None, True, r"A \]\] ends no marked passage, at '\]\]': write \[\["),
+        ("[[a]] b]] c", None, True, r"ends no marked passage, at '\]\] c'"),
+        ("[[a [[b]] c]]", None, True, r"stands inside a marked passage, at '\[\[b\]\] c\]\]'"),
         ("a [[]] b", None, True, r"is empty, at '\[\[\]\] b': put text"),
-        ("a b", None, True, r"No segment is marked.*in the prompt"),
-        ("a b", None, [], r"No segment is marked"),
+        ("a b", None, True, r"No passage is marked.*in the prompt"),
+        ("a b", None, [], r"No passage is marked"),
         ("The c[[a]]t", None, True, "'a' has no token of its own"),
         ("The cat", None, [(0, 3), (2, 5)], r"\(0, 3\) and \(2, 5\) overlap"),
         ("The cat", None, [(3, 3)], r"\(3, 3\) is no span of the prompt.*stop ≤ 7"),
         ("The cat", None, [(0, 8)], r"\(0, 8\) is no span"),
         ("The cat", None, [(-1, 3)], r"\(-1, 3\) is no span"),
         ("The cat", None, [(0, 3, 4)], r"\(0, 3, 4\) is no span"),
-        ("The cat", None, [3], r"segment 3 is no span"),
+        ("The cat", None, [3], r"passage 3 is no span"),
         ([5, 6], None, True, "cannot be marked in token ids: give the prompt as a text"),
         ([5, 6], None, [(0, 1)], r"cannot be marked in token ids.*\[\[…\]\]"),
-        (None, chat("a"), [(0, 1)], r"Character spans cannot mark segments in messages: write \[\[…\]\]"),
-        (None, chat("a"), True, "No segment is marked.*in the contents of the messages"),
+        (None, chat("a"), [(0, 1)], r"Character spans cannot mark passages in messages: write \[\[…\]\]"),
+        (None, chat("a"), True, "No passage is marked.*in the contents of the messages"),
         (None, chat("a [[", "b"), True, "never ends"),
         ("", None, True, "prompt is empty"),
         ("", None, False, "prompt is empty"),

@@ -19,7 +19,7 @@ from tokensal import adapt, attribute, load
 from tokensal.engine import Engine
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.scores import logit
-from tokensal.types import Variants
+from tokensal.types import PerturbedInputs
 
 GRADIENT_METHODS = ["gradient", "input_x_gradient", "integrated_gradients", "grad_cam", "attention_grad_cam"]
 
@@ -142,7 +142,7 @@ def test_gradients_through_a_kernel_with_a_backward_are_finite_differences():
     for source in range(len(embeds)):
         away = torch.zeros_like(embeds)
         away[source] = step * embeds[source]
-        up, down = engine.scores(example, Variants(torch.stack([embeds + away, embeds - away])))
+        up, down = engine.scores(example, PerturbedInputs(torch.stack([embeds + away, embeds - away])))
         seen = found.visible[:, source]
         slope = ((up - down) / (2 * step)).float()
         torch.testing.assert_close(found.scores[:, source][seen], slope[seen], rtol=1e-4, atol=1e-5)

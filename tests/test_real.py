@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import reference
+import slow_twins
 import torch
 
 import tokensal
@@ -41,7 +41,7 @@ def test_agrees_with_its_slow_twin(model, method):
     prompt = model.tokenizer("Anna lives in Lisbon. Tom lives in")["input_ids"]
     answer = model.tokenizer(" Oslo, Norway")["input_ids"]
     found = tokensal.attribute(model, prompt, continuation=answer, method=method[0])
-    expected = reference.attribution(model.model, prompt, answer, method, "logprob").float()
+    expected = slow_twins.attribution(model.model, prompt, answer, method, "logprob").float()
     assert found.scores.isnan().equal(expected.isnan())
     error = (found.scores - expected).nan_to_num().abs().sum() / expected.nan_to_num().abs().sum()
     assert error < 3e-4  # float32, and the order of its sums, which differs with the number of threads

@@ -39,7 +39,7 @@ def test_json_reads_back_exactly(result, tmp_path):
 
 def test_json_is_plain_for_other_languages(result):
     data = json.loads(dumps(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert data["schema"] == "tokensal/attribution" and data["version"] == 2
+    assert data["schema"] == "tokensal/attribution" and data["version"] == 3
     assert data["scores"][0][-1] is None and data["visible"][0][-1] is False
     assert set(data["sources"][0]) == {"ids", "text", "start", "stop", "role", "special", "against"}
     assert data["provenance"]["method_repr"] == "InputXGradient()"
@@ -52,7 +52,7 @@ def test_json_is_plain_for_other_languages(result):
     [
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[]", "schema"),
-        (lambda text: text.replace('"version": 2', '"version": 99', 1), "version 99.*reads version 2"),
+        (lambda text: text.replace('"version": 3', '"version": 99', 1), "version 99.*reads versions 2 and 3"),
         (lambda text: text.replace('"sources"', '"sauces"', 1), "damaged.*sources"),
         (lambda text: text.replace('"role": "prompt"', '"role": "extra"', 1), "damaged.*extra"),
         (lambda text: text.replace("[[true", "[[false", 1), "damaged.*visible"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 import pytest
-import reference_seq2seq as reference
+import slow_twins_seq2seq as slow_twins
 import torch
 import transformers as hf
 from models import CONTEXT, ENCODER_DECODERS, adapter, ending_tokenizer, model
@@ -29,15 +29,17 @@ from tokensal import (
     compare,
     load,
 )
-from tokensal.adapters import Seq2SeqAdapter, seq2seq, taps
+from tokensal.adapters import Seq2SeqAdapter, hooks, seq2seq
 from tokensal.adapters.support import check_config
-from tokensal.contractions import dot
 from tokensal.engine import Engine
+from tokensal.engine.reductions import dot
 from tokensal.errors import InputError, UnsupportedModel
-from tokensal.quadrature import RULES
-from tokensal.render import html, layout, terminal
+from tokensal.methods.quadrature import RULES
+from tokensal.render import layout
+from tokensal.render.html import heatmap as html
+from tokensal.render.terminal import heatmap as terminal
 from tokensal.scores import SCORES, logprob
-from tokensal.types import Role, Variants
+from tokensal.types import PerturbedInputs, Role
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 2], [40, 3, 200, 40]
 READ, SOURCES = len(PROMPT), len(PROMPT) + len(CONTINUATION)
@@ -173,9 +175,9 @@ def test_logits_through_embeddings_equal_logits_through_ids(name, attention):
     made = tiny(name, attention)
     example = made.example(PROMPT, continuation=CONTINUATION)
     with torch.no_grad(), made.prepared():
-        found = made.forward(example, Variants(made.embed(example)[None])).logits[0]
-        steps = reference.each(PROMPT, answer(made))
-        expected = [reference.logits(made.model, PROMPT, before) for _, before, _ in steps]
+        found = made.forward(example, PerturbedInputs(made.embed(example)[None])).logits[0]
+        steps = slow_twins.each(PROMPT, answer(made))
+        expected = [slow_twins.logits(made.model, PROMPT, before) for _, before, _ in steps]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-8, atol=1e-8)
 
 
@@ -192,7 +194,7 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_agree_with_their_slow_twin(name, attention, method):
     made = tiny(name, attention)
-    expected = reference.attribution(made.model, PROMPT, answer(made), method, "logprob")
+    expected = slow_twins.attribution(made.model, PROMPT, answer(made), method, "logprob")
     found = exact(made, METHODS[method])
     assert expected.isnan().equal(~VISIBLE)
     assert expected[VISIBLE].abs().min() > 1e-6
@@ -204,11 +206,11 @@ def test_gradients_agree_with_their_slow_twin(name, attention, method):
 def test_every_score_agrees_with_its_slow_twin(score):
     made = tiny("Marian")
     found = exact(made, InputXGradient(), SCORES[score])
-    expected = reference.attribution(made.model, PROMPT, answer(made), ("input_x_gradient", None), score)
+    expected = slow_twins.attribution(made.model, PROMPT, answer(made), ("input_x_gradient", None), score)
     torch.testing.assert_close(found.matrix[VISIBLE], expected[VISIBLE], rtol=1e-8, atol=1e-10)
     values = [
-        reference.value(made.model, PROMPT, before, target, score)
-        for _, before, target in reference.each(PROMPT, answer(made))
+        slow_twins.value(made.model, PROMPT, before, target, score)
+        for _, before, target in slow_twins.each(PROMPT, answer(made))
     ]
     torch.testing.assert_close(found.values, torch.stack(values), rtol=1e-8, atol=1e-10)
 
@@ -221,7 +223,7 @@ TWINS = {"mask": "mask", "delete": "delete", "bos": BOS}  # a pad among ids has 
 @pytest.mark.parametrize("replacement", TWINS)
 def test_occlusion_agrees_with_its_slow_twin(name, attention, replacement):
     made = tiny(name, attention)
-    expected = reference.occlusion(made.model, PROMPT, answer(made), SINGLE, TWINS[replacement], "logprob")
+    expected = slow_twins.occlusion(made.model, PROMPT, answer(made), SINGLE, TWINS[replacement], "logprob")
     found = exact(made, Occlusion(replacement=replacement, keep=()), budget=Budget(rows=30)).matrix
     torch.testing.assert_close(found[VISIBLE], expected[VISIBLE], rtol=1e-8, atol=1e-8)
     assert found[~VISIBLE].abs().max() < 1e-12
@@ -235,7 +237,7 @@ def test_windows_across_encoder_and_decoder_agree_with_their_slow_twin(name, rep
     made = tiny(name)
     spans = [(begin, min(begin + 3, SOURCES)) for begin in range(SOURCES)]
     twin = TWINS[replacement]
-    drops = reference.occlusion(made.model, PROMPT, answer(made), spans, twin, "logprob").nan_to_num()
+    drops = slow_twins.occlusion(made.model, PROMPT, answer(made), spans, twin, "logprob").nan_to_num()
     covering = [[span[0] for span in spans if span[0] <= source < span[1]] for source in range(SOURCES)]
     expected = torch.stack([drops[:, columns].mean(1) for columns in covering], dim=1)
     found = exact(made, Occlusion(replacement=replacement, window=3, keep=())).matrix
@@ -248,7 +250,7 @@ def test_integrated_gradients_agree_with_their_slow_twin(name):
     nodes, weights = RULES["gauss_legendre"](5)
     kept = {place for place, id in enumerate([*PROMPT, *answer(made)]) if id in (0, 1, 2) or place == READ}
     baseline = torch.zeros(32, dtype=torch.float64)
-    expected = reference.integrated_gradients(
+    expected = slow_twins.integrated_gradients(
         made.model, PROMPT, answer(made), baseline, kept, nodes, weights, "logprob"
     )
     found = exact(made, IntegratedGradients(steps=5)).matrix
@@ -260,19 +262,19 @@ def test_the_certificate_holds_and_can_be_checked_from_outside(name):
     made = tiny(name)
     method = IntegratedGradients(baseline="mean", keep=[], tolerance=0.02, max_evaluations=1000)
     found = exact(made, method)
-    assert found.certificate.reached.all()
+    assert found.diagnostics["convergence_delta"].reached.all()
     mean = made.model.get_input_embeddings()(torch.arange(320)).mean(0)
     ends = []
-    for _, before, target in reference.each(PROMPT, answer(made)):
+    for _, before, target in slow_twins.each(PROMPT, answer(made)):
         tables = {part().get_input_embeddings() for part in (made.model.get_encoder, made.model.get_decoder)}
-        hooks = [table.register_forward_hook(lambda m, i, output: mean.expand_as(output)) for table in tables]
-        low = reference.value(made.model, PROMPT, before, target, "logprob")
-        for hook in hooks:
+        handles = [table.register_forward_hook(lambda m, i, output: mean.expand_as(output)) for table in tables]
+        low = slow_twins.value(made.model, PROMPT, before, target, "logprob")
+        for hook in handles:
             hook.remove()
-        ends.append(reference.value(made.model, PROMPT, before, target, "logprob") - low)
-    torch.testing.assert_close(found.certificate.change, torch.stack(ends), rtol=1e-8, atol=1e-8)
+        ends.append(slow_twins.value(made.model, PROMPT, before, target, "logprob") - low)
+    torch.testing.assert_close(found.diagnostics["total"].values, torch.stack(ends), rtol=1e-8, atol=1e-8)
     residual = found.matrix.sum(1) - torch.stack(ends)
-    torch.testing.assert_close(found.certificate.residual, residual, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found.diagnostics["convergence_delta"].values, residual, rtol=1e-6, atol=1e-8)
     assert (residual.abs() <= 0.02 * torch.stack(ends).abs().clamp(min=0.1)).all()
 
 
@@ -286,11 +288,13 @@ def test_gradients_are_finite_differences(name):
     engine = Engine(made)
     embeds = engine.embed(example)
     direction, step = torch.randn_like(embeds), 1e-6
-    ends = engine.scores(example, Variants(torch.stack([embeds + step * direction, embeds - step * direction])))
-    [found] = engine.gradients(example, Variants(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1))
+    ends = engine.scores(example, PerturbedInputs(torch.stack([embeds + step * direction, embeds - step * direction])))
+    [found] = engine.gradients(
+        example, PerturbedInputs(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1)
+    )
     slopes = (ends[0] - ends[1]) / (2 * step)
     assert slopes.abs().min() > 1e-4
-    torch.testing.assert_close(found.contracted[0].sum(-1), slopes, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.reduced[0].sum(-1), slopes, rtol=1e-5, atol=1e-6)
 
 
 @every_architecture
@@ -313,11 +317,11 @@ def test_a_masked_source_has_no_influence(name, source):
     keep[0, source] = False
     embeds = engine.embed(example)[None]
     others = torch.tensor([predictor != source for predictor in example.predictors])  # it still speaks for itself
-    [found] = engine.gradients(example, Variants(embeds, keep), dot)
-    assert found.contracted[0, others, source].abs().max() == 0
+    [found] = engine.gradients(example, PerturbedInputs(embeds, keep), dot)
+    assert found.reduced[0, others, source].abs().max() == 0
     altered = embeds.clone()
     altered[0, source] = 7.0
-    values = engine.scores(example, Variants(altered, keep))
+    values = engine.scores(example, PerturbedInputs(altered, keep))
     torch.testing.assert_close(values[0, others], found.values[0, others], rtol=1e-10, atol=1e-12)
 
 
@@ -348,11 +352,11 @@ def test_a_remembered_encoder_changes_no_number(name, first):
     engine = Engine(made)
     embeds = torch.stack([engine.embed(example)] * 2)
     embeds[:, first:] += torch.randn_like(embeds[:, first:])
-    whole, part = Variants(embeds), Variants(embeds[:, first:], None, first)
+    whole, part = PerturbedInputs(embeds), PerturbedInputs(embeds[:, first:], None, first)
     torch.testing.assert_close(engine.scores(example, part), engine.scores(example, whole), rtol=1e-9, atol=1e-11)
     [shared], [apart] = engine.gradients(example, part, dot), engine.gradients(example, whole, dot)
     late = torch.tensor(example.predictors) >= first
-    found, expected = shared.contracted[:, late, first:], apart.contracted[:, late, first:]
+    found, expected = shared.reduced[:, late, first:], apart.reduced[:, late, first:]
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
@@ -372,11 +376,13 @@ def inside(made, prompt, before, target, place):
     own, across = ("self_attn", "SelfAttention"), ("encoder_attn", "EncDecAttention")
     encoder, decoder = made.get_encoder(), made.get_decoder()
     stacks = {"encoder": (encoder, own), "self": (decoder, own), "cross": (decoder, across)}
-    found, hooks = {key: [] for key in stacks}, []
+    found, handles = {key: [] for key in stacks}, []
     for key, (stack, names) in stacks.items():
-        hooks += [_record(module, found[key], place) for path, module in stack.named_modules() if path.endswith(names)]
-    result = reference.SCORES["logprob"](reference.logits(made, prompt, before), target)
-    for hook in hooks:
+        handles += [
+            _record(module, found[key], place) for path, module in stack.named_modules() if path.endswith(names)
+        ]
+    result = slow_twins.SCORES["logprob"](slow_twins.logits(made, prompt, before), target)
+    for hook in handles:
         hook.remove()
     flat = [*found["encoder"], *found["self"], *(found["cross"] if place == -1 else [])]
     gradients = dict(zip(map(id, flat), torch.autograd.grad(result, flat), strict=True))
@@ -463,8 +469,8 @@ LAYERED = {
 def test_layers_agree_with_their_slow_twin(name, method):
     chosen, place, read_off = LAYERED[method]
     made = tiny(name, "eager" if place else "sdpa")
-    expected = reference.empty(PROMPT, answer(made))
-    for row, before, target in reference.each(PROMPT, answer(made)):
+    expected = slow_twins.empty(PROMPT, answer(made))
+    for row, before, target in slow_twins.each(PROMPT, answer(made)):
         pairs = inside(made.model, PROMPT, before, target, place)
         expected[row, : READ + len(before)] = read_off(pairs, READ)
     found = exact(tiny(name), chosen).matrix
@@ -584,7 +590,7 @@ def gaps_left_open(patch):
 def masks_forgotten(patch):
     original = seq2seq._parted
     patch.setattr(
-        seq2seq, "_parted", lambda example, variants, start: original(example, replace(variants, keep=None), start)
+        seq2seq, "_parted", lambda example, perturbed, start: original(example, replace(perturbed, keep=None), start)
     )
 
 
@@ -595,28 +601,28 @@ def causality_left_to_the_model(patch):
 def target_shifted_by_one(patch):
     original = seq2seq._parted
 
-    def parted(*given):
+    def split_inputs(*given):
         *halves, predictors = original(*given)
         return *halves, (predictors - 1).clamp(min=0)
 
-    patch.setattr(seq2seq, "_parted", parted)
+    patch.setattr(seq2seq, "_parted", split_inputs)
 
 
 def stale_encoder(patch):
     original = Seq2SeqAdapter.forward
 
-    def forward(self, example, variants, states=None):
-        return original(self, example, variants, None if states is None else 2 * states)
+    def forward(self, example, perturbed, states=None):
+        return original(self, example, perturbed, None if states is None else 2 * states)
 
     patch.setattr(Seq2SeqAdapter, "forward", forward)
 
 
 def cross_attention_overlooked(patch):
-    patch.setattr(taps, "_looking", lambda block, site: iter([(block.attention, block.part)]))
+    patch.setattr(hooks, "_looking", lambda block, hook_point: iter([(block.attention, block.part)]))
 
 
 def graph_begins_at_the_encoder_alone(patch):
-    patch.setattr(taps, "_beginnings", lambda found, lowest: [found[lowest].attention])
+    patch.setattr(hooks, "_beginnings", lambda found, lowest: [found[lowest].attention])
 
 
 MASKED = partial(test_a_masked_source_has_no_influence, "T5", READ)

@@ -14,11 +14,12 @@ from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
 
-from tokensal.attribution import Attribution, Provenance
-from tokensal.render import cells, terminal
-from tokensal.render.colours import Ink, contrast, shading
-from tokensal.render.sheet import written
-from tokensal.types import Role, Segment
+from tokensal.render.terminal import cells
+from tokensal.render.terminal import heatmap as terminal
+from tokensal.render.terminal.colours import Ink, contrast, shading
+from tokensal.render.terminal.sheet import written
+from tokensal.results.attribution import Attribution, Provenance
+from tokensal.types import Role, Unit
 
 NAN = math.nan
 SCORES = [
@@ -35,7 +36,7 @@ def made(texts=TEXTS, scores=None, *, prompt=PROMPT, sink=0, signed=True, specia
     tokens, position = [], 0
     for index, text in enumerate(texts):
         role = Role.PROMPT if index < prompt else Role.GENERATED
-        tokens.append(Segment((index,), text, position, position + max(len(text), 1), role, index in special))
+        tokens.append(Unit((index,), text, position, position + max(len(text), 1), role, index in special))
         position += len(text)
     targets = len(texts) - prompt
     table = torch.tensor(scores) if scores else random_scores(targets, len(texts) - 1, prompt)

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter, Seq2SeqAdapter, adapt, load
-    from tokensal.attribution import Attribution
-    from tokensal.comparison import Comparison
+    from tokensal.api import attribute, compare
     from tokensal.engine import Budget
-    from tokensal.entry import attribute, compare
     from tokensal.errors import TokensalError
     from tokensal.methods import (
         METHODS,
@@ -30,15 +28,17 @@ if TYPE_CHECKING:
         IntegratedGradients,
         Occlusion,
     )
+    from tokensal.results.attribution import Attribution
+    from tokensal.results.comparison import Comparison
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionGradCAM": "tokensal.methods",
-    "Attribution": "tokensal.attribution",
+    "Attribution": "tokensal.results.attribution",
     "Budget": "tokensal.engine",
     "CausalAdapter": "tokensal.adapters",
-    "Comparison": "tokensal.comparison",
+    "Comparison": "tokensal.results.comparison",
     "GradCAM": "tokensal.methods",
     "Gradient": "tokensal.methods",
     "GradientRollout": "tokensal.methods",
@@ -49,8 +49,8 @@ _HOMES = {
     "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
-    "attribute": "tokensal.entry",
-    "compare": "tokensal.entry",
+    "attribute": "tokensal.api",
+    "compare": "tokensal.api",
     "load": "tokensal.adapters",
 }
 

@@ -120,7 +120,7 @@ def methods_of(settings: CompareSettings) -> tuple[Method, ...]:
         InputError: an unknown method or option, fewer than two methods, one that is there twice, or options of a
             method that is not compared.
     """
-    from tokensal.entry import several
+    from tokensal.api import several
     from tokensal.methods import build
 
     methods = several(build(name, _options(settings, name)) for name in settings.methods)

@@ -1,4 +1,4 @@
-"""The data that travels through the house: tokens, examples, variants, forwards. Frozen, and without behaviour.
+"""The data that travels through the house: tokens, examples, perturbations, forwards. Frozen, and without behaviour.
 
 Letters used in every shape, here and elsewhere:
 
@@ -6,17 +6,19 @@ Letters used in every shape, here and elsewhere:
        encoder's tokens, then the decoder's inputs)
     G  target tokens: the tokens being explained
     K  groups of targets, each explained as one sum (by default each target is its own group, K = G)
-    J  segments of sources, each credited as one (by default each source is its own segment, J = S)
-    R  variants: altered copies of the source embeddings
+    J  units of sources, each credited as one (by default each source is its own unit, J = S)
+    R  perturbations: altered copies of the source embeddings
     D  width of an embedding     H  width of the hidden state that the head reads     V  vocabulary
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -33,6 +35,13 @@ class Role(StrEnum):
     CONTRAST = "contrast"  # of the text that was not written
 
 
+class HookPoint(StrEnum):
+    """What is looked at in a layer."""
+
+    ATTENTION_OUTPUT = "attention_output"  # (S, H), what the self-attention adds to the residual stream
+    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows that look at columns, in self- and cross-attention
+
+
 class Part(StrEnum):
     """Which sources a stack of layers reads."""
 
@@ -46,7 +55,7 @@ class Token:
 
     `start` and `stop` are character offsets into the shown text of the example it belongs to. Tokens that
     split one character between them share its span: the first carries the character, the others an empty text.
-    `mark` is the number of the segment that a person marked in the prompt, where the token is in one.
+    `mark` is the number of the unit that a person marked in the prompt, where the token is in one.
     """
 
     id: int
@@ -59,7 +68,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Unit:
     """One or more neighbouring tokens that are credited, or explained, as one.
 
     `against` is the text that it is explained against, where it is a contrast.
@@ -83,7 +92,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
+class Branch:
     """Where an example goes on in a second way: the first source, and the first target, that belong to that."""
 
     source: int
@@ -104,9 +113,9 @@ class Example:
             read), or None.
         encoder: how many sources, the first ones, an encoder reads: they all see one another. 0 without an encoder.
         groups: K groups of targets; by default each target by itself.
-        segments: J spans (start, stop) of sources, in order and without gaps; by default each source by itself.
-        credited: for each segment, whether anybody asks what it contributed; by default all.
-        fork: of an example with two continuations, each of which goes on from the first predictor and does not see
+        units: J spans (start, stop) of sources, in order and without gaps; by default each source by itself.
+        credited: for each unit, whether anybody asks what it contributed; by default all.
+        branch: of an example with two continuations, each of which goes on from the first predictor and does not see
             the other.
     """
 
@@ -117,21 +126,21 @@ class Example:
     sink: int | None = None
     encoder: int = 0
     groups: tuple[Group, ...] = ()
-    segments: tuple[tuple[int, int], ...] = ()
+    units: tuple[tuple[int, int], ...] = ()
     credited: tuple[bool, ...] = ()
-    fork: Fork | None = None
+    branch: Branch | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
             object.__setattr__(self, "groups", tuple(Group((target,)) for target in range(len(self.targets))))
-        if not self.segments:
-            object.__setattr__(self, "segments", tuple((index, index + 1) for index in range(len(self.sources))))
+        if not self.units:
+            object.__setattr__(self, "units", tuple((index, index + 1) for index in range(len(self.sources))))
         if not self.credited:
-            object.__setattr__(self, "credited", (True,) * len(self.segments))
+            object.__setattr__(self, "credited", (True,) * len(self.units))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Variants:
+class PerturbedInputs:
     """R altered copies of an example's source embeddings: path points, occlusions, noisy copies, mask samples.
 
     Attributes:
@@ -149,22 +158,22 @@ class Variants:
     def __len__(self) -> int:
         return self.embeds.shape[0]
 
-    def __getitem__(self, rows: slice) -> Variants:
+    def __getitem__(self, rows: slice) -> PerturbedInputs:
         return replace(self, embeds=self.embeds[rows], keep=None if self.keep is None else self.keep[rows])
 
     def shared(self, row: int) -> int:
         return self.first
 
 
-class Alterations(Protocol):
-    """Variants that need not all exist at once: a chunk of them is made when it is asked for."""
+class Perturbations(Protocol):
+    """Perturbations that need not all exist at once: a chunk of them is made when it is asked for."""
 
     def __len__(self) -> int:
-        """How many variants there are."""
+        """How many perturbations there are."""
         ...
 
-    def __getitem__(self, rows: slice) -> Variants:
-        """The variants of those rows."""
+    def __getitem__(self, rows: slice) -> PerturbedInputs:
+        """The perturbations of those rows."""
         ...
 
     def shared(self, row: int) -> int:
@@ -198,7 +207,7 @@ class Original:
 
     Attributes:
         forward: one row, every target.
-        states: what the adapter remembers of the sources, so that variants can share it; None where it cannot.
+        states: what the adapter remembers of the sources, so that perturbations can share it; None where it cannot.
     """
 
     forward: Forward
@@ -206,11 +215,11 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tap:
+class LayerActivation:
     """What an attention returned in a forward, and which sources it is about.
 
     Attributes:
-        layer: the layer it belongs to, counted from the lowest that is tapped.
+        layer: the layer it belongs to, counted from the lowest that is recorded.
         tensor: (R, rows, H) outputs or (R, heads, rows, columns) weights, on the graph.
         rows: the part of the sources that look.
         columns: the part of the sources that are looked at; None for outputs.
@@ -223,25 +232,34 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Certificate:
-    """How far the scores of a method that should be complete are from it, measured for each target.
+class Diagnostic:
+    """What a method measures about its own scores, by target or by target and source.
+
+    Methods use these names:
+
+        total               (K,) what the scores of a complete method should add up to
+        convergence_delta   (K,) what they add up to, minus that total
+        constants           (K,) the share of the total that belongs to no source: biases and learned positions
+        gradients           (K,) int64, how many gradients the scores are made of
+        standard_error      (K, J) of scores that are means over random samples
 
     Attributes:
-        change: (K,) by how much the explained score differs from that of the baseline: what the scores should add to.
-        residual: (K,) the sum of the scores, minus that change.
-        nodes: (K,) int64, how many gradients the scores are made of.
-        allowed: (K,) how large a residual the tolerance allows.
+        values: (K,) or (K, J).
+        allowed: (K,) the largest magnitude that the tolerance accepts; None without a tolerance.
     """
 
-    change: Tensor
-    residual: Tensor
-    nodes: Tensor
-    allowed: Tensor
+    values: Tensor
+    allowed: Tensor | None = None
 
     @property
     def reached(self) -> Tensor:
-        """(K,) bool, whether the residual is within what the tolerance allows."""
-        return self.residual.abs() <= self.allowed
+        """(K,) bool, whether the values are within the tolerance; all of them without one."""
+        if self.allowed is None:
+            return torch.ones(len(self.values), dtype=torch.bool)
+        return self.values.abs() <= self.allowed
+
+
+Diagnostics = Mapping[str, Diagnostic]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,16 +267,16 @@ class Scores:
     """What a method finds.
 
     Attributes:
-        matrix: (K, J) the contribution of each segment to each group; cells that causality forbids hold anything.
+        matrix: (K, J) the contribution of each unit to each group; cells that causality forbids hold anything.
         values: (K,) the explained score itself, unaltered input.
-        certificate: of methods that can measure their own error.
-        looked_at: (J,) bool, the segments that the method looked at; None for all. The others hold anything.
+        diagnostics: what the method measured about its own error, by name.
+        looked_at: (J,) bool, the units that the method looked at; None for all. The others hold anything.
     """
 
     matrix: Tensor
     values: Tensor
-    certificate: Certificate | None = None
-    looked_at: Tensor | None = None
+    diagnostics: Diagnostics = field(default_factory=dict)
+    scored: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +284,9 @@ class Footprint:
     """How many bytes a model works with, estimated from its widths, for the memory budget.
 
     Attributes:
-        kept: for each token of each variant, what a forward keeps for its backward.
-        moved: for each token, variant and cotangent, what a forward or a backward has in hand at a time.
-        head: for each target and variant, what its logits take.
+        kept: for each token of each perturbation, what a forward keeps for its backward.
+        moved: for each token, perturbation and cotangent, what a forward or a backward has in hand at a time.
+        head: for each target and perturbation, what its logits take.
     """
 
     kept: int

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 import tokensal
-from tokensal.contractions import dot
 from tokensal.engine import Budget, Engine
-from tokensal.types import Example, Forward, Variants
+from tokensal.engine.reductions import dot
+from tokensal.types import Example, Forward, PerturbedInputs
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from common import THREADS, cut  # a folder of scripts, not a package
@@ -39,8 +39,8 @@ class Stopwatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.adapter, name)
 
-    def forward(self, example: Example, variants: Variants) -> Forward:
-        forward = self.adapter.forward(example, variants)
+    def forward(self, example: Example, perturbed: PerturbedInputs) -> Forward:
+        forward = self.adapter.forward(example, perturbed)
         self.forwarded = time.perf_counter()
         return forward
 
@@ -48,7 +48,7 @@ class Stopwatch:
 def seconds_per_target(adapter: Stopwatch, example: Example, chunk: int) -> float:
     """One run of all targets, `chunk` cotangents at a time."""
     engine = Engine(adapter, budget=Budget(rows=chunk * len(example.sources)))
-    list(engine.gradients(example, Variants(engine.embed(example)[None]), dot))
+    list(engine.gradients(example, PerturbedInputs(engine.embed(example)[None]), dot))
     return (time.perf_counter() - adapter.forwarded) / len(example.targets)
 
 

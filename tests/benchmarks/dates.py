@@ -29,7 +29,7 @@ from torch import Tensor
 
 import tokensal
 from tokensal.methods import Method
-from tokensal.types import Certificate, Role
+from tokensal.types import Diagnostics, Role
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, caught, interval, matching, names
@@ -53,12 +53,12 @@ class Reading:
         hits: for each ranking (by score and, where signed, by magnitude), whether it points at year, month and day:
             from 0 to 1.
         seconds: how long the method took for the whole answer.
-        certificate: how far the scores are from adding up, of methods that measure it.
+        diagnostics: what the method measured about its own error.
     """
 
     hits: Mapping[str, tuple[float, ...]]
     seconds: float
-    certificate: Certificate | None
+    diagnostics: Diagnostics
 
 
 # Which dates count
@@ -97,7 +97,7 @@ def read(model: tokensal.Seq2SeqAdapter, method: Method, written: Written) -> Re
     result = tokensal.attribute(model, written.text, continuation=written.iso, method=method)
     pointed = [hits(result, written, part) for part in PARTS]
     rankings = {name: tuple(hit[name] for hit in pointed) for name in pointed[0]}
-    return Reading(rankings, result.provenance.seconds, result.certificate)
+    return Reading(rankings, result.provenance.seconds, result.diagnostics)
 
 
 def hits(result: tokensal.Attribution, written: Written, part: str) -> dict[str, float]:
@@ -126,7 +126,7 @@ def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
             *(share(part) for part in zip(*found, strict=True)),
             share([fmean(parts) for parts in found]),
             f"{fmean(reading.seconds for reading in readings):.2f}",
-            certified([reading.certificate for reading in readings if reading.certificate]),
+            certified([reading.diagnostics for reading in readings if reading.diagnostics]),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -136,12 +136,14 @@ def share(values: Sequence[float]) -> str:
     return f"{fmean(values):.2f} ({interval(values)})"
 
 
-def certified(certificates: Sequence[Certificate]) -> str:
+def certified(diagnostics: Sequence[Diagnostics]) -> str:
     """How much of the change of a target's score is missed, in the median, and how often that is tolerated."""
-    if not certificates:
+    if not diagnostics:
         return ""
-    missed = torch.cat([one.residual.abs() / one.change.abs() for one in certificates]).median()
-    reached = torch.cat([one.reached for one in certificates]).float().mean()
+    missed = torch.cat(
+        [entry["convergence_delta"].values.abs() / entry["total"].values.abs() for entry in diagnostics]
+    ).median()
+    reached = torch.cat([entry["convergence_delta"].reached for entry in diagnostics]).float().mean()
     return f"{missed:.1%}, {reached:.0%} reached"
 
 

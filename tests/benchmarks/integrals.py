@@ -35,7 +35,7 @@ import tokensal
 from tokensal.engine import Engine
 from tokensal.methods import IntegratedGradients
 from tokensal.methods.integrated_gradients import FLOOR
-from tokensal.quadrature import gauss_legendre
+from tokensal.methods.quadrature import gauss_legendre
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from common import cut  # a folder of scripts, not a package
@@ -79,7 +79,7 @@ class Case:
     @property
     def shares(self) -> Tensor:
         """(K,) what is left unexplained."""
-        return share(self.scores.certificate.residual, self.scores.certificate.change)
+        return share(self.scores.diagnostics["convergence_delta"].values, self.scores.diagnostics["total"].values)
 
 
 def examples(model: Any, options: argparse.Namespace) -> Iterator[Any]:
@@ -110,7 +110,7 @@ def uniform(case: Case, steps: int) -> Tensor:
     points = torch.cat([nodes - REACH * weights, nodes + REACH * weights])
     before, after = line.scores(points).chunk(2)
     integral = ((after - before) / (2 * REACH)).sum(0)  # the weight of a node and that of its step cancel
-    change = case.scores.certificate.change
+    change = case.scores.diagnostics["total"].values
     return share(integral - change, change)
 
 
@@ -134,7 +134,7 @@ def maps(chosen: list[Case], reference: int, ladder: tuple[int, ...]) -> list[st
     spent: dict[str, list[float]] = {}
     for case in chosen:
         truth = fixed(case, reference).matrix
-        certified = case.scores.certificate.nodes.double().mean().item()
+        certified = case.scores.diagnostics["gradients"].values.double().mean().item()
         errors.setdefault("certified", []).extend(map_errors(case, case.scores.matrix, truth))
         spent.setdefault("certified", []).append(certified)
         for steps in (50, *ladder):
@@ -164,7 +164,7 @@ def fixed(case: Case, steps: int) -> Any:
 
 def residuals(found: list[Case], ladder: tuple[int, ...], tolerance: float) -> list[str]:
     """Rows of Markdown: what the certified integral and uniform nodes leave unexplained."""
-    nodes = torch.cat([case.scores.certificate.nodes for case in found]).double()
+    nodes = torch.cat([case.scores.diagnostics["gradients"].values for case in found]).double()
     lines = [
         "| nodes | gradients a target | median share | 95 % of targets within | targets ≤ 5 % |",
         "|---|" + "---:|" * 4,
@@ -210,7 +210,7 @@ def main() -> None:
     found = []
     for case in cases(model, options):
         found.append(case)
-        nodes = case.scores.certificate.nodes.tolist()
+        nodes = case.scores.diagnostics["gradients"].values.tolist()
         say(f"{case.seconds:5.1f} s, nodes {nodes}, {case.shares.max():.1%} at most: {case.example.text!r}")
     tolerance = found[0].method.tolerance
     print(f"## Residuals, baseline {options.baseline}, {sum(len(case.shares) for case in found)} targets\n")

@@ -44,7 +44,7 @@ from tokensal.methods import (
     Method,
     Occlusion,
 )
-from tokensal.types import Certificate, Example, Scores
+from tokensal.types import Diagnostics, Example, Scores
 
 sys.path.insert(0, str(Path(__file__).parent))
 from prompts import SIZES, Question, accepted, evidence  # a folder of scripts, not a package
@@ -147,7 +147,7 @@ class Reading:
 
     hits: Mapping[str, tuple[Hit, Hit]]
     seconds: float
-    certificate: Certificate | None
+    diagnostics: Diagnostics
 
 
 def caught(scores: Tensor, wanted: Tensor, count: int) -> float:
@@ -170,7 +170,7 @@ def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> R
     started = time.perf_counter()
     result = tokensal.attribute(model, question.prompt, continuation=[first], method=method)
     seconds = time.perf_counter() - started
-    return Reading(hits(result, evidence(question, result.sources)), seconds, result.certificate)
+    return Reading(hits(result, evidence(question, result.sources)), seconds, result.diagnostics)
 
 
 def hits(result: tokensal.Attribution, wanted: Tensor) -> dict[str, tuple[Hit, Hit]]:
@@ -194,7 +194,7 @@ def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
             f"{fmean(hit.top for hit in full):.2f}",
             f"{fmean(hit.recall for hit in full):.2f}",
             f"{fmean(reading.seconds for reading in readings):.2f}",
-            certified([reading.certificate for reading in readings if reading.certificate]),
+            certified([reading.diagnostics for reading in readings if reading.diagnostics]),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -207,12 +207,14 @@ def interval(values: Sequence[float]) -> str:
     return f"{low:.2f}–{high:.2f}"
 
 
-def certified(certificates: Sequence[Certificate]) -> str:
+def certified(diagnostics: Sequence[Diagnostics]) -> str:
     """How much of the change of the score is missed, in the median, and how often that is tolerated."""
-    if not certificates:
+    if not diagnostics:
         return ""
-    missed = median(float(one.residual.abs() / one.change.abs()) for one in certificates)
-    return f"{missed:.1%}, {fmean(float(one.reached) for one in certificates):.0%} reached"
+    missed = median(
+        float(entry["convergence_delta"].values.abs() / entry["total"].values.abs()) for entry in diagnostics
+    )
+    return f"{missed:.1%}, {fmean(float(entry['convergence_delta'].reached) for entry in diagnostics):.0%} reached"
 
 
 def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], questions: Sequence[Question]) -> None:

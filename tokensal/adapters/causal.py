@@ -2,7 +2,7 @@
 
 A forward, step by step:
 
-1. The embeddings of the variants enter as `inputs_embeds`, with explicit positions and attention mask.
+1. The embeddings of the perturbations enter as `inputs_embeds`, with explicit positions and attention mask.
 2. At the head, the graph is cut, and all rows are dropped but those that predict targets (see `model.py`).
 
 A forward whose first sources are the example's own starts from their remembered keys and values instead. They are
@@ -19,7 +19,7 @@ from torch import Tensor
 from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, Original, Variants
+from tokensal.types import Example, Forward, Original, PerturbedInputs
 
 
 class CausalAdapter(ModelAdapter):
@@ -57,29 +57,29 @@ class CausalAdapter(ModelAdapter):
         from transformers import DynamicCache
 
         states = DynamicCache() if "past_key_values" in self._accepted else None
-        forward = self._run(example, Variants(self.embed(example)[None]), states)
+        forward = self._run(example, PerturbedInputs(self.embed(example)[None]), states)
         if states is None or states.get_seq_length() != len(example.sources):
             return Original(forward, None)
         return Original(forward, [(layer.keys, layer.values) for layer in states.layers])
 
     def _forward(
-        self, example: Example, variants: Variants, states: list[tuple[Tensor, Tensor]] | None = None
+        self, example: Example, perturbed: PerturbedInputs, states: list[tuple[Tensor, Tensor]] | None = None
     ) -> Forward:
-        """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
+        """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets."""
         from transformers import DynamicCache
 
-        if not variants.first:
-            return self._run(example, variants)
-        start = predicted_before(example, variants.first)
+        if not perturbed.first:
+            return self._run(example, perturbed)
+        start = predicted_before(example, perturbed.first)
         if states is None:
-            return self._run(example, self._completed(example, variants), start=start)
-        first, rows = variants.first, len(variants)
+            return self._run(example, self._completed(example, perturbed), start=start)
+        first, rows = perturbed.first, len(perturbed)
         begun = [tuple(part[..., :first, :].expand(rows, -1, -1, -1) for part in layer) for layer in states]
-        return self._run(example, variants, DynamicCache(begun), start=start)
+        return self._run(example, perturbed, DynamicCache(begun), start=start)
 
-    def _run(self, example: Example, variants: Variants, states: Any = None, start: int = 0) -> Forward:
-        embeds, keep, positions, predictors = _gathered(example, variants, start)
-        before = keep.new_ones(len(variants), variants.first)
+    def _run(self, example: Example, perturbed: PerturbedInputs, states: Any = None, start: int = 0) -> Forward:
+        embeds, keep, positions, predictors = _gathered(example, perturbed, start)
+        before = keep.new_ones(len(perturbed), perturbed.first)
         inputs = {
             "inputs_embeds": embeds,
             "attention_mask": torch.cat([before, keep], dim=1).long(),
@@ -90,21 +90,21 @@ class CausalAdapter(ModelAdapter):
         return self._called(inputs, predictors, start)[0]
 
 
-def _gathered(example: Example, variants: Variants, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gathered(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Embeddings, mask, positions and, for each row, the places (R, G - start) that predict targets from `start` on.
 
     Sources that are not kept stay in their places, unseen. But where gaps are closed, and at the very beginning, where
     they would have nothing to look at themselves, they are moved behind the others.
     """
-    embeds, rows = variants.embeds, len(variants)
+    embeds, rows = perturbed.embeds, len(perturbed)
     places = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
-    predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - variants.first
-    if variants.keep is None:
-        return embeds, torch.ones_like(places, dtype=torch.bool), places + variants.first, predictors
-    keep = variants.keep.to(embeds.device)
-    staying = keep if variants.closed else keep.cumsum(1).bool() | (variants.first > 0)
+    predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - perturbed.first
+    if perturbed.keep is None:
+        return embeds, torch.ones_like(places, dtype=torch.bool), places + perturbed.first, predictors
+    keep = perturbed.keep.to(embeds.device)
+    staying = keep if perturbed.closed else keep.cumsum(1).bool() | (perturbed.first > 0)
     order = (~staying).to(torch.uint8).argsort(dim=1, stable=True)
     moved = staying.cumsum(1).gather(1, predictors) - 1
     embeds = embeds.gather(1, order[..., None].expand_as(embeds))
-    positions = places if variants.closed else order
-    return embeds, keep.gather(1, order), positions + variants.first, moved
+    positions = places if perturbed.closed else order
+    return embeds, keep.gather(1, order), positions + perturbed.first, moved

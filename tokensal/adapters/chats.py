@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Mapping[str, str]]
-Origin = tuple[Role, int | None]  # whose an id is, and which marked segment it is in
+Origin = tuple[Role, int | None]  # whose an id is, and which marked passage it is in
 
 ROLES = {
     "system": Role.SYSTEM,
@@ -37,14 +37,14 @@ log = logging.getLogger("tokensal")
 def read_chat(
     tokenizer: PreTrainedTokenizerBase, messages: Messages, *, marked: bool
 ) -> tuple[list[int], list[Origin]]:
-    """The ids of a chat, and the origin of each; with `marked`, segments are written [[…]] in the contents.
+    """The ids of a chat, and the origin of each; with `marked`, passages are written [[…]] in the contents.
 
     Where origins cannot be told, all ids have the role of a plain prompt, and a warning is logged. That is when the
     template alters what is said in ways that probes cannot follow, or when the tokenizer neither says which characters
     its tokens stand for, nor decodes them to the same text.
 
     Raises:
-        InputError: no template or no content, a chat that the template refuses, or segments that are wrongly marked,
+        InputError: no template or no content, a chat that the template refuses, or passages that are wrongly marked,
             that have no tokens, or whose tokens cannot be told.
     """
     if not tokenizer.chat_template:
@@ -52,39 +52,39 @@ def read_chat(
     if not messages or not any(message.get("content") for message in messages):
         raise InputError("The prompt is empty: give the chat at least one message with content.")
     texts = [text for message in messages for text in _texts(message)]
-    texts, segments = _segmented(texts) if marked else (texts, [])
+    texts, passages = _segmented(texts) if marked else (texts, [])
     ids = list(_applied(tokenizer, _saying(messages, texts), tokenize=True)["input_ids"])
     try:
-        origins = _origins(tokenizer, messages, texts, segments, ids)
+        origins = _origins(tokenizer, messages, texts, passages, ids)
     except Untold:
-        if segments:
+        if passages:
             raise InputError(
                 "The chat template or the tokenizer does not show where each word of the messages goes, so marked "
-                "segments cannot be found in this chat: mark them in a plain prompt."
+                "passages cannot be found in this chat: mark them in a plain prompt."
             ) from None
         log.warning(
             "The chat template or the tokenizer does not show where each word of the messages goes: "
             "all tokens of this chat count as a plain prompt, whoever said them."
         )
         return ids, [(Role.PROMPT, None)] * len(ids)
-    check_tokens([texts[part.number][part.start : part.stop] for part in segments], [mark for _, mark in origins])
+    check_tokens([texts[part.number][part.start : part.stop] for part in passages], [mark for _, mark in origins])
     return ids, origins
 
 
 def _segmented(texts: Sequence[str]) -> tuple[list[str], list[Part]]:
-    """The texts without brackets, and the segments that those marked."""
+    """The texts without brackets, and the passages that those marked."""
     read = [unbracketed(text) for text in texts]
-    segments = [Part(number, *span) for number, (_, spans) in enumerate(read) for span in spans]
-    if not segments:
-        raise InputError("No segment is marked: write [[ and ]] around at least one in the contents of the messages.")
-    return [text for text, _ in read], segments
+    passages = [Part(number, *span) for number, (_, spans) in enumerate(read) for span in spans]
+    if not passages:
+        raise InputError("No passage is marked: write [[ and ]] around at least one in the contents of the messages.")
+    return [text for text, _ in read], passages
 
 
 def _origins(
     tokenizer: PreTrainedTokenizerBase,
     messages: Messages,
     texts: Sequence[str],
-    segments: Sequence[Part],
+    passages: Sequence[Part],
     ids: Sequence[int],
 ) -> list[Origin]:
     """The origin of each id. Raises `Untold`."""
@@ -99,7 +99,7 @@ def _origins(
     if (spans := offsets(tokenizer, whole, ids, special=False)) is None:
         raise Untold
     contents = [Part(number, 0, len(text)) for number, text in enumerate(texts) if text]
-    found = located(Rendering(render, texts, whole), [*contents, *segments])
+    found = located(Rendering(render, texts, whole), [*contents, *passages])
     speakers = [ROLES.get(message.get("role", ""), Role.PROMPT) for message in messages for _ in _texts(message)]
     speaking = labels(len(whole), found[: len(contents)])
     roles = [Role.TEMPLATE if part is None else speakers[contents[part].number] for part in speaking]

@@ -1,6 +1,6 @@
-"""Marked segments: [[…]] in a text, or character spans beside it.
+"""Marked passages: [[…]] in a text, or character spans beside it.
 
-The first two of a run of opening brackets open a segment, the last two of a run of closing ones close it, so that
+The first two of a run of opening brackets open a passage, the last two of a run of closing ones close it, so that
 "[[a[0]]]" marks "a[0]".
 """
 
@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tokensal.errors import InputError
-from tokensal.segments import Span
+from tokensal.questions.units import Span
 
 BRACKETS = re.compile(r"\[\[|\]\](?!\])")
 
 
 def unbracketed(text: str) -> tuple[str, list[Span]]:
-    """The text without the brackets that mark its segments, and the characters of each segment in it.
+    """The text without the brackets that mark its passages, and the characters of each passage in it.
 
     Raises:
         InputError: brackets that are not in pairs, one inside another, or around nothing.
     """
     kept: list[str] = []
-    segments: list[Span] = []
-    done, length, opened = 0, 0, None  # how much of the text is read and kept; where a segment began
+    passages: list[Span] = []
+    done, length, opened = 0, 0, None  # how much of the text is read and kept; where a passage began
     for bracket in BRACKETS.finditer(text):
         opens = bracket[0] == "[["
         if opens is (opened is not None):
@@ -33,19 +33,19 @@ def unbracketed(text: str) -> tuple[str, list[Span]]:
         done, length = bracket.end(), length + len(kept[-1])
         if opened == length:
             seen = _seen(text, bracket.start() - 2)
-            raise InputError(f"A marked segment is empty, at {seen}: put text between [[ and ]].")
+            raise InputError(f"A marked passage is empty, at {seen}: put text between [[ and ]].")
         if opened is not None:
-            segments.append((opened, length))
+            passages.append((opened, length))
         opened = length if opens else None
     if opened is not None:
-        raise InputError(f"A marked segment never ends, at {_seen(text, text.rindex('[['))}: write ]] behind it.")
-    return "".join([*kept, text[done:]]), segments
+        raise InputError(f"A marked passage never ends, at {_seen(text, text.rindex('[['))}: write ]] behind it.")
+    return "".join([*kept, text[done:]]), passages
 
 
 def _misplaced(text: str, position: int, *, nested: bool) -> str:
     if nested:
-        return f"A [[ stands inside a marked segment, at {_seen(text, position)}: end that one with ]] before it."
-    return f"A ]] ends no marked segment, at {_seen(text, position)}: write [[ where the segment begins."
+        return f"A [[ stands inside a marked passage, at {_seen(text, position)}: end that one with ]] before it."
+    return f"A ]] ends no marked passage, at {_seen(text, position)}: write [[ where the passage begins."
 
 
 def _seen(text: str, position: int) -> str:
@@ -61,14 +61,14 @@ def checked(spans: Sequence[Span], length: int) -> list[Span]:
     for span in spans:
         if not _is_within(span, length):
             raise InputError(
-                f"The segment {span!r} is no span of the prompt: give (start, stop) with 0 ≤ start < stop ≤ {length}, "
+                f"The passage {span!r} is no span of the prompt: give (start, stop) with 0 ≤ start < stop ≤ {length}, "
                 "the prompt's length in characters."
             )
-    segments = [(start, stop) for start, stop in spans]
-    for first, second in pairwise(sorted(segments)):
+    passages = [(start, stop) for start, stop in spans]
+    for first, second in pairwise(sorted(passages)):
         if second[0] < first[1]:
-            raise InputError(f"The segments {first} and {second} overlap: let each begin where the last one ends.")
-    return segments
+            raise InputError(f"The passages {first} and {second} overlap: let each begin where the last one ends.")
+    return passages
 
 
 def _is_within(span: object, length: int) -> bool:
@@ -86,15 +86,15 @@ def labels(length: int, spans: Sequence[Span]) -> list[int | None]:
     return found
 
 
-def check_tokens(segments: Sequence[str], marks: Sequence[int | None]) -> None:
-    """See that each segment, of which the texts are given, has a token.
+def check_tokens(passages: Sequence[str], marks: Sequence[int | None]) -> None:
+    """See that each passage, of which the texts are given, has a token.
 
     Raises:
         InputError: its characters are not shown by the chat template, or belong to tokens that begin before it.
     """
-    for number, segment in enumerate(segments):
+    for number, passage in enumerate(passages):
         if number not in marks:
             raise InputError(
-                f"The marked segment {segment!r} has no token of its own: the chat template leaves it out, or its "
+                f"The marked passage {passage!r} has no token of its own: the chat template leaves it out, or its "
                 "characters are part of a token that begins before it; mark more of the text."
             )

@@ -17,17 +17,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tokensal.adapters.forks import branches, forked, joined, parted
+from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
 from tokensal.adapters.frozen import frozen
+from tokensal.adapters.hooks import blocks, recorded
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
 from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
-from tokensal.adapters.taps import blocks, tapped
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, UnsupportedModel, unknown
-from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Forward, Original, Role, Tap, Token, Variants
+from tokensal.types import (
+    Example,
+    Footprint,
+    Forward,
+    HookPoint,
+    LayerActivation,
+    Original,
+    PerturbedInputs,
+    Role,
+    Token,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,7 +99,7 @@ class ModelAdapter(ABC):
             messages: a chat ({"role": …, "content": …}) instead, put through the model's chat template.
             continuation: text or token ids to explain; None lets the model generate.
             explain: the targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
-            marked: whether segments are marked as [[…]] in the prompt; or their characters (start, stop) in it.
+            marked: whether passages are marked as [[…]] in the prompt; or their characters (start, stop) in it.
             max_new_tokens: how many tokens to generate at most; 20 by default.
             generation: further options of HuggingFace's `generate`, such as `{"do_sample": True, "top_p": 0.9}`.
             seed: for sampling; None samples from where the global generator stands, and leaves it there.
@@ -144,7 +153,7 @@ class ModelAdapter(ABC):
         first = example.predictors[explained.start]
         before = [token.id for token in example.sources[example.encoder : first + 1]]
         _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
-        return forked(example, explained, tokens[len(before) :])
+        return with_contrast(example, explained, tokens[len(before) :])
 
     def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
         replaced = example.targets[explained.start].text
@@ -218,40 +227,40 @@ class ModelAdapter(ABC):
             return table(ids[torch.arange(length, device=self.device) % len(ids)])
 
     def original(self, example: Example) -> Original:
-        """The example as it is, and what variants can share of it."""
-        if example.fork is None:
+        """The example as it is, and what perturbations can share of it."""
+        if example.branch is None:
             return self._original(example)
-        originals = [self._original(branch) for branch in branches(example)]
-        return Original(joined([one.forward for one in originals]), [one.states for one in originals])
+        originals = [self._original(branch) for branch in split_branches(example)]
+        return Original(join_forwards([one.forward for one in originals]), [one.states for one in originals])
 
-    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
-        """One pass over R variants, with logits (R, G, V) of the positions that predict targets.
+    def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
+        """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets.
 
-        Where the example forks, one pass for each continuation.
+        Where the example branches, one pass for each continuation.
         """
-        if example.fork is None:
-            return self._forward(example, variants, states)
-        begun = self._completed(example, variants, min(variants.first, example.predictors[0]))
-        runs = zip(branches(example), parted(example, begun), states or (None, None), strict=True)
-        return joined([self._forward(branch, part, known) for branch, part, known in runs])
+        if example.branch is None:
+            return self._forward(example, perturbed, states)
+        begun = self._completed(example, perturbed, min(perturbed.first, example.predictors[0]))
+        runs = zip(split_branches(example), split_inputs(example, begun), states or (None, None), strict=True)
+        return join_forwards([self._forward(branch, part, known) for branch, part, known in runs])
 
     @abstractmethod
     def _original(self, example: Example) -> Original:
         """`original` of an example with one continuation."""
 
     @abstractmethod
-    def _forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
+    def _forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
         """`forward` of an example with one continuation."""
 
-    def _completed(self, example: Example, variants: Variants, first: int = 0) -> Variants:
-        """The same variants from source `first` on, with the unaltered sources that are missing there."""
-        if variants.first == first:
-            return variants
-        before = self.embed(example)[first : variants.first].expand(len(variants), -1, -1)
-        keep = variants.keep
+    def _completed(self, example: Example, perturbed: PerturbedInputs, first: int = 0) -> PerturbedInputs:
+        """The same perturbations from source `first` on, with the unaltered sources that are missing there."""
+        if perturbed.first == first:
+            return perturbed
+        before = self.embed(example)[first : perturbed.first].expand(len(perturbed), -1, -1)
+        keep = perturbed.keep
         if keep is not None:
-            keep = torch.cat([keep.new_ones(len(variants), variants.first - first), keep], dim=1)
-        return Variants(torch.cat([before, variants.embeds], dim=1), keep, first, variants.closed)
+            keep = torch.cat([keep.new_ones(len(perturbed), perturbed.first - first), keep], dim=1)
+        return PerturbedInputs(torch.cat([before, perturbed.embeds], dim=1), keep, first, perturbed.closed)
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
@@ -290,13 +299,13 @@ class ModelAdapter(ABC):
 
     @property
     def layer_count(self) -> int:
-        """How many layers `tapped` can choose from: an encoder's, then a decoder's."""
+        """How many layers `recorded` can choose from: an encoder's, then a decoder's."""
         return len(blocks(self.model))
 
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
-        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.taps`."""
+    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.hooks`."""
         self._check_gradients()
-        return tapped(self.model, site, layers)
+        return recorded(self.model, hook_point, layers)
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

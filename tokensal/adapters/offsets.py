@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from tokensal.adapters.tokens import read
-from tokensal.segments import Span
+from tokensal.questions.units import Span
 from tokensal.types import Role
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tokensal.segments import Span
+from tokensal.questions.units import Span
 
 Place = tuple[int, int]  # which of the texts, and before which of its characters
 PRIVATE = range(0xF0000, 0xFFFFE)  # characters that mean nothing to anyone

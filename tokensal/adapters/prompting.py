@@ -11,7 +11,7 @@ from tokensal.adapters.chats import read_chat
 from tokensal.adapters.marks import check_tokens, checked, labels, unbracketed
 from tokensal.adapters.offsets import encoded, offsets, restored, spread
 from tokensal.errors import InputError, unknown
-from tokensal.segments import Span
+from tokensal.questions.units import Span
 from tokensal.types import Role
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Prompt:
     Attributes:
         ids: the n token ids.
         roles: for each id, where it comes from: of a chat, who says it, or the template; otherwise it is a prompt.
-        marks: for each id, the number of the marked segment that it is in; None in none.
+        marks: for each id, the number of the marked passage that it is in; None in none.
     """
 
     ids: tuple[int, ...]
@@ -45,7 +45,7 @@ def read_prompt(
 ) -> Prompt:
     """A prompt or a chat; exactly one of the two is given.
 
-    A token that reaches over a boundary, of a message or a segment, belongs where its first character lies that is not
+    A token that reaches over a boundary, of a message or a passage, belongs where its first character lies that is not
     white space. What a message says has that message's role (a developer's is the system's; of a role that `Role`
     does not know, it is a prompt's), and all that the template adds is the template's. Where the template or the
     tokenizer does not let that be known, a warning is logged, and everything is a prompt's.
@@ -54,11 +54,11 @@ def read_prompt(
         prompt: text, or token ids.
         messages: a chat for the model's chat template; the content of a message is a text, or blocks of which some
             have a text. Of a last message by the assistant, the answer is the continuation.
-        marked: True where segments are written [[…]] in the text or the contents, without the brackets being part of
+        marked: True where passages are written [[…]] in the text or the contents, without the brackets being part of
             it; they are numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
 
     Raises:
-        InputError: both or neither given, nothing in it, a chat the model's template refuses, or segments that are
+        InputError: both or neither given, nothing in it, a chat the model's template refuses, or passages that are
             not there, wrongly marked, or without tokens.
     """
     if (prompt is None) == (messages is None):
@@ -77,31 +77,31 @@ def read_prompt(
 
 
 def _check_markable(ids: Sequence[int] | None, marked: bool | Sequence[Span]) -> None:
-    """See that segments can be marked in what is not a text: token ids or, without those, messages."""
+    """See that passages can be marked in what is not a text: token ids or, without those, messages."""
     if ids is not None:
         raise InputError("Segments cannot be marked in token ids: give the prompt as a text, with [[…]] around each.")
     if marked is not True:
-        raise InputError("Character spans cannot mark segments in messages: write [[…]] around each in the contents.")
+        raise InputError("Character spans cannot mark passages in messages: write [[…]] around each in the contents.")
 
 
 def _read(
     tokenizer: PreTrainedTokenizerBase, prompt: Text | None, marked: bool | Sequence[Span]
 ) -> tuple[list[int], Sequence[int | None]]:
-    """The ids of a prompt, and the segment of each."""
+    """The ids of a prompt, and the passage of each."""
     if not isinstance(prompt, str) or not prompt or marked is False:
         ids = _ids(tokenizer, prompt, special=True)
         return ids, [None] * len(ids)
-    text, segments = unbracketed(prompt) if marked is True else (prompt, checked(marked, len(prompt)))
-    if not segments:
-        raise InputError("No segment is marked: write [[ and ]] around at least one in the prompt.")
+    text, passages = unbracketed(prompt) if marked is True else (prompt, checked(marked, len(prompt)))
+    if not passages:
+        raise InputError("No passage is marked: write [[ and ]] around at least one in the prompt.")
     ids = encoded(tokenizer, text, special=True)
     if (spans := offsets(tokenizer, text, ids, special=True)) is None:
         raise InputError(
             "Segments cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
             "and does not decode them to the same text; use a fast tokenizer."
         )
-    marks = spread(text, labels(len(text), segments), spans, None)
-    check_tokens([text[start:stop] for start, stop in segments], marks)
+    marks = spread(text, labels(len(text), passages), spans, None)
+    check_tokens([text[start:stop] for start, stop in passages], marks)
     return ids, marks
 
 

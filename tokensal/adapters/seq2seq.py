@@ -5,11 +5,11 @@ influenced by all of the encoder's tokens, and by the decoder's inputs up to the
 
 A forward, step by step:
 
-1. The embeddings of the variants are parted in two: `inputs_embeds` and `decoder_inputs_embeds`, with a mask for each.
+1. The perturbed embeddings are split in two: `inputs_embeds` and `decoder_inputs_embeds`, with a mask for each.
    The encoder's mask also holds for the cross-attention.
 2. At the head, the graph is cut, and all rows are dropped but those that predict targets (see `model.py`).
 
-Where a variant alters inputs of the decoder alone, the encoder is not run again.
+Where a perturbation alters inputs of the decoder alone, the encoder is not run again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.sites import Site
-from tokensal.types import Example, Forward, Original, Role, Tap, Variants
+from tokensal.types import Example, Forward, HookPoint, LayerActivation, Original, PerturbedInputs, Role
 
 
 class Seq2SeqAdapter(ModelAdapter):
@@ -100,22 +99,22 @@ class Seq2SeqAdapter(ModelAdapter):
 
     def _original(self, example: Example) -> Original:
         """The example as it is, and what the encoder returns."""
-        forward, output = self._run(example, Variants(self.embed(example)[None]))
+        forward, output = self._run(example, PerturbedInputs(self.embed(example)[None]))
         return Original(forward, output.encoder_last_hidden_state.detach())
 
-    def _forward(self, example: Example, variants: Variants, states: Tensor | None = None) -> Forward:
-        """One pass over R variants, with logits (R, G, V) of the positions that predict targets."""
-        whole = self._completed(example, variants) if variants.first else variants
-        read_already = states if variants.first >= example.encoder else None
-        return self._run(example, whole, read_already, predicted_before(example, variants.first))[0]
+    def _forward(self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None) -> Forward:
+        """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets."""
+        whole = self._completed(example, perturbed) if perturbed.first else perturbed
+        read_already = states if perturbed.first >= example.encoder else None
+        return self._run(example, whole, read_already, predicted_before(example, perturbed.first))[0]
 
     def _run(
-        self, example: Example, variants: Variants, states: Tensor | None = None, start: int = 0
+        self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None, start: int = 0
     ) -> tuple[Forward, Any]:
         from transformers.modeling_outputs import BaseModelOutput
 
-        (embeds, keep), (inputs, inputs_keep), predictors = _parted(example, variants, start)
-        encoded = None if states is None else BaseModelOutput(states.expand(len(variants), -1, -1))
+        (embeds, keep), (inputs, inputs_keep), predictors = _parted(example, perturbed, start)
+        encoded = None if states is None else BaseModelOutput(states.expand(len(perturbed), -1, -1))
         given = {
             "inputs_embeds": embeds * self._scale if encoded is None else None,
             "encoder_outputs": encoded,
@@ -126,10 +125,10 @@ class Seq2SeqAdapter(ModelAdapter):
         }
         return self._called(given, predictors, start)
 
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
-        """Inside, a forward adds to the list what the layers return; see `tokensal.adapters.taps`."""
-        _ = self._scale  # is found out by running the encoder, which must not be tapped then
-        return super().tapped(site, layers)
+    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward adds to the list what the layers return; see `tokensal.adapters.hooks`."""
+        _ = self._scale  # is found out by running the encoder, which must not be recorded then
+        return super().recorded(hook_point, layers)
 
     @cached_property
     def _scale(self) -> float:
@@ -157,19 +156,19 @@ def _check_part(explain: str) -> None:
 Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may look at (R, n)
 
 
-def _parted(example: Example, variants: Variants, start: int) -> tuple[Half, Half, Tensor]:
+def _parted(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Half, Half, Tensor]:
     """What the encoder reads, what the decoder reads, and the places (R, G - start) there that predict targets.
 
     Where gaps are closed, tokens that are not kept are moved behind the others of their half. The decoder's start token
     stays even there: without it nothing could predict the first target.
 
     Raises:
-        InputError: a variant leaves the encoder nothing to read.
+        InputError: a perturbation leaves the encoder nothing to read.
     """
-    embeds, size, rows = variants.embeds, example.encoder, len(variants)
+    embeds, size, rows = perturbed.embeds, example.encoder, len(perturbed)
     keep = embeds.new_ones(embeds.shape[:2], dtype=torch.bool)
-    if variants.keep is not None:
-        keep = variants.keep.to(embeds.device)
+    if perturbed.keep is not None:
+        keep = perturbed.keep.to(embeds.device)
     if not keep[:, :size].any(1).all():
         raise InputError(
             "With these sources taken away, the encoder has nothing to read: "
@@ -177,7 +176,7 @@ def _parted(example: Example, variants: Variants, start: int) -> tuple[Half, Hal
         )
     predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - size
     first, last = (embeds[:, :size], keep[:, :size]), (embeds[:, size:], keep[:, size:])
-    if not variants.closed:
+    if not perturbed.closed:
         return first, last, predictors
     staying = torch.cat([torch.ones_like(last[1][:, :1]), last[1][:, 1:]], dim=1)
     return _moved_up(*first), _moved_up(last[0], staying), staying.cumsum(1).gather(1, predictors) - 1

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tokensal.sites import Site
-from tokensal.types import Example, Footprint, Forward, Original, Tap, Variants
+from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, PerturbedInputs
 
 
 class Adapter(Protocol):
@@ -30,13 +29,13 @@ class Adapter(Protocol):
         ...
 
     def original(self, example: Example) -> Original:
-        """The example as it is: its forward, and the states that variants can share."""
+        """The example as it is: its forward, and the states that perturbations can share."""
         ...
 
-    def forward(self, example: Example, variants: Variants, states: Any = None) -> Forward:
-        """One pass over R variants; the graph reaches `variants.embeds` where those require gradients.
+    def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
+        """One pass over R perturbations; the graph reaches `perturbations.embeds` where those require gradients.
 
-        With the `states` of `original`, the sources before `variants.first` are not run again.
+        With the `states` of `original`, the sources before `perturbations.first` are not run again.
         """
         ...
 
@@ -45,7 +44,7 @@ class Adapter(Protocol):
         """How many layers there are to choose from."""
         ...
 
-    def tapped(self, site: Site, layers: Sequence[int]) -> AbstractContextManager[list[Tap]]:
+    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward starts its graph at the lowest of the layers, and fills the list with what they return."""
         ...
 

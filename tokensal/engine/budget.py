@@ -15,19 +15,19 @@ from tokensal.types import Footprint
 
 T = TypeVar("T")
 
-# Rows (tokens × variants × cotangents) of one backward on a CPU. Measured by tests/benchmarks/chunks.py: fewer
+# Rows (tokens × perturbations × cotangents) of one backward on a CPU. Measured by tests/benchmarks/chunks.py: fewer
 # rows leave the matrix products too thin, more fall out of the cache and are slower again.
 CPU_ROWS = 1024
 
-# Rows (tokens × variants) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
+# Rows (tokens × perturbations) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
 CPU_KEPT = 256
 
-# Variants that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
+# Perturbations that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
 # quick with few rows, so little of that is worth it; other devices need many rows at once.
 CPU_SPARE = 4
 SPARE = 0.25  # of the tokens, elsewhere
 
-# A backward takes along all variants of a graph, also those that want no more gradients. On a CPU, that may add so
+# A backward takes along all perturbations of a graph, also those that want no more gradients. On a CPU, that may add so
 # much to the work; other devices need many rows at once.
 CPU_WASTE = 0.25
 
@@ -38,19 +38,19 @@ class Budget:
 
     Attributes:
         memory: bytes that activations may take; None takes half of what the device has free at that moment.
-        rows: the most rows (tokens × variants × cotangents) in one backward; None leaves it to the device:
+        rows: the most rows (tokens × perturbations × cotangents) in one backward; None leaves it to the device:
             1024 on a CPU (256 in a forward before it), as many as the memory holds elsewhere.
     """
 
     memory: int | None = None
     rows: int | None = None
 
-    def variants(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
-        """How many variants go into one forward whose graph is kept.
+    def perturbed(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
+        """How many perturbations go into one forward whose graph is kept.
 
         Args:
             wanted: (R,) how many gradients each is asked for, int64.
-            sources: tokens of a variant.
+            sources: tokens of a perturbation.
             footprint: bytes for each of them.
             device: where.
         """
@@ -63,16 +63,16 @@ class Budget:
         return int(worthwhile.long().cumprod(0).sum())
 
     def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
-        """How many of `total` variants, `sources` tokens each, go into one forward without a graph."""
+        """How many of `total` perturbations, `sources` tokens each, go into one forward without a graph."""
         fitting = self._bytes(device) // (sources * footprint.moved + targets * footprint.head)
         return _within(total, fitting, self._rows(device) // sources)
 
     def spare(self, sources: int, device: torch.device) -> int:
-        """How many of `sources` tokens a variant may run again, though it could share them, to go with others."""
+        """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""
         return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
 
     def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
-        """How many of `total` cotangents go into one backward through `rows` tokens (variants × sources)."""
+        """How many of `total` cotangents go into one backward through `rows` tokens (perturbations × sources)."""
         fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
         return _within(total, fitting, self._rows(device) // rows)
 

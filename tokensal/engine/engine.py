@@ -1,18 +1,18 @@
-"""The engine: scores and contracted gradients of many variants, for all targets at once.
+"""The engine: scores and reduced gradients of many perturbations, for all targets at once.
 
 Gradients, step by step:
 
-1. Variants go through the model in chunks. One forward serves every target; its graph is kept.
+1. Perturbations go through the model in chunks. One forward serves every target; its graph is kept.
 2. The graph is cut where hidden states enter the head. The score of a target reads its own hidden state alone, so
    one backward through the head gives the cotangent of every target: row g of ∂(Σ y)/∂hidden is ∂y_g/∂hidden_g.
 3. The groups (K, G) spread these rows into cotangents (K, R, G, H), and batched vector-Jacobian products carry a
    chunk of groups at a time through the body, in one backward each.
-4. Each gradient is contracted over D at once: (K, R, S, D) never exists for more than a chunk.
+4. Each gradient is reduced over D at once: (K, R, S, D) never exists for more than a chunk.
 
 Scores alone, step by step:
 
 1. The example itself goes through the model once. Its scores, and the states of its sources, are remembered.
-2. Variants with as many unaltered sources at their beginning, or nearly, go together, and start from those states.
+2. Perturbations with as many unaltered sources at their beginning, or nearly, go together, and start from those states.
 3. Targets that are predicted before the first altered source keep the score they had.
 """
 
@@ -26,28 +26,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.asking import weights
-from tokensal.contractions import Contraction
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget, in_chunks
+from tokensal.engine.reductions import Reduction
 from tokensal.errors import InputError, NonFiniteScores
+from tokensal.questions.masks import group_weights
 from tokensal.scores import Score, logprob
-from tokensal.types import Alterations, Example, Forward, Variants
+from tokensal.types import Example, Forward, Perturbations, PerturbedInputs
 
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradients:
-    """A chunk of n variants, differentiated.
+    """A chunk of n perturbations, differentiated.
 
     Attributes:
         values: (n, K) the score of each group.
-        contracted: (n, K, S) its gradient for each source, contracted over D.
+        reduced: (n, K, S) its gradient for each source, reduced over D.
     """
 
     values: Tensor
-    contracted: Tensor
+    reduced: Tensor
 
 
 @dataclass(slots=True)
@@ -116,54 +116,54 @@ class Engine:
     def gradients(
         self,
         example: Example,
-        variants: Alterations,
-        contract: Contraction,
+        perturbed: Perturbations,
+        reduce: Reduction,
         *,
         wanted: Tensor | None = None,
     ) -> Iterator[Gradients]:
-        """Differentiate the score of each group with respect to the embeddings of each variant.
+        """Differentiate the score of each group with respect to the embeddings of each perturbation.
 
         Args:
             example: the tokens.
-            variants: R altered copies of the source embeddings.
-            contract: what reduces a gradient over D to one number for each source.
-            wanted: (R, K) bool, which groups to differentiate for each variant, by default all; others stay 0.
+            perturbations: R altered copies of the source embeddings.
+            reduce: what reduces a gradient over D to one number for each source.
+            wanted: (R, K) bool, which groups to differentiate for each perturbation, by default all; others stay 0.
 
         Yields:
-            Gradients of as many variants as went at once, in their order.
+            Gradients of as many perturbations as went at once, in their order.
 
         Raises:
             NonFiniteScores: the model returned NaN or infinity.
-            MemoryShortage: not even one variant and one group fit the memory.
+            MemoryShortage: not even one perturbation and one group fit the memory.
         """
-        everything = torch.ones(len(variants), len(example.groups), dtype=torch.bool)
+        everything = torch.ones(len(perturbed), len(example.groups), dtype=torch.bool)
         wanted = everything if wanted is None else wanted.cpu()
         tally = Tally(self.progress, int(wanted.sum()))
 
         def piece(rows: slice) -> Gradients:
-            return self._differentiate(example, variants[rows], contract, wanted[rows], tally)
+            return self._differentiate(example, perturbed[rows], reduce, wanted[rows], tally)
 
         def size(start: int) -> int:
             return self._variants_at_once(example, wanted[start:].sum(1))
 
-        yield from in_chunks(len(variants), size, piece)
+        yield from in_chunks(len(perturbed), size, piece)
 
     def _differentiate(
         self,
         example: Example,
-        variants: Variants,
-        contract: Contraction,
+        perturbed: PerturbedInputs,
+        reduce: Reduction,
         wanted: Tensor,
         tally: Tally,
     ) -> Gradients:
-        original, states = self._remembered(example) if variants.first else (None, None)
+        original, states = self._remembered(example) if perturbed.first else (None, None)
         with self.differentiable():
-            embeds = variants.embeds.detach().requires_grad_()
+            embeds = perturbed.embeds.detach().requires_grad_()
             self.budget.check(embeds[..., 0].numel(), self.adapter.footprint(len(example.sources)), embeds.device)
-            forward = self.adapter.forward(example, replace(variants, embeds=embeds), states)
+            forward = self.adapter.forward(example, replace(perturbed, embeds=embeds), states)
             values = self.values(example, forward)
             head = at_the_head(forward, values)
-            groups = weights(example).to(head)
+            groups = group_weights(example).to(head)
             turns = _turns(wanted)  # stays on the CPU: it is an index into tensors of several devices
 
             def products(chunk: slice) -> Tensor:
@@ -172,41 +172,41 @@ class Engine:
                     forward.hidden, embeds, cotangents, is_grads_batched=True, retain_graph=True
                 )
                 tally.add(int(wanted.sum(1).clamp(max=chunk.stop).sub(chunk.start).clamp(min=0).sum()))
-                return contract(gradient, embeds.detach())  # (k, n, S - first)
+                return reduce(gradient, embeds.detach())  # (k, n, S - first)
 
             size = self._groups_at_once(example, embeds, len(turns))
             found = torch.cat(list(in_chunks(len(turns), size, products)))
-            contracted = found.new_zeros(len(values), len(groups), len(example.sources))
-            contracted[torch.arange(len(values)), turns, variants.first :] = found
-            contracted[~wanted] = 0
+            reduced = found.new_zeros(len(values), len(groups), len(example.sources))
+            reduced[torch.arange(len(values)), turns, perturbed.first :] = found
+            reduced[~wanted] = 0
             whole = values.detach()
             if original is not None:
                 whole = torch.cat([original[: forward.start].expand(len(values), -1), whole], dim=1)
-            return Gradients(whole @ groups.to(whole).T, contracted)
+            return Gradients(whole @ groups.to(whole).T, reduced)
 
-    def scores(self, example: Example, variants: Alterations) -> Tensor:
-        """The score of each group for each variant, forward only: (R, K).
+    def scores(self, example: Example, perturbed: Perturbations) -> Tensor:
+        """The score of each group for each perturbation, forward only: (R, K).
 
         Raises:
             NonFiniteScores, MemoryShortage: as in `gradients`.
         """
-        tally = Tally(self.progress, len(variants))
+        tally = Tally(self.progress, len(perturbed))
 
         def piece(rows: slice) -> Tensor:
-            found = self._scores(example, variants[rows])
+            found = self._scores(example, perturbed[rows])
             tally.add(len(found))
             return found
 
         def size(start: int) -> int:
-            return self._rows_at_once(example, variants, start)
+            return self._rows_at_once(example, perturbed, start)
 
-        values = torch.cat(list(in_chunks(len(variants), size, piece)))
-        return values @ weights(example).to(values).T
+        values = torch.cat(list(in_chunks(len(perturbed), size, piece)))
+        return values @ group_weights(example).to(values).T
 
     def original(self, example: Example) -> Tensor:
         """The score of each group as things are: (K,)."""
         values = self._remembered(example)[0]
-        return values @ weights(example).to(values).T
+        return values @ group_weights(example).to(values).T
 
     def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:
         """The tokens that the model held most likely in the place of each target: ids and probabilities (G, count)."""
@@ -215,13 +215,13 @@ class Engine:
             found = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).topk(count)
             return found.indices.cpu(), found.values.cpu()
 
-    def _scores(self, example: Example, variants: Variants) -> Tensor:
+    def _scores(self, example: Example, perturbed: PerturbedInputs) -> Tensor:
         with self.differentiable(), torch.no_grad():
-            if not variants.first:
-                return self.values(example, self.adapter.forward(example, variants))
+            if not perturbed.first:
+                return self.values(example, self.adapter.forward(example, perturbed))
             original, states = self._remembered(example)
-            forward = self.adapter.forward(example, variants, states)
-            unaltered = original[: forward.start].expand(len(variants), -1)
+            forward = self.adapter.forward(example, perturbed, states)
+            unaltered = original[: forward.start].expand(len(perturbed), -1)
             return torch.cat([unaltered, self.values(example, forward)], dim=1)
 
     def _remembered(self, example: Example) -> tuple[Tensor, Any]:
@@ -251,17 +251,17 @@ class Engine:
 
     def _variants_at_once(self, example: Example, wanted: Tensor) -> int:
         sources = len(example.sources)
-        return self.budget.variants(wanted, sources, self.adapter.footprint(sources), self.adapter.device)
+        return self.budget.perturbed(wanted, sources, self.adapter.footprint(sources), self.adapter.device)
 
-    def _rows_at_once(self, example: Example, variants: Alterations, start: int) -> int:
-        """How many variants from `start` on go into one forward: as fit, and as begin nearly where the first begins."""
-        shared = _shared(example, variants, start)
+    def _rows_at_once(self, example: Example, perturbed: Perturbations, start: int) -> int:
+        """How many perturbations from `start` on go into one forward: as fit, and begin near the first."""
+        shared = _shared(example, perturbed, start)
         sources = len(example.sources) - shared
         footprint, targets = self.adapter.footprint(len(example.sources)), len(example.targets)
-        most = self.budget.rows_at_once(len(variants) - start, sources, targets, footprint, self.adapter.device)
+        most = self.budget.rows_at_once(len(perturbed) - start, sources, targets, footprint, self.adapter.device)
         near = shared + self.budget.spare(sources, self.adapter.device)
         rows = range(start + 1, start + most)
-        return next((row - start for row in rows if _shared(example, variants, row) > near), most)
+        return next((row - start for row in rows if _shared(example, perturbed, row) > near), most)
 
     def _groups_at_once(self, example: Example, embeds: Tensor, total: int) -> int:
         rows = embeds[..., 0].numel()
@@ -279,21 +279,21 @@ def at_the_head(forward: Forward, values: Tensor) -> Tensor:
     return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1)
 
 
-def _shared(example: Example, variants: Alterations, row: int) -> int:
+def _shared(example: Example, perturbed: Perturbations, row: int) -> int:
     """How many sources need not run again.
 
     None where an encoder reads an altered one, since all its tokens see it; and no more than both continuations read.
     """
-    shared = variants.shared(row)
-    if example.fork is not None:
+    shared = perturbed.shared(row)
+    if example.branch is not None:
         shared = min(shared, example.predictors[0])
     return shared if shared >= example.encoder else 0
 
 
 def _turns(wanted: Tensor) -> Tensor:
-    """Which group each variant is differentiated for at each turn: (T, n), from (n, K) wanted.
+    """Which group each perturbation is differentiated for at each turn: (T, n), from (n, K) wanted.
 
-    A backward treats variants apart, so one cotangent can ask each variant for another group. A variant that wants
+    A backward treats perturbations apart, so one cotangent can ask each for another group. A perturbation that wants
     fewer groups than there are turns is asked for one that it does not want, and the answer is dropped.
     """
     order = (~wanted).to(torch.uint8).argsort(dim=1, stable=True)

@@ -1,6 +1,6 @@
 """Gradients at layers: what the attention did, weighted by how the score reacts to it.
 
-1. Choose layers. One forward, tapped there, gives their activations; the engine differentiates every target at all
+1. Choose layers. One forward, recorded there, gives their activations; the engine differentiates every target at all
    of them together, and goes no lower than the lowest.
 2. Multiply each activation by its gradient: number by number, or after an average of the gradient, as published.
 3. Keep what speaks for the score (ReLU), and bring it on the axis of sources: the sum of the layers' maps
@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.engine.layers import Sight, layer_gradients
+from tokensal.engine.layers import Masks, layer_gradients
 from tokensal.errors import unknown
-from tokensal.sites import Layers, Site, check, chosen
-from tokensal.types import Example, Scores
+from tokensal.methods.layers import Layers, check_layers, select_layers
+from tokensal.types import Example, HookPoint, Scores
 
 # From an activation, its gradient for each of k groups, and what those see, to a map of each group
-Rule = Callable[[Tensor, Tensor, Sight], Tensor]
+Rule = Callable[[Tensor, Tensor, Masks], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class GradCAM:
     the others; and the published channel mean averages over positions of which most carry no gradient.
 
     Args:
-        layers: see `tokensal.sites.chosen`; by default the lower six tenths, which find a copied word best (see
+        layers: see `tokensal.methods.layers`; by default the lower six tenths, which find a copied word best (see
             tests/benchmarks/localisation.py).
         rule: "elementwise", or "channel_mean" for the published rule: the gradient is first replaced by its mean
             over the positions up to the predicting one.
@@ -57,18 +57,18 @@ class GradCAM:
     signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self.layers)
+        check_layers(self.layers)
         if self.rule not in OUTPUT_RULES:
             raise unknown("rule", self.rule, OUTPUT_RULES)
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = chosen(self.layers, engine.adapter.layer_count)
-        return layer_gradients(engine, example, Site.ATTENTION_OUTPUT, layers, self._contract)
+        layers = select_layers(self.layers, engine.adapter.layer_count)
+        return layer_gradients(engine, example, HookPoint.ATTENTION_OUTPUT, layers, self._contract)
 
-    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
+    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
         rule = OUTPUT_RULES[self.rule]
-        maps = [rule(output, gradient, sight).relu() for output, gradient in zip(outputs, gradients, strict=True)]
-        return torch.stack(maps).sum(0) * sight.reach
+        maps = [rule(output, gradient, masks).relu() for output, gradient in zip(outputs, gradients, strict=True)]
+        return torch.stack(maps).sum(0) * masks.reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class AttentionGradCAM:
     In a causal model the highest layer has a gradient in the predicting row alone.
 
     Args:
-        layers: see `tokensal.sites.chosen`; by default the upper half, which finds a copied word best (see
+        layers: see `tokensal.methods.layers`; by default the upper half, which finds a copied word best (see
             tests/benchmarks/localisation.py).
         rule: "elementwise" for Σ_heads ReLU(∂y/∂A · A), or "head_mean" for the published rule, ReLU(Σ_heads w · A),
             where w is the mean of ∂y/∂A over the cells that causality allows, up to the predicting row.
@@ -96,21 +96,21 @@ class AttentionGradCAM:
     signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self.layers)
+        check_layers(self.layers)
         if self.rule not in WEIGHT_RULES:
             raise unknown("rule", self.rule, WEIGHT_RULES)
         if self.rows not in ROWS:
             raise unknown("rows", self.rows, ROWS)
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = chosen(self.layers, engine.adapter.layer_count)
+        layers = select_layers(self.layers, engine.adapter.layer_count)
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
 
-        def contract(weights: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
+        def reduce(weights: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
             pairs = zip(weights, gradients, strict=True)
-            return torch.stack([read(rule(weight, gradient, sight), sight) for weight, gradient in pairs]).sum(0)
+            return torch.stack([read(rule(weight, gradient, masks), masks) for weight, gradient in pairs]).sum(0)
 
-        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, contract)
+        return layer_gradients(engine, example, HookPoint.ATTENTION_WEIGHTS, layers, reduce)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,24 +122,24 @@ class GradientRollout:
     of R where it is predicted, less the one that the identity put there. They have no unit.
 
     Args:
-        layers: see `tokensal.sites.chosen`; by default the upper half, which finds a copied word as well as "all", the
-            published choice, and lets the sink take less (see tests/benchmarks/localisation.py).
+        layers: see `tokensal.methods.layers`; by default the upper half, which finds a copied word as well as "all",
+            the published choice, and lets the sink take less (see tests/benchmarks/localisation.py).
     """
 
     layers: Layers = "0.5:"
     signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self.layers)
+        check_layers(self.layers)
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = chosen(self.layers, engine.adapter.layer_count)
-        return layer_gradients(engine, example, Site.ATTENTION_WEIGHTS, layers, _rolled_out)
+        layers = select_layers(self.layers, engine.adapter.layer_count)
+        return layer_gradients(engine, example, HookPoint.ATTENTION_WEIGHTS, layers, _rolled_out)
 
 
-def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], sight: Sight) -> Tensor:
+def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
     """Some rows of the product (I + Ā_top) … (I + Ā_bottom), less the identity's, added up: (k, S)."""
-    own = sight.predicting.to(weights[0])  # the rows of the identity
+    own = masks.predicting.to(weights[0])  # the rows of the identity
     found = torch.zeros_like(own)
     for weight, gradient in zip(reversed(weights), reversed(gradients), strict=True):
         attention = (gradient * weight).relu().mean(-3)  # (k, S, S)
@@ -147,36 +147,36 @@ def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], sight: S
     return found
 
 
-def _elementwise_outputs(output: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
+def _elementwise_outputs(output: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
     return (gradient * output).sum(-1)  # (k, S)
 
 
-def _channel_mean(output: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
+def _channel_mean(output: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
     # positions after the last predictor add nothing; of an encoder–decoder model, a layer has some of the positions
-    positions = (sight.reach & output.any(-1)).sum(-1)
+    positions = (masks.reach & output.any(-1)).sum(-1)
     return (gradient.sum(-2) / positions[:, None]) @ output.T  # (k, H) @ (H, S)
 
 
-def _elementwise_weights(weight: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
+def _elementwise_weights(weight: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
     return (gradient * weight).relu().sum(-3)  # (k, S, S)
 
 
-def _head_mean(weight: Tensor, gradient: Tensor, sight: Sight) -> Tensor:
+def _head_mean(weight: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
     # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
-    looking = sight.reach & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
-    cells = (sight.rows & looking[:, :, None]).to(weight)  # (k, S, S)
+    looking = masks.reach & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
+    cells = (masks.rows & looking[:, :, None]).to(weight)  # (k, S, S)
     mean = (gradient * cells[:, None]).sum((-2, -1)) / cells.sum((-2, -1))[:, None]  # (k, heads)
     return torch.einsum("kh,hrs->krs", mean, weight).relu() * cells
 
 
-def _all_rows(cells: Tensor, sight: Sight) -> Tensor:
+def _all_rows(cells: Tensor, masks: Masks) -> Tensor:
     return cells.sum(-2)
 
 
-def _rows_of_the_predictors(cells: Tensor, sight: Sight) -> Tensor:
-    return torch.einsum("kr,krs->ks", sight.predicting.to(cells), cells)
+def _rows_of_the_predictors(cells: Tensor, masks: Masks) -> Tensor:
+    return torch.einsum("kr,krs->ks", masks.predicting.to(cells), cells)
 
 
 OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
 WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
-ROWS: Mapping[str, Callable[[Tensor, Sight], Tensor]] = {"all": _all_rows, "predictor": _rows_of_the_predictors}
+ROWS: Mapping[str, Callable[[Tensor, Masks], Tensor]] = {"all": _all_rows, "predictor": _rows_of_the_predictors}

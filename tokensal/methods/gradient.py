@@ -1,9 +1,9 @@
 """Gradients at the input itself: the plainest question, how does the score react?
 
-1. Take the embeddings of the source tokens as they are: one variant, R = 1.
+1. Take the embeddings of the source tokens as they are: one perturbation, R = 1.
 2. One forward gives the score of every target; the engine differentiates each with respect to every embedding.
 3. Contract each gradient over D: by a norm (`Gradient`), or with the embedding itself (`InputXGradient`).
-4. The score of a segment is the sum of those of its tokens.
+4. The score of a unit is the sum of those of its tokens.
 
 Where the first sources are not asked about, such as a long system message, they run once without a graph, and every
 backward goes through the rest alone. The numbers are the same.
@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tokensal.asking import first_credited, pooled
-from tokensal.contractions import NORMS, Contraction, dot
 from tokensal.engine import Engine
+from tokensal.engine.reductions import NORMS, Reduction, dot
 from tokensal.errors import unknown
-from tokensal.types import Example, Scores, Variants
+from tokensal.questions.masks import first_credited, pool_to_units
+from tokensal.types import Example, PerturbedInputs, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class InputXGradient:
         return _at_the_input(example, engine, dot)
 
 
-def _at_the_input(example: Example, engine: Engine, contract: Contraction) -> Scores:
+def _at_the_input(example: Example, engine: Engine, reduce: Reduction) -> Scores:
     first = first_credited(example)
     if first * len(example.groups) <= len(example.sources):
         first = 0  # to run what comes before once more, without a graph, would cost more than it spares
-    variants = Variants(engine.embed(example)[None, first:], first=first)
-    [found] = engine.gradients(example, variants, contract)
-    return Scores(pooled(found.contracted[0], example), found.values[0])
+    perturbed = PerturbedInputs(engine.embed(example)[None, first:], first=first)
+    [found] = engine.gradients(example, perturbed, reduce)
+    return Scores(pool_to_units(found.reduced[0], example), found.values[0])

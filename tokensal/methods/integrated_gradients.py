@@ -3,7 +3,7 @@
 1. Replace every source by the baseline, but for those that are kept; the line from there to the input is the path.
 2. The contribution of a source is the integral, over the path, of its part in the slope of the score.
 3. Without `steps`, the nodes of the integral are placed where its error is, and as many as the tolerance asks for
-   (see `tokensal.methods.adaptive`). With `steps`, they are those of a fixed rule.
+   (see `tokensal.methods.adaptive_quadrature`). With `steps`, they are those of a fixed rule.
 4. The contributions should add up to the change of the score from one end of the path to the other. What they miss
    is stored for each target, beside what the tolerance allows.
 5. Several baselines are integrated one after another, and their contributions averaged (expected gradients).
@@ -18,14 +18,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.asking import pooled
 from tokensal.engine import Engine
 from tokensal.errors import InputError, unknown
-from tokensal.keeping import check, untouched
-from tokensal.methods.adaptive import FEWEST, integrate
-from tokensal.methods.line import Line
-from tokensal.quadrature import RULES
-from tokensal.types import Certificate, Example, Scores
+from tokensal.methods.adaptive_quadrature import FEWEST, integrate
+from tokensal.methods.path_integral import Line
+from tokensal.methods.quadrature import RULES
+from tokensal.perturbations.protection import check, protected_sources
+from tokensal.questions.masks import pool_to_units
+from tokensal.types import Diagnostic, Example, Scores
 
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
 
@@ -84,7 +84,7 @@ class IntegratedGradients:
 
     def line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
         """The path from a baseline to the example. What is kept is the same at both ends."""
-        kept = untouched(example, self.keep)
+        kept = protected_sources(example, self.keep)
         embeds = engine.embed(example)
         baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, given))
         return Line(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
@@ -112,5 +112,9 @@ def _shown(value: object) -> str:
 def _certified(
     matrix: Tensor, change: Tensor, nodes: Tensor, allowed: Tensor, engine: Engine, example: Example
 ) -> Scores:
-    certificate = Certificate(change, matrix.sum(1) - change, nodes, allowed)
-    return Scores(pooled(matrix, example), engine.original(example), certificate)
+    diagnostics = {
+        "total": Diagnostic(change),
+        "convergence_delta": Diagnostic(matrix.sum(1) - change, allowed),
+        "gradients": Diagnostic(nodes),
+    }
+    return Scores(pool_to_units(matrix, example), engine.original(example), diagnostics)

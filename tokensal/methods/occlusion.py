@@ -1,10 +1,10 @@
 """Occlusion: take some tokens away, and see how much the score drops.
 
-1. Slide a window over the segments of the sources (tokens, words, …), past those that are to stay as they are.
-2. Each window is a variant in which its sources are absent. Variants follow the order of the text, so that the
-   engine can share everything before the first absent source.
-3. One forward of a variant scores every target; the drop is the score as it is, minus that.
-4. A segment's score is the mean drop of the windows that cover it. All segments of a window carry the same drop.
+1. Slide a window over the units of the sources (tokens, words, …), past those that are to stay as they are.
+2. Each window is a perturbation in which its sources are absent. The engine shares everything
+   before the first absent source.
+3. One forward of a perturbation scores every target; the drop is the score as it is, minus that.
+4. A unit's score is the mean drop of the windows that cover it. All units of a window carry the same drop.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.asking import members
 from tokensal.engine import Engine
 from tokensal.errors import InputError
-from tokensal.keeping import check, untouched
-from tokensal.removals import Removals
+from tokensal.perturbations.protection import check, protected_sources
+from tokensal.perturbations.removals import Removals
+from tokensal.questions.masks import unit_membership
 from tokensal.types import Example, Scores
 
 WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
@@ -28,7 +28,7 @@ WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
 
 @dataclass(frozen=True, kw_only=True)
 class Occlusion:
-    """How much the score drops when a segment is taken away: y(x) − y(x without it). Signed, in units of the score.
+    """How much the score drops when a unit is taken away: y(x) − y(x without it). Signed, in units of the score.
 
     Zeiler, Fergus 2014, arXiv:1311.2901; Li, Monroe, Jurafsky 2016, arXiv:1612.08220.
 
@@ -37,8 +37,8 @@ class Occlusion:
             positions (a token that itself predicts a target still speaks for itself there, though unseen by all
             others). "delete": it was never there, and later tokens move up. Else what stands in its place: "zero",
             "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", or any text as "text:…".
-        window: how many segments are taken away together.
-        stride: segments from the beginning of a window to that of the next; at most the window.
+        window: how many units are taken away together.
+        stride: units from the beginning of a window to that of the next; at most the window.
         keep: which sources are never taken away, and have no score: any of "sink", "special", "template", "generated".
     """
 
@@ -52,12 +52,12 @@ class Occlusion:
         check(self.keep)
         if not 1 <= self.stride <= self.window:
             raise InputError(
-                f"Windows of {self.window} every {self.stride} segments leave gaps or do not move: "
+                f"Windows of {self.window} every {self.stride} units leave gaps or do not move: "
                 "the stride should be at least 1, and at most the window."
             )
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        leaving = members(example) & ~untouched(example, self.keep)  # (J, S)
+        leaving = unit_membership(example) & ~protected_sources(example, self.keep)  # (J, S)
         windows = _windows(leaving.any(1), self.window, self.stride)  # (R, J)
         absent = (windows.float() @ leaving.float()) > 0
         if self.replacement in WITHOUT and absent[:, : example.predictors[0] + 1].all(1).any():
@@ -70,11 +70,11 @@ class Occlusion:
         original = engine.original(example)
         drops = original - engine.scores(example, removals)  # (R, K)
         covering = windows.to(drops)
-        return Scores(drops.T @ covering / covering.sum(0), original, looked_at=leaving.any(1))
+        return Scores(drops.T @ covering / covering.sum(0), original, scored=leaving.any(1))
 
 
 def _windows(leaving: Tensor, size: int, stride: int) -> Tensor:
-    """Which segments each window covers: (R, J) bool. Windows slide over those that leave; the last may be shorter."""
+    """Which units each window covers: (R, J) bool. Windows slide over those that leave; the last may be shorter."""
     places = leaving.nonzero()[:, 0]
     starts = range(0, len(places), stride)
     table = torch.zeros(len(starts), len(leaving), dtype=torch.bool)

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from tokensal.attribution import Attribution
-from tokensal.comparison import Comparison
 from tokensal.errors import OutputError
+from tokensal.results.attribution import Attribution
+from tokensal.results.comparison import Comparison
 
 Result = Attribution | Comparison
 
 
 def _html(result: Result, sink: bool) -> str:
-    from tokensal.render import html, html_comparison
+    from tokensal.render.html import comparison as html_comparison
+    from tokensal.render.html import heatmap as html
 
     if isinstance(result, Comparison):
         return html_comparison.page(result, sink=sink)
@@ -29,7 +30,8 @@ def _json(result: Result, sink: bool) -> str:
 
 
 def _text(result: Result, sink: bool) -> str:
-    from tokensal.render import terminal, terminal_comparison
+    from tokensal.render.terminal import comparison as terminal_comparison
+    from tokensal.render.terminal import heatmap as terminal
 
     if isinstance(result, Comparison):
         return terminal_comparison.text(result, sink=sink)

@@ -1,11 +1,11 @@
-"""JSON, schema version 2: everything an `Attribution` holds, readable by any language, and read back exactly.
+"""JSON, schema version 3: everything an `Attribution` holds, readable by any language, and read back exactly.
 
     {
-      "schema": "tokensal/attribution", "version": 2,
+      "schema": "tokensal/attribution", "version": 3,
       "text": str,                              the shown text; start and stop count its characters
-      "sources": [segment, …],                  J of them: {"ids", "text", "start", "stop", "role", "special",
+      "sources": [unit, …],                  J of them: {"ids", "text", "start", "stop", "role", "special",
                                                 "against"}
-      "targets": [segment, …],                  K of them; "against" is the text of a contrast, or empty
+      "targets": [unit, …],                  K of them; "against" is the text of a contrast, or empty
       "scores": [[number | null, …], …],        K rows of J; null where visible is false
       "visible": [[bool, …], …],                K rows of J
       "values": [number, …],                    K explained scores
@@ -14,11 +14,10 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config"},
-      "certificate": null | {"change": [number, …], "residual": [number, …], "nodes": [int, …],
-                             "allowed": [number, …]}     K of each
+      "diagnostics": [{"name", "values": [number, …] or [[number, …], …], "allowed": null | [number, …]}, …]
     }
 
-A `Comparison` is {"schema": "tokensal/comparison", "version": 2, "attributions": [as above, …]}, two or more.
+A `Comparison` is {"schema": "tokensal/comparison", "version": 3, "attributions": [as above, …]}, two or more.
 
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
 """
@@ -34,13 +33,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from tokensal.attribution import Alternative, Attribution, Provenance
-from tokensal.comparison import Comparison
 from tokensal.errors import FormatError, InputError
-from tokensal.types import Certificate, Role, Segment
+from tokensal.results.attribution import Alternative, Attribution, Provenance
+from tokensal.results.comparison import Comparison
+from tokensal.types import Diagnostic, Role, Unit
 
 ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)
 
 Result = TypeVar("Result", Attribution, Comparison)
 
@@ -61,8 +61,8 @@ def _attributed(attribution: Attribution) -> dict[str, Any]:
         "schema": ATTRIBUTION,
         "version": VERSION,
         "text": attribution.text,
-        "sources": [asdict(segment) for segment in attribution.sources],
-        "targets": [asdict(segment) for segment in attribution.targets],
+        "sources": [asdict(unit) for unit in attribution.sources],
+        "targets": [asdict(unit) for unit in attribution.targets],
         "scores": [_numbers(row) for row in attribution.scores.tolist()],
         "visible": attribution.visible.tolist(),
         "values": _numbers(attribution.values.tolist()),
@@ -71,7 +71,14 @@ def _attributed(attribution: Attribution) -> dict[str, Any]:
         "encoder": attribution.encoder,
         "alternatives": [[asdict(one) for one in row] for row in attribution.alternatives],
         "provenance": asdict(attribution.provenance),
-        "certificate": attribution.certificate and _certified(attribution.certificate),
+        "diagnostics": [
+            {
+                "name": name,
+                "values": _nested(diagnostic.values),
+                "allowed": None if diagnostic.allowed is None else _nested(diagnostic.allowed),
+            }
+            for name, diagnostic in attribution.diagnostics.items()
+        ],
     }
 
 
@@ -79,13 +86,10 @@ def _numbers(row: list[float]) -> list[float | None]:
     return [float(f"{number:.9g}") if math.isfinite(number) else None for number in row]
 
 
-def _certified(certificate: Certificate) -> dict[str, Any]:
-    return {
-        "change": _numbers(certificate.change.tolist()),
-        "residual": _numbers(certificate.residual.tolist()),
-        "nodes": certificate.nodes.tolist(),
-        "allowed": _numbers(certificate.allowed.tolist()),
-    }
+def _nested(tensor: torch.Tensor) -> list[Any]:
+    if tensor.ndim > 1:
+        return [_nested(row) for row in tensor]
+    return _numbers(tensor.tolist()) if tensor.is_floating_point() else tensor.tolist()
 
 
 def read(path: str | PathLike[str], kind: type[Result]) -> Result:
@@ -122,9 +126,9 @@ def loads(document: str) -> Attribution | Comparison:
         raise FormatError(
             f"its schema is not {ATTRIBUTION!r} or {COMPARISON!r}; only files written by `save('….json')` can be read."
         )
-    if data.get("version") != VERSION:
+    if data.get("version") not in READABLE:
         raise FormatError(
-            f"its schema has version {data.get('version')!r}, but this tokensal reads version {VERSION}; "
+            f"its schema has version {data.get('version')!r}, but this tokensal reads versions 2 and 3; "
             "read it with the tokensal that wrote it (see its provenance), or upgrade."
         )
     try:
@@ -150,7 +154,7 @@ def _attribution(data: dict[str, Any]) -> Attribution:
         signed=bool(data["signed"]),
         sink=data["sink"],
         provenance=Provenance(**data["provenance"]),
-        certificate=_certificate(data.get("certificate"), len(targets)),
+        diagnostics=_diagnostics(data),
         encoder=data["encoder"],
         alternatives=tuple(tuple(Alternative(**one) for one in row) for row in data["alternatives"]),
     )
@@ -159,15 +163,31 @@ def _attribution(data: dict[str, Any]) -> Attribution:
     return attribution
 
 
-def _segments(rows: list[dict[str, Any]]) -> tuple[Segment, ...]:
-    return tuple(Segment(**{**row, "ids": tuple(row["ids"]), "role": Role(row["role"])}) for row in rows)
+def _segments(rows: list[dict[str, Any]]) -> tuple[Unit, ...]:
+    return tuple(Unit(**{**row, "ids": tuple(row["ids"]), "role": Role(row["role"])}) for row in rows)
 
 
-def _certificate(data: dict[str, Any] | None, targets: int) -> Certificate | None:
-    if data is None:
-        return None
-    change, residual, allowed = (_tensor([data[name]], (1, targets))[0] for name in ("change", "residual", "allowed"))
-    return Certificate(change, residual, torch.tensor(data["nodes"]).reshape(targets), allowed)
+def _diagnostics(data: dict[str, Any]) -> dict[str, Diagnostic]:
+    if data["version"] == 2:
+        return _of_version_2(data["certificate"])
+    return {
+        row["name"]: Diagnostic(_loaded(row["values"]), None if row["allowed"] is None else _loaded(row["allowed"]))
+        for row in data["diagnostics"]
+    }
+
+
+def _of_version_2(certificate: dict[str, Any] | None) -> dict[str, Diagnostic]:
+    if certificate is None:
+        return {}
+    return {
+        "total": Diagnostic(_loaded(certificate["change"])),
+        "convergence_delta": Diagnostic(_loaded(certificate["residual"]), _loaded(certificate["allowed"])),
+        "gradients": Diagnostic(_loaded(certificate["nodes"])),
+    }
+
+
+def _loaded(values: list[Any]) -> torch.Tensor:
+    return torch.tensor(values)
 
 
 def _tensor(rows: list[list[float | None]], shape: tuple[int, int]) -> torch.Tensor:

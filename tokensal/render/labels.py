@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tokensal.types import Role, Segment
+from tokensal.types import Role, Unit
 
 PIECE = "‿"  # a further token of the character drawn before it
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
@@ -16,10 +16,10 @@ JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """How one segment looks.
+    """How one unit looks.
 
     `pieces` are its lines in running text, and keep their spaces; `name` is for lists and shows spaces as ␣ where
-    nothing else is left. `lines` is how many line breaks end the segment, or stand between it and the next; running
+    nothing else is left. `lines` is how many line breaks end the unit, or stand between it and the next; running
     text breaks there, too.
     """
 
@@ -41,37 +41,37 @@ class Label:
         return len(self.text.split()) > 1
 
 
-def labels(segments: Sequence[Segment], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
-    """The labels of segments; with the text they are from, a line break between two of them belongs to the first."""
-    gaps = [_gap(text, before, after) for before, after in pairwise(segments)]
-    pairs = zip(segments, [*gaps, 0], strict=False)  # without a segment there is no gap behind it
-    return tuple(label(segment, lines, sink=index == sink) for index, (segment, lines) in enumerate(pairs))
+def labels(units: Sequence[Unit], sink: int | None = None, text: str = "") -> tuple[Label, ...]:
+    """The labels of units; with the text they are from, a line break between two of them belongs to the first."""
+    gaps = [_gap(text, before, after) for before, after in pairwise(units)]
+    pairs = zip(units, [*gaps, 0], strict=False)  # without a unit there is no gap behind it
+    return tuple(label(unit, lines, sink=index == sink) for index, (unit, lines) in enumerate(pairs))
 
 
-def _gap(text: str, before: Segment, after: Segment) -> int:
+def _gap(text: str, before: Unit, after: Unit) -> int:
     """The line breaks between two neighbours; between the answer and what was not written is the end of the answer."""
     if (before.role is Role.CONTRAST) != (after.role is Role.CONTRAST):
         return 0
     return text[before.stop : after.start].count("\n")
 
 
-def label(segment: Segment, lines: int = 0, *, sink: bool = False) -> Label:
-    """The label of a segment with so many line breaks behind it, besides its own."""
-    pieces = _pieces(segment)
-    lines += len(segment.text) - len(segment.text.rstrip("\n"))
+def label(unit: Unit, lines: int = 0, *, sink: bool = False) -> Label:
+    """The label of a unit with so many line breaks behind it, besides its own."""
+    pieces = _pieces(unit)
+    lines += len(unit.text) - len(unit.text.rstrip("\n"))
     name = named("".join(pieces))
-    if segment.against:
-        name = f"{name} ≠ {named(drawable(segment.against))}"
-    return Label(pieces, name, lines, segment.role, segment.special, sink)
+    if unit.against:
+        name = f"{name} ≠ {named(drawable(unit.against))}"
+    return Label(pieces, name, lines, unit.role, unit.special, sink)
 
 
-def _pieces(segment: Segment) -> tuple[str, ...]:
+def _pieces(unit: Unit) -> tuple[str, ...]:
     """What is drawn, parted after each line break inside."""
-    if not segment.text:
-        return (PIECE if segment.stop > segment.start else "∅",)
-    kept = segment.text.rstrip("\n")
+    if not unit.text:
+        return (PIECE if unit.stop > unit.start else "∅",)
+    kept = unit.text.rstrip("\n")
     *inner, last = kept.split("\n")
-    first, *others = (drawable(line) for line in (*(f"{line}\n" for line in inner), last + segment.text[len(kept) :]))
+    first, *others = (drawable(line) for line in (*(f"{line}\n" for line in inner), last + unit.text[len(kept) :]))
     if unicodedata.category(first[0]) in ("Mn", "Me", "Cf"):  # a mark with no letter of its own to sit on
         first = "◌" + first
     return (first, *others)

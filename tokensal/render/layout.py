@@ -15,12 +15,12 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tokensal.attribution import Alternative, Attribution
-from tokensal.comparison import Comparison
 from tokensal.errors import NonFiniteScores
 from tokensal.render.labels import Label, drawable, label, labels, named
-from tokensal.render.passages import CONTRAST, Passage, passages
-from tokensal.types import Certificate, Role, Segment
+from tokensal.render.sections import CONTRAST, Passage, passages
+from tokensal.results.attribution import Alternative, Attribution
+from tokensal.results.comparison import Comparison
+from tokensal.types import Diagnostics, Role, Unit
 
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
@@ -148,7 +148,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     )
 
 
-def _beyond(attribution: Attribution) -> Iterator[Segment]:
+def _beyond(attribution: Attribution) -> Iterator[Unit]:
     """What of the targets is not among the sources: at the end the last one, or the part of a word that is missing."""
     sources = set(attribution.sources)
     end = max((source.stop for source in attribution.sources if source.role is not Role.CONTRAST), default=0)
@@ -162,7 +162,7 @@ def _unwritten(attribution: Attribution) -> tuple[Label, ...]:
     whole = "".join(target.against for target in attribution.targets)
     read = "".join(source.text for source in attribution.sources if source.role is Role.CONTRAST)
     missing = whole.removeprefix(read) if whole.startswith(read) else ""
-    return (label(Segment((), missing, 0, len(missing), Role.CONTRAST)),) if missing else ()
+    return (label(Unit((), missing, 0, len(missing), Role.CONTRAST)),) if missing else ()
 
 
 def _considered(one: Alternative) -> tuple[str, str]:
@@ -238,14 +238,16 @@ def _caption(attribution: Attribution) -> Facts:
 
 def _certified(attribution: Attribution) -> str:
     """In a sentence: how far the scores are from adding up, and a warning for each target that missed its tolerance."""
-    found = attribution.certificate
-    if found is None or not len(found.change):
+    found = attribution.diagnostics
+    if "convergence_delta" not in found or not len(attribution.targets):
         return ""
-    shares = [_share(found, target) for target in range(len(found.change))]
-    nodes = sorted(found.nodes.tolist())
+    shares = [_share(found, target) for target in range(len(attribution.targets))]
+    nodes = sorted(found["gradients"].values.tolist())
     missed = [
         f"{label(token).name} ({share:.1%})"
-        for token, share, reached in zip(attribution.targets, shares, found.reached.tolist(), strict=True)
+        for token, share, reached in zip(
+            attribution.targets, shares, found["convergence_delta"].reached.tolist(), strict=True
+        )
         if not reached
     ]
     spread = f"{nodes[0]}" if nodes[0] == nodes[-1] else f"{nodes[0]}–{nodes[-1]}"
@@ -254,7 +256,7 @@ def _certified(attribution: Attribution) -> str:
     return f"unexplained: median {middle:.1%}, at most {max(shares):.1%}; {spread} gradients a target{warning}"
 
 
-def _share(found: Certificate, target: int) -> float:
+def _share(found: Diagnostics, target: int) -> float:
     """The residual as a share of the change of the score."""
-    change, residual = abs(found.change[target].item()), abs(found.residual[target].item())
+    change, residual = (abs(found[name].values[target].item()) for name in ("total", "convergence_delta"))
     return residual / change if change else math.inf if residual else 0.0

@@ -16,7 +16,7 @@ from typing import Any
 from common import Explained, Job, Run, Task, load_model, serve
 from interpreto import Granularity, IntegratedGradients, Occlusion, Saliency
 
-ROWS = 1024  # tokens × variants in one batch: whole sentences at a time, and its logits still fit the memory
+ROWS = 1024  # tokens × perturbations in one batch: whole sentences at a time, and its logits still fit the memory
 
 
 def prepare(job: Job, tokenizer: Any) -> Run:

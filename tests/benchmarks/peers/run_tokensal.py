@@ -16,16 +16,19 @@ def prepare(job: Job, tokenizer: Any) -> Run:
         result = tokensal.attribute(model, task.prompt_ids, continuation=task.target_ids, method=job.method)
         ids = [id for source in result.sources for id in source.ids]
         same = ids == (task.prompt_ids + task.target_ids)[:-1]
-        return Explained(result.scores.shape[0], result.scores.shape[1], same, certified(result.certificate))
+        return Explained(result.scores.shape[0], result.scores.shape[1], same, certified(result.diagnostics))
 
     return run
 
 
-def certified(certificate: Any) -> str:
+def certified(diagnostics: Any) -> str:
     """How many nodes the targets took, and which share of the change of its score the scores of a target miss."""
-    if certificate is None:
+    if not diagnostics:
         return ""
-    nodes, missed = certificate.nodes, (certificate.residual / certificate.change).abs()
+    nodes, missed = (
+        diagnostics["gradients"].values,
+        (diagnostics["convergence_delta"].values / diagnostics["total"].values).abs(),
+    )
     return f"{nodes.min()}–{nodes.max()} nodes, residual median {missed.median():.1%} max {missed.max():.1%}"
 
 

@@ -1,0 +1,443 @@
+"""Where a running text is parted: messages, what an encoder and a decoder read, contrasts; units of several words."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from test_html import browser, contrast, data, marks, parse, show, target, text_of
+
+from tokensal.render.html import comparison as html_comparison
+from tokensal.render.html import heatmap as html
+from tokensal.render.labels import labels
+from tokensal.render.layout import lay_out
+from tokensal.render.sections import passages
+from tokensal.render.terminal import comparison as terminal_comparison
+from tokensal.render.terminal import heatmap as terminal
+from tokensal.render.terminal.cells import abridged
+from tokensal.results.attribution import Alternative, Attribution, Provenance
+from tokensal.results.comparison import Comparison
+from tokensal.types import Role, Unit
+
+__all__ = ["browser", "show"]  # fixtures, used by name
+
+T, S, U, A, G = Role.TEMPLATE, Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.GENERATED
+P, C = Role.PROMPT, Role.CONTRAST
+
+Piece = tuple[str, Role]
+CHAT: list[Piece] = [
+    *[("<|start|>", T), ("system", T), ("\n", T), ("Be", S), (" brief", S), (".", S), ("<|end|>", T), ("\n", T)],
+    *[("<|start|>", T), ("user", T), ("\n", T), ("Who", U), (" am", U), (" I", U), ("?", U), ("<|end|>", T)],
+    *[("\n", T), ("<|start|>", T), ("assistant", T), ("\n", T), ("Tom", G), (".", G)],
+]
+PAIRED: list[Piece] = [("The", P), (" cat", P), (" sat", P), ("</s>", P), ("<pad>", G), ("Le", G), (" chat", G)]
+PLAIN: list[Piece] = [("The", P), (" capital", P), (" is", P), (" Paris", G), (",", G), (" of", G)]
+SENTENCES: list[Piece] = [("The cat sat. ", P), ("It saw\nthe dog. ", P), ("Who?", P), (" Tom", G), (".", G)]
+
+
+def units(pieces: Sequence[Piece], start: int = 0) -> list[Unit]:
+    found = []
+    for index, (text, role) in enumerate(pieces):
+        special = text.startswith("<") and text.endswith(">")
+        found.append(Unit((index,), text, start, start + len(text), role, special))
+        start += len(text)
+    return found
+
+
+def made(
+    pieces: Sequence[Piece],
+    *,
+    encoder: int = 0,
+    sink: int | None = None,
+    hidden: Sequence[int] = (),
+    against: Sequence[str] = (),
+    considered: Sequence[tuple[str, float]] = (),
+    signed: bool = True,
+) -> Attribution:
+    """An attribution of the generated pieces; `hidden` sources are left out, `against` is what was not written."""
+    everything = units(pieces)
+    text = "".join(unit.text for unit in everything)
+    first = next(index for index, (_, role) in enumerate(pieces) if role is G) + bool(encoder)
+    targets, sources = everything[first:], everything[:-1]
+    if against:
+        targets = [replace(one, against=other) for one, other in zip(targets, against, strict=True)]
+        sources += units([(other, C) for other in against], len(text) + 1)[:-1]
+        text += "\n" + "".join(against)
+    visible = torch.ones(len(targets), len(sources), dtype=torch.bool)
+    for row in range(len(targets)):
+        visible[row, first + row : len(everything) - 1] = False
+        visible[row, len(everything) - 1 + row :] = False
+    visible[:, list(hidden)] = False
+    scores = torch.randn(visible.shape, generator=torch.Generator().manual_seed(0))
+    scores = (scores if signed else scores.abs()).masked_fill(~visible, math.nan)
+    return Attribution(
+        text=text,
+        sources=tuple(sources),
+        targets=tuple(targets),
+        scores=scores,
+        visible=visible,
+        values=torch.linspace(-0.1, -2, len(targets)),
+        signed=signed,
+        sink=sink,
+        provenance=Provenance("tiny", None, "A", "float32", "cpu", "sdpa", "x", "X()", "logprob"),
+        encoder=encoder,
+        alternatives=(tuple(Alternative(0, *one) for one in considered),) * len(targets) if considered else (),
+    )
+
+
+def chat(**options: Any) -> Attribution:
+    return made(CHAT, **options)
+
+
+def paired(**options: Any) -> Attribution:
+    return made(PAIRED, encoder=4, sink=4, **options)
+
+
+def contrasted(**options: Any) -> Attribution:
+    return made(PLAIN, against=[" London", " and", " a"], **options)
+
+
+def several(one: Attribution, **options: Any) -> Comparison:
+    """The same by two methods, the second with other options."""
+    other = replace(one.provenance, method="y", method_repr="Y()")
+    return Comparison((one, replace(one, provenance=other, **options)))
+
+
+def split_inputs(pieces: Sequence[Piece], encoder: int = 0, rest: Sequence[Piece] = ()) -> list[tuple[str, str]]:
+    """The name and the text of each passage."""
+    found = passages(labels(units(pieces)), encoder, labels(units(rest)), ())
+    assert [passage.start for passage in found] == [0, *(passage.stop for passage in found[:-1])]
+    assert found[-1].stop == len(pieces)
+    texts = ["".join(text for text, _ in pieces[passage.start : passage.stop]) for passage in found]
+    ends = ["".join(label.text for label in passage.rest) for passage in found]
+    return [(passage.name, text + end) for passage, text, end in zip(found, texts, ends, strict=True)]
+
+
+# ── layout ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plain_prompt_is_one_passage_without_a_name():
+    assert split_inputs(PLAIN) == [("", "The capital is Paris, of")]
+
+
+def test_each_message_has_the_template_around_it():
+    assert split_inputs(CHAT) == [
+        ("system", "<|start|>system\nBe brief.<|end|>\n"),
+        ("user", "<|start|>user\nWho am I?<|end|>\n"),
+        ("assistant", "<|start|>assistant\nTom."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "names"),
+    [
+        ([("<s>", T), ("[INST]", T), ("Hi", U), ("[/INST]", T), ("Ho", G)], ["<s>[INST]Hi", "[/INST]Ho"]),
+        ([("<s>", T), ("<i>", T), ("Hi", U), ("</i>", T), ("Ho", G)], ["<s><i>Hi</i>", "Ho"]),
+        ([("Hi", U), ("</e>", T), ("<h>", T), ("ai", T), ("</h>", T), ("Ho", G)], ["Hi</e>", "<h>ai</h>Ho"]),
+        ([("User: ", T), ("Hi", U), ("\n", T), ("Bot: ", T), ("Ho", G)], ["User: Hi\n", "Bot: Ho"]),
+        ([("Hi", U), ("Ho", A), (" ha", G)], ["Hi", "Ho ha"]),
+        ([("Hi", U), ("</e>", T), ("Ho", U)], ["Hi</e>", "Ho"]),
+        ([("<s>", T), ("Hi", U), (" you", U), ("</s>", T), ("\n", T)], ["<s>Hi you</s>\n"]),
+        ([("<s>", T), ("I am a bot.", T), ("\n", T), ("<u>", T), ("Hi", U)], ["<s>I am a bot.\n", "<u>Hi"]),
+        ([("<s>", T), ("only", T)], ["<s>only"]),
+    ],
+)
+def test_templates_of_many_kinds_are_parted_between_messages(pieces, names):
+    assert [text for _, text in split_inputs(pieces)] == names
+
+
+def test_a_message_that_is_only_a_target_begins_a_passage_too():
+    assert split_inputs(CHAT[:16], rest=[("Yes", G)]) == [
+        *split_inputs(CHAT)[:1],
+        ("user", "<|start|>user\nWho am I?<|end|>"),
+        ("assistant", "Yes"),
+    ]
+
+
+def test_what_an_encoder_reads_and_its_answer_are_two_passages():
+    assert split_inputs(PAIRED[:-1], encoder=4, rest=PAIRED[-1:]) == [
+        ("source text", "The cat sat</s>"),
+        ("answer", "<pad>Le chat"),
+    ]
+
+
+def test_what_was_not_written_stands_apart_and_whole():
+    *text, instead = lay_out(contrasted()).passages
+    assert [passage.name for passage in text] == [""]
+    assert [label.text for label in text[0].rest] == [" of"]
+    assert (instead.name, instead.stop - instead.start) == ("instead", 2)
+    assert [label.text for label in instead.rest] == [" a"]
+    assert [label.name for label in lay_out(contrasted()).targets] == ["Paris ≠ London", ", ≠ and", "of ≠ a"]
+    one = lay_out(made(PLAIN[:4], against=[" London"]))
+    assert [label.text for label in one.passages[-1].rest] == [" London"]
+
+
+def test_a_unit_keeps_its_lines():
+    first, second, third, *_ = lay_out(made(SENTENCES)).sources
+    assert (first.unit, second.unit, third.unit) == (True, True, False)
+    assert second.pieces == ("It saw↵", "the dog. ") and second.text == "It saw↵the dog. "
+    assert (second.name, second.lines) == ("It saw↵the dog.", 0)
+
+
+def test_sources_that_are_left_out_have_no_score():
+    assert lay_out(chat(hidden=[0, 1, 2])).scored == tuple(range(3, 21))
+
+
+@pytest.mark.parametrize(
+    ("probability", "share"), [(1.0, "100 %"), (0.62, "62 %"), (0.0949, "9.5 %"), (0.08, "8.0 %"), (1e-5, "<0.1 %")]
+)
+def test_shares_have_two_digits(probability, share):
+    [option] = lay_out(chat(considered=[(" Oslo", probability)])).considered[0]
+    assert option == ("Oslo", share.replace(" ", "\u00a0"))
+
+
+def test_long_names_keep_their_beginning_and_their_end():
+    assert abridged("The museum opened in 1891 and closed.", 20) == "The museum … closed."
+    assert abridged("The museum opened in 1891 and closed.", 11) == "The museum…"
+    assert abridged("short", 5) == "short"
+    assert abridged("incomprehensibilities", 8) == "incompr…"
+
+
+# ── terminal ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def printed(attribution: Attribution, width: int = 72, system: str | None = None) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=False)
+    terminal.show(attribution, console=console)
+    return console.file.getvalue()
+
+
+def bare(page: str) -> str:
+    return re.sub(r"\[[+-]?\d+]|\x1b\[[0-9;]*m", "", page)
+
+
+def test_a_chat_in_the_terminal():
+    assert bare(printed(chat())).split("\n\n")[1].splitlines() == [
+        "── system ──",
+        "<|start|>system↵",
+        "Be brief.<|end|>↵",
+        "── user ──",
+        "<|start|>user↵",
+        "Who am I?<|end|>↵",
+        "── assistant ──",
+        "<|start|>assistant↵",
+        "›Tom.",
+    ]
+
+
+def test_template_tokens_are_dim():
+    page = printed(chat(hidden=range(20)), system="truecolor")
+    assert "\x1b[2m<|start|>" in page and "\x1b[2muser" in page and "\x1b[2m── user ──" in page
+    assert "\x1b[2mWho" not in page
+
+
+def test_an_alignment_is_shown_where_it_fits():
+    page = bare(printed(paired(), 72))
+    head = next(line for line in page.splitlines() if "</s>" in line and "›<pad>†" in line)
+    assert head.split() == ["The", "cat", "sat", "</s>", "│", "›<pad>†", "›Le"]
+    assert "a row for each target" in page
+    assert [line.split()[0] for line in page.splitlines() if "│" in line] == ["The", "Le", "chat"]
+    narrow = bare(printed(paired(), 40))
+    assert "a row for each source" in narrow
+    assert re.search(r"\n</s> .*\n\n›<pad>†", narrow)
+    long = [*PAIRED[:4], *(("<pad>" if index == 0 else f" mot{index}", G) for index in range(20))]
+    assert "one scale" not in printed(made(long, encoder=4, sink=4), 72)
+    assert "one scale" not in printed(chat(), 72)
+
+
+def test_a_contrast_in_the_terminal():
+    page = bare(terminal.text(contrasted(), width=72))
+    assert "The capital is ›Paris, of\n── instead ──\n London and a\n" in page
+    assert "≠London" in page and "≠ the contrast, not written" in page
+    assert "Positive speaks for the answer rather than the contrast" in page.replace("\n", " ")
+    assert "Positive" not in terminal.text(contrasted(signed=False)) + terminal.text(made(PLAIN))
+
+
+def test_units_in_the_terminal():
+    page = bare(printed(made(SENTENCES)))
+    assert "⟦The cat sat.⟧ ⟦It saw↵\nthe dog.⟧ Who? ›Tom." in page
+    assert "⟦ ⟧ credited as one" in page
+    for width in range(20, 60):
+        words = re.findall(r"\w+", bare(printed(made(SENTENCES), width)).split("\n\n")[1])
+        assert words == ["The", "cat", "sat", "It", "saw", "the", "dog", "Who", "Tom"]
+
+
+def test_sources_that_are_left_out_are_counted_in_the_legend():
+    page = printed(chat(hidden=[0, 1, 2], sink=0))
+    assert "3 of 21 sources have no score" in page
+    assert "† sink, where attention collects; without a score" in page.replace("\n", " ")
+    assert "have no score" not in printed(chat())
+    assert "<|start|>†system" in page.splitlines()[3]
+
+
+@pytest.mark.parametrize("width", [72, 24])
+def test_what_was_considered_stands_below_each_target(width):
+    page = printed(chat(considered=[(" Tom", 0.62), ("\n", 0.08)]), width)
+    assert page.count("considered  Tom 62\u00a0%  ↵ 8.0\u00a0%") == (2 if width == 72 else 0)
+    assert len(re.findall(r"considered\s+Tom\s+62\u00a0%\s+↵\s+8.0\u00a0%", page)) == 2
+    assert "considered" not in printed(chat(), width)
+
+
+def test_a_comparison_in_the_terminal():
+    seen = torch.ones(2, 21, dtype=torch.bool) & chat().visible
+    seen[:, 0] = False
+    one = chat(considered=[(" Tom", 0.62)])
+    found = several(one, visible=seen, scores=one.scores.masked_fill(~seen, math.nan))
+    page = terminal_comparison.text(found)
+    assert page.count("── user ──") == 2
+    assert page.count("considered  Tom") == 2  # for two targets, not for each method
+    assert page.count("1 of 21 sources have no score") == 1
+
+
+# ── HTML ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+EXAMPLES = {
+    "chat": chat(considered=[(" Tom", 0.62), ("</script>", 0.1)]),
+    "left out": chat(hidden=[0, 1, 2], sink=0),
+    "paired": paired(),
+    "contrasted": contrasted(),
+    "one contrast": made(PLAIN[:4], against=["<b>"]),
+    "units": made(SENTENCES),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_pages_are_valid_and_hold_every_source_in_order(name):
+    example = EXAMPLES[name]
+    for document in (html.page(example), html_comparison.page(several(example))):
+        tree = parse(document)
+        views = tree.findall(".//*[@class='view']") or tree.findall(".//main")
+        for view in views:
+            assert [int(mark.get("data-source")) for mark in marks(view)] == list(range(len(example.sources)))
+            assert len(marks(view, "data-target")) == len(example.targets)
+
+
+def groups(tree: Any) -> list[tuple[str, str]]:
+    """The name of each block, as it is heard, and its text."""
+    found = tree.findall(".//*[@role='group']")
+    assert [block.find("h3").text for block in found] == [block.get("aria-label") for block in found]
+    return [(block.get("aria-label"), "".join(block.find("div").itertext()).strip("\n")) for block in found]
+
+
+def test_messages_of_a_chat_are_blocks():
+    tree = parse(html.page(chat()))
+    assert groups(tree) == [
+        ("system", "<|start|>system↵Be brief.<|end|>↵"),
+        ("user", "<|start|>user↵Who am I?<|end|>↵"),
+        ("assistant", "<|start|>assistant↵"),
+    ]
+    kinds = [{"special", "template"} & set(mark.get("class").split()) for mark in marks(tree)[:4]]
+    assert kinds == [{"special"}, {"template"}, {"template"}, set()]
+    assert text_of(tree, "targets").strip() == "Tom."
+    assert groups(parse(html.page(made(PLAIN)))) == []
+
+
+def test_the_decoders_start_belongs_to_the_answer():
+    tree = parse(html.page(paired()))
+    before, after = (tree.find(f".//section[@class='{name}']") for name in ("before", "after"))
+    assert [mark.get("data-source") for mark in marks(before)] == ["0", "1", "2", "3"]
+    assert [mark.get("data-source") for mark in marks(after)] == ["4", "5"]
+    assert (before.get("aria-label"), after.get("aria-label")) == ("source text", "answer")
+    assert [mark.text for mark in marks(after, "data-target")] == ["Le", "chat"]
+
+
+def test_some_of_an_answer_leaves_what_the_decoder_read_among_the_sources():
+    whole = paired()
+    some = replace(whole, targets=whole.targets[1:], scores=whole.scores[1:], visible=whole.visible[1:])
+    tree = parse(html.page(some))
+    assert groups(tree) == [("source text", "The cat sat</s>"), ("answer", "<pad>Le")]
+    assert text_of(tree, "targets").strip() == "chat"
+
+
+def test_a_contrast_stands_behind_the_answer():
+    tree = parse(html.page(contrasted()))
+    assert groups(tree) == [("instead", " London and a")]
+    assert text_of(tree, "ends") == "for the contrastfor the answer"
+    assert "speaks for the contrast" in text_of(tree, "marks")
+    assert data(tree)["rows"][0]["name"] == "Paris ≠ London"
+
+
+def test_left_out_sources_are_told_from_unseen_ones():
+    tree = parse(html.page(chat(hidden=[0, 1, 2])))
+    assert all("blank" in mark.get("class").split() and "style" not in mark.attrib for mark in marks(tree)[:3])
+    assert "left_out" in data(tree)["rows"][1]["marks"] and "left_out" in data(tree)["overview"]["marks"]
+    assert tree.find(".//*[@data-mark='left_out']").get("hidden") is None
+    assert parse(html.page(chat())).find(".//*[@data-mark='left_out']").get("hidden") is not None
+
+
+def test_a_unit_is_one_element_with_one_title():
+    tree = parse(html.page(made(SENTENCES)))
+    unit = marks(tree)[1]
+    assert "unit" in unit.get("class").split() and len(unit.findall("br")) == 1
+    assert re.fullmatch(r"It saw↵the dog.: −?[\d.]+", unit.get("title"))
+    assert "credited as one" in text_of(tree, "marks")
+
+
+def test_several_tokens_are_not_called_a_token():
+    example = made(PLAIN)
+    whole = replace(example.targets[0], ids=(3, 4, 5), text=" Paris, of", stop=example.targets[-1].stop)
+    one = replace(example, targets=(whole,), scores=example.scores[2:], visible=example.visible[2:])
+    tree = parse(html.page(one))
+    assert (text_of(tree, "lead"), text_of(tree, "detail")) == ("Sum over all explained targets", "1 target")
+    assert "\ntarget " in terminal.text(one)
+
+
+# ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_considered_is_said_of_the_selected_target(show):
+    page = show(html.page(EXAMPLES["chat"]))
+    said = page.locator("#considered")
+    assert said.inner_text() == ""
+    target(page, 1).hover()
+    assert said.inner_text() == "considered Tom 62\u00a0% · </script> 10\u00a0%"
+    page.hover("h1")
+    assert said.inner_text() == ""
+    both = show(html_comparison.page(several(EXAMPLES["chat"])))
+    target(both, 0).nth(1).hover()
+    assert both.locator("#considered").all_inner_texts() == ["considered Tom 62\u00a0% · </script> 10\u00a0%"]
+
+
+# The paper and the ink of an element, or of what is before it, as painted on a canvas.
+PIXELS = """(e, pseudo) => {
+    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const paint = (colour) => { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); };
+    const read = () => [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    paint(getComputedStyle(document.documentElement).backgroundColor);
+    paint(getComputedStyle(e).backgroundColor);
+    const paper = read();
+    paint(getComputedStyle(e, pseudo).color);
+    return [paper, read()];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_template_tokens_are_faint_but_readable_on_every_shade(show, scheme):
+    page = show(html.page(chat()), color_scheme=scheme)
+    token = page.locator(".template").first
+    found = []
+    for step in range(21):
+        token.evaluate("(e, shade) => e.style.setProperty('--s', shade)", step / 20)
+        found.append(contrast(*token.evaluate(PIXELS, "")))
+    assert min(found) >= 4.5
+    assert found[0] < contrast(*page.locator("[data-source='3']").evaluate(PIXELS, ""))
+
+
+def test_a_screen_reader_hears_who_speaks(show):
+    page = show(html.page(chat()))
+    assert "Who am I?" in page.get_by_role("group", name="user").inner_text()
+    assert page.get_by_role("region", name="prompt").get_by_role("group").count() == 3
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_narrow_windows_do_not_scroll_sideways(show, name):
+    page = show(html.page(EXAMPLES[name]), viewport={"width": 360, "height": 700})
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,85 @@
+"""What is asked of an example: which targets are explained as one, which sources are credited as one, as tensors.
+
+weights     how the targets add up to what is explained
+reach       which sources each group sees
+predicting  which sources predict it
+members     which sources belong together
+visible     which units have a score for it
+pooled      scores of sources, added up to those of their units
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tokensal.types import Example
+
+
+def group_weights(example: Example) -> Tensor:
+    """The weight of each target in the sum that each group is explained as: (K, G), 1 for it, -1 against it."""
+    table = torch.zeros(len(example.groups), len(example.targets))
+    for row, group in zip(table, example.groups, strict=True):
+        row[list(group.targets)] = 1
+        row[list(group.against)] = -1
+    return table
+
+
+def attention_mask(example: Example) -> Tensor:
+    """Which sources a decoder's, or an encoder's, row looks at: (S, S) bool, rows look at columns."""
+    places = torch.arange(len(example.sources))
+    table = (places <= places[:, None]) | (places < example.encoder)
+    if example.branch is not None:
+        table[example.branch.source :, example.predictors[0] + 1 : example.branch.source] = False
+    return table
+
+
+def visible_sources(example: Example) -> Tensor:
+    """Which sources each group sees, because one of its targets does: (K, S) bool."""
+    return (group_weights(example).abs() @ _seen_by_targets(example).float()) > 0
+
+
+def _seen_by_targets(example: Example) -> Tensor:
+    """(G, S) bool."""
+    table: Tensor = attention_mask(example)[torch.tensor(example.predictors)]
+    return table
+
+
+def predictor_mask(example: Example) -> Tensor:
+    """Which sources predict a target of each group: (K, S) bool."""
+    rows = torch.nn.functional.one_hot(torch.tensor(example.predictors), len(example.sources))
+    return (group_weights(example).abs() @ rows.float()) > 0
+
+
+def unit_membership(example: Example) -> Tensor:
+    """Which sources are in each unit: (J, S) bool."""
+    index = torch.arange(len(example.sources))
+    edges = torch.tensor(example.units)
+    return (edges[:, :1] <= index) & (index < edges[:, 1:])
+
+
+def visible_units(example: Example) -> Tensor:
+    """Which units have a score for each group: (K, J) bool. One of their sources is seen, and they are credited."""
+    some = (visible_sources(example).float() @ unit_membership(example).float().T) > 0
+    return some & torch.tensor(example.credited)
+
+
+def pool_to_units(matrix: Tensor, example: Example) -> Tensor:
+    """Scores of sources (K, S), added up to those of their units (K, J), over what each group sees."""
+    if len(example.units) == len(example.sources):
+        return matrix
+    there = torch.where(visible_sources(example).to(matrix.device), matrix, 0)
+    return there @ unit_membership(example).to(there).T
+
+
+def first_credited(example: Example) -> int:
+    """The first source that belongs to a credited unit: nothing before it need be on a graph."""
+    return next(start for (start, _), credited in zip(example.units, example.credited, strict=True) if credited)
+
+
+def branch_sources(example: Example) -> list[Tensor]:
+    """The sources that each continuation reads: one tensor of indices, or two where the example branches."""
+    if example.branch is None:
+        return [torch.arange(len(example.sources))]
+    trunk, branch, end = example.predictors[0] + 1, example.branch.source, len(example.sources)
+    return [torch.arange(branch), torch.cat([torch.arange(trunk), torch.arange(branch, end)])]

@@ -1,0 +1,1 @@
+"""Heatmaps as text, for terminals and .txt files."""

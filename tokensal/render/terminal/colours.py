@@ -1,0 +1,121 @@
+"""Colours for scores in a terminal: orange speaks for, blue against, and nothing stands where the score is near 0.
+
+Both hues grow equally bright (on a dark terminal; equally dark on a light one), so that greyscale readers see the
+size of a score; what speaks against is underlined, so that they see its sign too. Four inks: truecolor, 256 colours
+and 16 colours with explicit buckets, and none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cache
+
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
+from rich.console import Console
+from rich.style import Style
+
+from tokensal.render.terminal.cells import PLAIN
+
+FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # below this |shade| no colour is laid down
+
+BLACK, WHITE = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
+
+# For each background, from a score near 0 to full strength: (for, against).
+ENDS = {
+    True: (ColorTriplet(42, 40, 38), ColorTriplet(255, 160, 50), ColorTriplet(104, 182, 255)),
+    False: (ColorTriplet(245, 244, 242), ColorTriplet(204, 92, 0), ColorTriplet(24, 110, 190)),
+}
+OF_256 = {
+    True: ((94, 130, 172, 208, 214), (24, 25, 32, 39, 75)),
+    False: ((223, 215, 208, 166, 130), (153, 111, 74, 32, 25)),
+}
+# Cyan stands in for blue: the palettes of common terminals disagree about blue, and black text is unreadable on some.
+OF_16 = (("yellow", "bright_yellow"), ("cyan", "bright_cyan"))
+BARS = {"truecolor": ("#d9822b", "#4a90d9"), "256": ("color(172)", "color(68)"), "16": ("yellow", "cyan")}
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """What the terminal can show: `system` is truecolor, 256, 16 or none; `dark` is its background."""
+
+    system: str = "none"
+    dark: bool = True
+
+    @property
+    def colours(self) -> bool:
+        return self.system != "none"
+
+
+def ink_for(console: Console) -> Ink:
+    """The ink of a console; none for pipes, dumb terminals and NO_COLOR."""
+    system = "none" if console.no_color else console.color_system or "none"
+    names = {"standard": "16", "windows": "16"}
+    return Ink(names.get(system, system), dark=not _light_background())
+
+
+def shading(ink: Ink, shade: float) -> Style:
+    """The style of a text whose score is `shade`, in [-1, 1], of its scale; scores near 0 have none."""
+    return _shading(ink, round(shade, 2))
+
+
+@cache  # a matrix has many cells and few colours
+def _shading(ink: Ink, shade: float) -> Style:
+    if abs(shade) < FAINTEST[ink.system]:
+        return PLAIN
+    if ink.system == "16":
+        return _bucket_of_16(shade)
+    paper = _bucket_of_256(ink, shade) if ink.system == "256" else Color.from_triplet(_blend(ink, shade))
+    return Style(color=_readable_on(paper, ink), bgcolor=paper, underline=shade < 0 or None)
+
+
+def bar_style(ink: Ink, against: bool) -> Style:
+    """The style of a bar; its hue is readable on dark and on light terminals."""
+    return Style.parse(BARS[ink.system][against]) if ink.colours else PLAIN
+
+
+def attribute(ink: Ink, definition: str) -> Style:
+    """A style without colour, such as "dim" or "bold"; none where the ink is none."""
+    return Style.parse(definition) if ink.colours else PLAIN
+
+
+def contrast(one: ColorTriplet, other: ColorTriplet) -> float:
+    """The contrast ratio of two colours, from 1 to 21, as WCAG 2 defines it."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _light_background() -> bool:
+    # Some terminals say "foreground;background" as numbers of the 16 colours; most say nothing and are dark.
+    return os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
+
+
+def _blend(ink: Ink, shade: float) -> ColorTriplet:
+    near, *ends = ENDS[ink.dark]
+    mixed = (round(a + (b - a) * abs(shade)) for a, b in zip(near, ends[shade < 0], strict=True))
+    return ColorTriplet(*mixed)
+
+
+def _bucket_of_256(ink: Ink, shade: float) -> Color:
+    ramp = OF_256[ink.dark][shade < 0]
+    return Color.from_ansi(ramp[min(int(abs(shade) * len(ramp)), len(ramp) - 1)])
+
+
+def _bucket_of_16(shade: float) -> Style:
+    paper = OF_16[shade < 0][abs(shade) >= 0.4]
+    return Style(color="black", bgcolor=paper, bold=abs(shade) >= 0.75 or None, underline=shade < 0 or None)
+
+
+def _readable_on(paper: Color, ink: Ink) -> Color:
+    triplet = paper.get_truecolor()
+    best = max((BLACK, WHITE), key=lambda text: contrast(text, triplet))
+    if ink.system == "256":  # the corners of the colour cube; 0 and 15 belong to the terminal's own palette
+        return Color.from_ansi(16 if best == BLACK else 231)
+    return Color.from_triplet(best)
+
+
+def _luminance(colour: ColorTriplet) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour.normalized]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

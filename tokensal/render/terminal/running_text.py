@@ -1,0 +1,96 @@
+"""The running text of a terminal page: the sources, each shaded by its score summed over the targets.
+
+Where there is no colour, signs and sizes are written out: `Paris[+9]` stands for nine tenths of the scale.
+Several words that are credited as one stand in ⟦brackets⟧.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+
+from tokensal.render.labels import Label
+from tokensal.render.layout import Cell
+from tokensal.render.sections import Passage
+from tokensal.render.terminal.cells import Line, Run, Word, cut, fill, right_to_left
+from tokensal.render.terminal.colours import attribute
+from tokensal.render.terminal.sheet import GENERATED, SINK, Sheet, bracketed, clip_mark, letters_underlined, token_style
+from tokensal.types import Role
+
+OPEN, CLOSE = "⟦", "⟧"
+NOTHING = Cell(-1, None, 0.0, clipped=False, apart=False)
+
+
+def running_text(sheet: Sheet) -> list[Line]:
+    """The sources as running text, and the targets that end it; what a passage is stands above it.
+
+    Lines end between words, and where a token ends in a line break.
+    """
+    return [line for passage in sheet.heatmap.passages for line in _passage(sheet, passage)]
+
+
+def _passage(sheet: Sheet, passage: Passage) -> list[Line]:
+    heading = [[Run(cut(f"── {passage.name} ──", sheet.width), attribute(sheet.ink, "dim"))]] if passage.name else []
+    sources = sheet.heatmap.sources[passage.start : passage.stop]
+    cells = [*sheet.heatmap.overview.cells[passage.start : passage.stop], *(NOTHING for _ in passage.rest)]
+    text: list[Word] = []
+    before: Label | None = None
+    for label, cell in zip((*sources, *passage.rest), cells, strict=True):
+        first, *others = _words(sheet, label, cell, before)
+        if before is None or before.lines or _breakable(before.text, label.text):
+            text.append(first)
+        else:
+            text[-1] = Word([*text[-1].runs, *first.runs], first.breaks)
+        text += others
+        before = label
+    return [*heading, *fill(text, sheet.width)]
+
+
+def _words(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> Iterator[Word]:
+    """A source in one style: one word, or those that are credited as one; it breaks where its text does."""
+    style = token_style(sheet, label, cell.shade)
+    *lines, last = _running(sheet, label, cell, before)
+    for line, breaks in [*((line, 1) for line in lines), (last, label.lines)]:
+        *inner, end = re.findall(r" *[^ ]+(?: +$)?| +", line) if label.unit else [line]
+        yield from (Word(letters_underlined(word, style)) for word in inner)
+        yield Word(letters_underlined(end, style), breaks)
+
+
+def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> list[str]:
+    """The lines of a source, with its marks before and behind."""
+    first, *others = label.pieces if len(label.pieces) > 1 else [bracketed(label, label.text)]
+    opening = OPEN if label.unit else ""
+    if label.role is Role.GENERATED and (before is None or before.role is not Role.GENERATED):
+        opening = GENERATED + opening
+    inner = first.lstrip(" ")
+    lines = [" " * (len(first) - len(inner)) + opening + inner, *others]
+    lines[-1] = _marked(lines[-1], label, _marks(sheet, label, cell))
+    return lines
+
+
+def _marks(sheet: Sheet, label: Label, cell: Cell) -> str:
+    marks = (SINK if label.sink else "") + clip_mark(cell.shade, cell.clipped)
+    return marks if sheet.ink.colours else marks + _tenths(cell.shade, sheet.heatmap.signed)
+
+
+def _marked(line: str, label: Label, marks: str) -> str:
+    """The end of a source, and its marks; of several words, they stand before the spaces that end these."""
+    inner = line.rstrip(" ") if label.unit else line
+    marks = f"\u2068{marks}\u2069" if marks and right_to_left(label.text) else marks
+    return inner + (CLOSE if label.unit else "") + marks + line[len(inner) :]
+
+
+def _breakable(before: str, after: str) -> bool:
+    """Whether a line may end between two tokens: at spaces, and beside ideographs, but not before punctuation."""
+    if before.endswith(" ") or after.startswith(" "):
+        return True
+    beside_wide = 2 in (cell_len(before[-1]), cell_len(after[0]))
+    return beside_wide and not unicodedata.category(after[0]).startswith("P")
+
+
+def _tenths(shade: float, signed: bool) -> str:
+    tenths = round(shade * 10) if abs(shade) >= 0.1 else 0
+    return f"[{tenths:+d}]" if tenths and signed else f"[{tenths}]" if tenths else ""

@@ -1,0 +1,1 @@
+"""Results are data, with one door to the package that draws and stores them."""

@@ -65,7 +65,7 @@ SENTENCES = (
     "He died on {date}, {n} years old.",
     "On {date} the bridge was opened.",
     "We met on {date} at noon.",
-    "The reduce ends on {date}; please sign it.",
+    "The contract ends on {date}; please sign it.",
     "Room {n} is booked for {date}.",
     "The train of {date} was {n} minutes late.",
     "{name} was born on {date}.",

@@ -48,7 +48,7 @@ def test_a_fixed_rule_agrees_with_its_slow_twin(name, attention):
 @pytest.mark.parametrize("baseline", ["pad", "mean", "text: cat"])
 def test_other_baselines_agree_with_their_slow_twin(baseline):
     model = tiny("Qwen 3")
-    start = model.slow_twins(baseline, 1)[0]
+    start = model.baseline(baseline, 1)[0]
     rule = gauss_legendre(3)
     expected = slow_twins.integrated_gradients(model.model, PROMPT, CONTINUATION, start, {0}, *rule, "prob")
     found = exact(model, IntegratedGradients(baseline=baseline, steps=3), score=prob).matrix
@@ -58,7 +58,7 @@ def test_other_baselines_agree_with_their_slow_twin(baseline):
 
 def test_a_baseline_of_ones_own_is_taken_as_it_is():
     model = tiny("Llama")
-    pad = model.slow_twins("pad", 1)[0]
+    pad = model.baseline("pad", 1)[0]
     named = exact(model, IntegratedGradients(baseline="pad", steps=3)).matrix
     own = IntegratedGradients(baseline=pad, steps=3)
     assert exact(model, own).matrix.equal(named)
@@ -105,7 +105,7 @@ def test_the_certificate_holds_and_can_be_checked_from_outside(name, baseline):
     model = tiny(name)
     found = exact(model, IntegratedGradients(baseline=baseline, keep=("sink",)))
     width = model.model.get_input_embeddings().weight.shape[1]
-    start = model.slow_twins(baseline, 1)[0] if baseline != "zero" else torch.zeros(width, dtype=torch.float64)
+    start = model.baseline(baseline, 1)[0] if baseline != "zero" else torch.zeros(width, dtype=torch.float64)
     total, delta = found.diagnostics["total"], found.diagnostics["convergence_delta"]
     for row, target in enumerate(CONTINUATION):
         before = PROMPT + CONTINUATION[:row]

@@ -141,11 +141,11 @@ def test_a_crash_midway_leaves_no_half_cache(conversions, gguf, tmp_path):
     gguf.write_text("crash")
     with pytest.raises(KeyboardInterrupt):
         embedded.converted(gguf)
-    assert not [path for path in tmp_path.iterdir() if path.is_dir() and "aside" not in path.name]
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and "temporary" not in path.name]
     with pytest.raises(KeyboardInterrupt):
         embedded.converted(gguf)
     assert len(conversions) == 2
-    assert len([path for path in tmp_path.iterdir() if "aside" in path.name]) == 1  # the first one's is gone
+    assert len([path for path in tmp_path.iterdir() if "temporary" in path.name]) == 1  # the first one's is gone
 
 
 def test_another_file_is_another_cache(conversions, gguf):

@@ -179,12 +179,12 @@ def test_a_longer_text_is_repeated():
     assert len(ids) > 1
     table = model.model.get_input_embeddings().weight
     expected = torch.stack([table[ids[place % len(ids)]] for place in range(7)])
-    assert model.slow_twins("text: cat sat", 7).equal(expected)
+    assert model.baseline("text: cat sat", 7).equal(expected)
 
 
 def test_the_mean_is_that_of_all_tokens():
     model = tiny("Gemma 3")  # whose embeddings are scaled as they are looked up
-    found = model.slow_twins("mean", 3)
+    found = model.baseline("mean", 3)
     everything = model.model.get_input_embeddings()(torch.arange(320))
     torch.testing.assert_close(found, everything.mean(0).expand(3, -1))
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tokensal.adapters.probes import Part, Rendering, Untold, located
+from tokensal.adapters.probes import Rendering, TextNotLocated, TextSpan, locate
 
 ALPHABET = "ab <>|\n"
 
@@ -20,8 +20,8 @@ def asked(render, texts, parts=None):
         return render(said)
 
     whole = render(texts)
-    parts = [Part(number, 0, len(text)) for number, text in enumerate(texts)] if parts is None else parts
-    spans = located(Rendering(counted, texts, whole), parts)
+    parts = [TextSpan(number, 0, len(text)) for number, text in enumerate(texts)] if parts is None else parts
+    spans = locate(Rendering(counted, texts, whole), parts)
     return [whole[start:stop] for start, stop in spans], spans, len(calls)
 
 
@@ -56,7 +56,7 @@ def test_what_is_stripped_or_cut_is_found_to_the_character(shown):
 
 def test_parts_of_a_text_are_found_where_they_stand():
     text = "  why|  The cat  sat "
-    parts = [Part(0, text.index(word), text.index(word) + len(word)) for word in ("The", "cat ", "  The", "sat ")]
+    parts = [TextSpan(0, text.index(word), text.index(word) + len(word)) for word in ("The", "cat ", "  The", "sat ")]
     shown, spans, _ = asked(lambda said: f"cat:{said[0].split('|')[1].strip()}.", [text], parts)
     assert shown == ["The", "cat ", "The", "sat"]
     assert spans[1] == (8, 12)
@@ -83,7 +83,7 @@ def test_a_template_may_refuse_probes():
     ],
 )
 def test_what_is_altered_otherwise_cannot_be_told(render):
-    with pytest.raises(Untold):
+    with pytest.raises(TextNotLocated):
         asked(render, ["abcd"])
 
 

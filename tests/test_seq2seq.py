@@ -584,28 +584,30 @@ def scale_forgotten(patch):
 
 
 def gaps_left_open(patch):
-    patch.setattr(seq2seq, "_moved_up", lambda *half: half)
+    patch.setattr(seq2seq, "_close_gaps", lambda *half: half)
 
 
 def masks_forgotten(patch):
-    original = seq2seq._parted
+    original = seq2seq._split_halves
     patch.setattr(
-        seq2seq, "_parted", lambda example, perturbed, start: original(example, replace(perturbed, keep=None), start)
+        seq2seq,
+        "_split_halves",
+        lambda example, perturbed, start: original(example, replace(perturbed, keep=None), start),
     )
 
 
 def causality_left_to_the_model(patch):
-    patch.setattr(seq2seq, "_causal", lambda keep, dtype: keep.long())
+    patch.setattr(seq2seq, "_causal_mask", lambda keep, dtype: keep.long())
 
 
 def target_shifted_by_one(patch):
-    original = seq2seq._parted
+    original = seq2seq._split_halves
 
     def split_inputs(*given):
         *halves, predictors = original(*given)
         return *halves, (predictors - 1).clamp(min=0)
 
-    patch.setattr(seq2seq, "_parted", split_inputs)
+    patch.setattr(seq2seq, "_split_halves", split_inputs)
 
 
 def stale_encoder(patch):

@@ -1,4 +1,4 @@
-"""The only rooms that know `transformers`: loading models, and mapping them onto what the engine needs."""
+"""The only modules that import `transformers`: loading models, and adapting them to what the engine needs."""
 
 from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.loading import adapt, load

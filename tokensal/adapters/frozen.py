@@ -1,4 +1,4 @@
-"""Borrowing a user's model: frozen and in evaluation mode inside, exactly as it was outside."""
+"""A model's parameters frozen and its dropout off for a while, and both restored afterwards."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from torch import nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient, so that none is kept for it, and dropout is off; restored, come what may."""
-    # By name: accelerate puts other parameters in their places whenever an offloaded module runs
-    learning = [name for name, given in model.named_parameters(remove_duplicate=False) if given.requires_grad]
+    """Inside, no parameter requires a gradient, so that none is stored for it, and every module is in evaluation mode.
+
+    Both are restored on leaving, also after an exception.
+    """
+    # By name: accelerate replaces the parameter objects whenever an offloaded module runs
+    trainable = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad]
     training = [module for module in model.modules() if module.training]
     try:
-        for name in learning:
+        for name in trainable:
             model.get_parameter(name).requires_grad_(False)
         for module in training:
             module.training = False
         yield
     finally:
-        with torch.inference_mode():  # those that accelerate made in it can be given back nowhere else
-            for name in learning:
+        with torch.inference_mode():  # parameters that accelerate created in inference mode can be changed only in it
+            for name in trainable:
                 model.get_parameter(name).requires_grad_(True)
         for module in training:
             module.training = True

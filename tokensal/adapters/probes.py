@@ -1,13 +1,13 @@
-"""Where a template shows what it was given, found out without searching for it in the text.
+"""Where a chat template shows the texts of its messages, located without searching for them in the rendered text.
 
-A template never says where it puts the words of a message. It may strip a content, cut it at "</think>", leave it out,
-or look different for what it says. So it is asked, with *probes*:
+A template does not report where it puts the words of a message. It may strip a content, cut it at "</think>", leave it
+out, or look different depending on what the content says. So it is rendered with *probes*:
 
-1. Put a character that occurs nowhere else into a text, and render again. Where the rendering is the same but for
-   that character, it stands where that place of the text stands. Else that place is not shown.
-2. One rendering, with probes at both ends of every part that is asked for, nearly always answers for all of them.
-3. Where it does not, the first and the last place that are shown are sought: from the ends inward in steps that
-   double, then by halves. All that lies between the two counts as the part.
+1. Insert a character that occurs nowhere else into a text, and render again. If the rendering is the same except for
+   that character, the character shows where that position of the text is rendered. Otherwise the position is not shown.
+2. One rendering, with probes at both ends of every requested span, nearly always locates all of them.
+3. If it does not, search for the first and the last position that are shown: from the ends inward in steps that
+   double, then by bisection. All characters between the two count as the span.
 """
 
 from __future__ import annotations
@@ -19,101 +19,108 @@ from functools import cache
 
 from tokensal.questions.units import Span
 
-Place = tuple[int, int]  # which of the texts, and before which of its characters
-PRIVATE = range(0xF0000, 0xFFFFE)  # characters that mean nothing to anyone
+Position = tuple[int, int]  # the index of a text, and that of the character before which a probe goes
+PRIVATE_USE = range(0xF0000, 0xFFFFE)  # characters without a meaning in Unicode
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The characters from `start` to `stop` of one of the texts."""
+class TextSpan:
+    """The characters from `start` to `stop` of the text with that index."""
 
-    number: int
+    index: int
     start: int
     stop: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendering:
-    """Texts, the function that renders them (it returns None where it refuses), and what they look like rendered."""
+    """Texts, the function that renders them (it returns None where it refuses), and their rendering."""
 
     render: Callable[[Sequence[str]], str | None]
     texts: Sequence[str]
-    whole: str
+    rendered: str
 
 
-class Untold(Exception):
-    """A text is altered in a way that probes cannot follow."""
+class TextNotLocated(Exception):
+    """The template alters a text in a way that probes cannot follow."""
 
 
-def located(rendering: Rendering, parts: Sequence[Part]) -> list[Span]:
-    """Where each part stands in the rendering, as (start, stop); start = stop for what is not shown.
+def locate(rendering: Rendering, spans: Sequence[TextSpan]) -> list[Span]:
+    """The characters (start, stop) of the rendering that show each span; start = stop if it is not shown.
 
     Raises:
-        Untold: a part is shown backwards; or with a probe in it the rendering is another one, wherever that is put.
+        TextNotLocated: a span is rendered backwards, or a probe anywhere in it changes the rest of the rendering.
     """
-    places = [(part.number, end) for part in parts for end in (part.start, part.stop)]
-    found = _probed(rendering, places) or {}
-    spans = []
-    for part in parts:
-        start, stop = found.get((part.number, part.start)), found.get((part.number, part.stop))
-        spans.append(_sought(rendering, part) if start is None or stop is None else (start, stop))
-    if any(start > stop for start, stop in spans):
-        raise Untold
-    return spans
+    ends = [(span.index, end) for span in spans for end in (span.start, span.stop)]
+    rendered_ends = _probe(rendering, ends) or {}
+    located = []
+    for span in spans:
+        start, stop = rendered_ends.get((span.index, span.start)), rendered_ends.get((span.index, span.stop))
+        located.append(_search(rendering, span) if start is None or stop is None else (start, stop))
+    if any(start > stop for start, stop in located):
+        raise TextNotLocated
+    return located
 
 
-def _sought(rendering: Rendering, part: Part) -> Span:
-    """The first and the last place of a part that are shown, found from one between them, of which more are tried."""
+def _search(rendering: Rendering, span: TextSpan) -> Span:
+    """Where the first and the last shown position of a span are rendered.
+
+    Looks for any shown position first, and from there for the first and the last one.
+    """
 
     @cache
-    def place(position: int) -> int | None:
-        return (_probed(rendering, [(part.number, position)]) or {}).get((part.number, position))
+    def rendered_at(position: int) -> int | None:
+        return (_probe(rendering, [(span.index, position)]) or {}).get((span.index, position))
 
-    text = rendering.texts[part.number][part.start : part.stop]
-    left = part.stop - len(text.lstrip())  # what stands between white space
-    right = max(left, part.start + len(text.rstrip()))
-    ranges = range(left, right + 1), range(left, part.start - 1, -1), range(right, part.stop + 1)
-    between = next(filter(None, (_first(place, one) for one in ranges)), None)
-    if between is None:
-        return _left_out(rendering, [(part.number, left), (part.number, right)])
-    first = _first(place, range(part.start, between[0] + 1)) or between
-    last = _first(place, range(part.stop, between[0] - 1, -1)) or between
+    text = rendering.texts[span.index][span.start : span.stop]
+    left = span.stop - len(text.lstrip())  # the ends of what is not white space
+    right = max(left, span.start + len(text.rstrip()))
+    ranges = range(left, right + 1), range(left, span.start - 1, -1), range(right, span.stop + 1)
+    inner = next(filter(None, (_first_shown(rendered_at, positions) for positions in ranges)), None)
+    if inner is None:
+        return _left_out(rendering, [(span.index, left), (span.index, right)])
+    first = _first_shown(rendered_at, range(span.start, inner[0] + 1)) or inner
+    last = _first_shown(rendered_at, range(span.stop, inner[0] - 1, -1)) or inner
     return first[1], last[1]
 
 
-def _first(place: Callable[[int], int | None], positions: Sequence[int]) -> tuple[int, int] | None:
-    """The first of the positions that is shown, and where; once one is, those after it are taken to be."""
-    missed, index = -1, 0
-    while index < len(positions) - 1 and place(positions[index]) is None:
-        missed, index = index, min(2 * index + 1, len(positions) - 1)
-    index = bisect_left(range(index), True, lo=missed + 1, key=lambda index: place(positions[index]) is not None)
-    where = place(positions[index])
-    return None if where is None else (positions[index], where)
+def _first_shown(rendered_at: Callable[[int], int | None], positions: Sequence[int]) -> tuple[int, int] | None:
+    """The first of the positions that is shown, and where; assumes that those after a shown one are shown too."""
+    hidden, index = -1, 0
+    while index < len(positions) - 1 and rendered_at(positions[index]) is None:
+        hidden, index = index, min(2 * index + 1, len(positions) - 1)
+    index = bisect_left(range(index), True, lo=hidden + 1, key=lambda index: rendered_at(positions[index]) is not None)
+    offset = rendered_at(positions[index])
+    return None if offset is None else (positions[index], offset)
 
 
-def _left_out(rendering: Rendering, places: Sequence[Place]) -> Span:
-    """Nowhere, for a part that shows no probe; but one that shows neither it nor the same rendering is altered."""
-    if any(_probed(rendering, [place]) is None for place in places):
-        raise Untold
+def _left_out(rendering: Rendering, positions: Sequence[Position]) -> Span:
+    """An empty span, for text that is not shown.
+
+    Raises:
+        TextNotLocated: a probe in the text changes the rest of the rendering, so the text is altered, not left out.
+    """
+    if any(_probe(rendering, [position]) is None for position in positions):
+        raise TextNotLocated
     return 0, 0
 
 
-def _probed(rendering: Rendering, places: Iterable[Place]) -> dict[Place, int] | None:
-    """Where those of the places that are shown stand; None if, apart from the probes, the rendering is another one."""
-    taken = {*rendering.whole}.union(*rendering.texts)
-    free = (character for character in map(chr, PRIVATE) if character not in taken)
-    probes = dict(zip(free, set(places), strict=False))
-    rendered = rendering.render(_with(rendering.texts, probes))
-    if rendered is None or "".join(c for c in rendered if c not in probes) != rendering.whole:
+def _probe(rendering: Rendering, positions: Iterable[Position]) -> dict[Position, int] | None:
+    """Where each shown position is rendered; None if the probes change the rest of the rendering, or appear twice."""
+    used = {*rendering.rendered}.union(*rendering.texts)
+    unused = (character for character in map(chr, PRIVATE_USE) if character not in used)
+    probes = dict(zip(unused, set(positions), strict=False))
+    probed = rendering.render(_insert(rendering.texts, probes))
+    if probed is None or "".join(c for c in probed if c not in probes) != rendering.rendered:
         return None
-    seen = [index for index, character in enumerate(rendered) if character in probes]
-    found = {probes[rendered[index]]: index - before for before, index in enumerate(seen)}
-    return found if len(found) == len(seen) else None  # otherwise something is shown twice
+    indices = [index for index, character in enumerate(probed) if character in probes]
+    offsets = {probes[probed[index]]: index - before for before, index in enumerate(indices)}
+    return offsets if len(offsets) == len(indices) else None
 
 
-def _with(texts: Sequence[str], probes: Mapping[str, Place]) -> list[str]:
-    """The texts with the probes put in, from the last place to the first."""
-    written = list(texts)
-    for (number, position), probe in sorted(((place, probe) for probe, place in probes.items()), reverse=True):
-        written[number] = written[number][:position] + probe + written[number][position:]
-    return written
+def _insert(texts: Sequence[str], probes: Mapping[str, Position]) -> list[str]:
+    """The texts with the probes inserted, from the last position to the first."""
+    inserted = list(texts)
+    for (index, position), probe in sorted(((position, probe) for probe, position in probes.items()), reverse=True):
+        inserted[index] = inserted[index][:position] + probe + inserted[index][position:]
+    return inserted

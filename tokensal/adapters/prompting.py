@@ -1,4 +1,4 @@
-"""From what the user gives (text, chat messages, token ids) to ids, by the model's own tokenizer, left as it was."""
+"""From text, chat messages or token ids to the ids that a model reads, by its own tokenizer, which is not changed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tokensal.adapters.chats import Messages as Messages
 from tokensal.adapters.chats import read_chat
-from tokensal.adapters.marks import check_tokens, checked, labels, unbracketed
-from tokensal.adapters.offsets import encoded, offsets, restored, spread
+from tokensal.adapters.marks import number_characters, remove_brackets, require_tokens, validate_spans
+from tokensal.adapters.offsets import encode, label_spans, restoring, token_spans
 from tokensal.errors import InputError, unknown
 from tokensal.questions.units import Span
 from tokensal.types import Role
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 Text = str | Sequence[int]  # text to tokenize, or token ids taken as they are
 NAMED_TOKENS = ("pad", "eos", "bos", "unk")
-TEXT = "text:"  # what follows is tokenized
+TEXT_PREFIX = "text:"  # what follows is tokenized
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the user gives, as the model reads it.
+    """A prompt as token ids, with the origin of each.
 
     Attributes:
         ids: the n token ids.
-        roles: for each id, where it comes from: of a chat, who says it, or the template; otherwise it is a prompt.
-        marks: for each id, the number of the marked passage that it is in; None in none.
+        roles: for each id, where it comes from: in a chat a speaker or the template, otherwise a prompt.
+        marks: for each id, the number of the marked passage that it is in; None outside of all.
     """
 
     ids: tuple[int, ...]
@@ -43,23 +43,24 @@ def read_prompt(
     messages: Messages | None,
     marked: bool | Sequence[Span] = False,
 ) -> Prompt:
-    """A prompt or a chat; exactly one of the two is given.
+    """The ids, roles and marks of a prompt or a chat; exactly one of the two must be passed.
 
-    A token that reaches over a boundary, of a message or a passage, belongs where its first character lies that is not
-    white space. What a message says has that message's role (a developer's is the system's; of a role that `Role`
-    does not know, it is a prompt's), and all that the template adds is the template's. Where the template or the
-    tokenizer does not let that be known, a warning is logged, and everything is a prompt's.
+    A token that crosses the boundary of a message or a passage belongs to the one that holds its first character that
+    is not white space. The content of a message has the role of its speaker: a developer's counts as the system's, and
+    that of a speaker whom `Role` does not list as a prompt's. Everything that the template adds has the role of the
+    template. If that cannot be determined from the template and the tokenizer, a warning is logged, and every token has
+    the role of a prompt.
 
     Args:
         prompt: text, or token ids.
         messages: a chat for the model's chat template; the content of a message is a text, or blocks of which some
-            have a text. Of a last message by the assistant, the answer is the continuation.
-        marked: True where passages are written [[…]] in the text or the contents, without the brackets being part of
-            it; they are numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
+            have a text. If the last message is the assistant's, the answer continues it.
+        marked: True if passages are written [[…]] in the text or the contents; the brackets are removed, and the
+            passages numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
 
     Raises:
-        InputError: both or neither given, nothing in it, a chat the model's template refuses, or passages that are
-            not there, wrongly marked, or without tokens.
+        InputError: both or neither are passed, the prompt is empty, the template refuses the chat, or passages are
+            missing, wrongly marked, or without tokens.
     """
     if (prompt is None) == (messages is None):
         raise InputError("Give either a prompt or messages (a chat), and not both.")
@@ -67,41 +68,41 @@ def read_prompt(
         _check_markable(prompt, marked)
     if messages is not None:
         ids, origins = read_chat(tokenizer, messages, marked=marked is True)
-        read = Prompt(tuple(ids), tuple(role for role, _ in origins), tuple(mark for _, mark in origins))
+        tokenized = Prompt(tuple(ids), tuple(role for role, _ in origins), tuple(mark for _, mark in origins))
     else:
-        ids, marks = _read(tokenizer, prompt, marked)
-        read = Prompt(tuple(ids), (Role.PROMPT,) * len(ids), tuple(marks))
-    if not read.ids:
+        ids, marks = _read_text(tokenizer, prompt, marked)
+        tokenized = Prompt(tuple(ids), (Role.PROMPT,) * len(ids), tuple(marks))
+    if not tokenized.ids:
         raise InputError("The prompt is empty: give it at least one token of text.")
-    return read
+    return tokenized
 
 
 def _check_markable(ids: Sequence[int] | None, marked: bool | Sequence[Span]) -> None:
-    """See that passages can be marked in what is not a text: token ids or, without those, messages."""
+    """Refuse marks that token ids (or, where those are None, messages) cannot have."""
     if ids is not None:
-        raise InputError("Segments cannot be marked in token ids: give the prompt as a text, with [[…]] around each.")
+        raise InputError("Passages cannot be marked in token ids: give the prompt as a text, with [[…]] around each.")
     if marked is not True:
         raise InputError("Character spans cannot mark passages in messages: write [[…]] around each in the contents.")
 
 
-def _read(
+def _read_text(
     tokenizer: PreTrainedTokenizerBase, prompt: Text | None, marked: bool | Sequence[Span]
 ) -> tuple[list[int], Sequence[int | None]]:
-    """The ids of a prompt, and the passage of each."""
+    """The ids of a prompt, and the number of the marked passage of each."""
     if not isinstance(prompt, str) or not prompt or marked is False:
         ids = _ids(tokenizer, prompt, special=True)
         return ids, [None] * len(ids)
-    text, passages = unbracketed(prompt) if marked is True else (prompt, checked(marked, len(prompt)))
+    text, passages = remove_brackets(prompt) if marked is True else (prompt, validate_spans(marked, len(prompt)))
     if not passages:
         raise InputError("No passage is marked: write [[ and ]] around at least one in the prompt.")
-    ids = encoded(tokenizer, text, special=True)
-    if (spans := offsets(tokenizer, text, ids, special=True)) is None:
+    ids = encode(tokenizer, text, special=True)
+    if (spans := token_spans(tokenizer, text, ids, special=True)) is None:
         raise InputError(
-            "Segments cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
+            "Passages cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
             "and does not decode them to the same text; use a fast tokenizer."
         )
-    marks = spread(text, labels(len(text), passages), spans, None)
-    check_tokens([text[start:stop] for start, stop in passages], marks)
+    marks = label_spans(text, number_characters(len(text), passages), spans, None)
+    require_tokens([text[start:stop] for start, stop in passages], marks)
     return ids, marks
 
 
@@ -109,7 +110,7 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     """The ids of a continuation, tokenized by itself, so that the prompt's own tokens never change.
 
     Raises:
-        InputError: there is nothing in it.
+        InputError: it is empty.
     """
     ids = _ids(tokenizer, continuation, special=False)
     if not ids:
@@ -118,42 +119,42 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
 
 
 def target_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[int]]:
-    """The ids of an answer as an encoder–decoder model writes it, and those that its tokenizer puts behind.
+    """The ids of an answer as an encoder–decoder model writes it, and those that its tokenizer appends.
 
     What comes first, such as a target language, is part of the answer.
 
     Raises:
-        InputError: there is nothing in it, or the tokenizer writes several languages and does not know which.
+        InputError: it is empty, or the tokenizer has several target languages and none is set.
     """
-    if getattr(tokenizer, "tgt_lang", "") is None:  # asked for a target, it would quietly take the source's language
+    if getattr(tokenizer, "tgt_lang", "") is None:  # without an error, such a tokenizer takes the source's language
         raise InputError(
             "The tokenizer writes several languages: say which with `tokenizer.tgt_lang = …`, or give token ids."
         )
-    with restored(tokenizer):
-        whole, bare = (
+    with restoring(tokenizer):
+        ids, bare = (
             list(tokenizer(text_target=text, add_special_tokens=special, verbose=False)["input_ids"])
             for special in (True, False)
         )
-    for stop in range(len(whole), len(bare) - 1, -1):
-        if bare and whole[stop - len(bare) : stop] == bare:
-            return whole[:stop], whole[stop:]
+    for stop in range(len(ids), len(bare) - 1, -1):
+        if bare and ids[stop - len(bare) : stop] == bare:
+            return ids[:stop], ids[stop:]
     raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
 
 
-def reference_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
-    """The ids of what can stand in for a token: "pad", "eos", "bos", "unk", "space", or any text as "text:…".
+def baseline_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
+    """The ids of a baseline, which replaces tokens: "pad", "eos", "bos", "unk", "space", or any text as "text:…".
 
     Raises:
-        InputError: another name, or one that this tokenizer has no token for.
+        InputError: an unknown name, or one that this tokenizer has no token for.
     """
     if name in NAMED_TOKENS:
         id = getattr(tokenizer, f"{name}_token_id")
         if id is None:
             raise InputError(f"This model's tokenizer has no {name} token; choose another, such as 'zero' or 'space'.")
         return [id]
-    if name != "space" and not name.startswith(TEXT):
-        raise unknown("replacement", name, ["mean", "zero", "space", f"{TEXT}…", *NAMED_TOKENS])
-    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT), special=False)
+    if name != "space" and not name.startswith(TEXT_PREFIX):
+        raise unknown("replacement", name, ["mean", "zero", "space", f"{TEXT_PREFIX}…", *NAMED_TOKENS])
+    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT_PREFIX), special=False)
     if not ids:
         raise InputError(f"The replacement {name!r} has no tokens; give it some text, or choose 'zero'.")
     return ids
@@ -163,5 +164,5 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, *, special: bool
     if isinstance(text, str):
         if not text:  # some tokenizers make a token out of nothing
             return []
-        return encoded(tokenizer, text, special=special)
+        return encode(tokenizer, text, special=special)
     return [int(id) for id in text or ()]

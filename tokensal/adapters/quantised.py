@@ -1,8 +1,8 @@
-"""Whether gradients flow through a quantised model: found out by trying, once, when a method first asks for them.
+"""Whether gradients flow through a quantised model: tested by one backward, when a method first needs gradients.
 
-Names do not tell. Of one quantiser, some kernels have a backward and others none, which differs with device, dtype and
-version. And a model does not always say so: around a kernel without a backward, its residual stream carries a gradient
-that looks like one, and is wrong. So every module is watched during one forward and one backward of two tokens.
+The quantiser's name does not decide it: some of its kernels have a backward and others none, depending on device, dtype
+and version. Nor does a model always raise an error: around a kernel without a backward, the residual stream still
+carries a gradient, which is wrong. So every module is watched during one forward and one backward of two tokens.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 
 
 def is_quantised(model: PreTrainedModel) -> bool:
-    """Whether transformers says so, or, of a model quantised by hand, its parameters are of another kind."""
-    odd = (type(given) is not nn.Parameter or not given.is_floating_point() for given in model.parameters())
-    return getattr(model, "is_quantized", False) or any(odd)
+    """Whether transformers marks it so, or its parameters are not ordinary ones, as after quantising by hand."""
+    quantised = (
+        type(parameter) is not nn.Parameter or not parameter.is_floating_point() for parameter in model.parameters()
+    )
+    return getattr(model, "is_quantized", False) or any(quantised)
 
 
 def check_gradients(model: PreTrainedModel, embeds: Tensor) -> None:
-    """Refuse a quantised model where a gradient does not reach the embeddings, or passes by some of its modules.
+    """Refuse a quantised model if no gradient reaches the embeddings, or the gradient bypasses some of its modules.
 
     Args:
-        model: the model, frozen.
+        model: the model, with frozen parameters.
         embeds: (1, n, D) embeddings of any tokens.
 
     Raises:
-        UnsupportedModel: no gradient, or not all of it.
+        UnsupportedModel: the gradient is missing or incomplete.
     """
     embeds = embeds.detach().requires_grad_()
     with _watched(model) as blocking:
@@ -42,7 +44,7 @@ def check_gradients(model: PreTrainedModel, embeds: Tensor) -> None:
             _differentiate(model, embeds)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # each kernel has an error of its own for a backward that it does not have
+        except Exception as error:  # each kernel without a backward raises its own type of error
             raise _refusal(model, str(error) or type(error).__name__) from error
     if blocking:
         raise _refusal(model, f"its {blocking[0]} returns none")
@@ -54,13 +56,13 @@ def _differentiate(model: PreTrainedModel, embeds: Tensor) -> None:
     if model.config.is_encoder_decoder:
         inputs["decoder_inputs_embeds"] = embeds
     logits = model(**inputs).logits
-    if logits.requires_grad:  # else a module is to blame, and has been seen
+    if logits.requires_grad:  # otherwise the watched modules include one that stops the gradient
         torch.autograd.grad(logits, embeds, logits.new_ones(2, *logits.shape), is_grads_batched=True)
 
 
 @contextmanager
 def _watched(model: nn.Module) -> Iterator[list[str]]:
-    """The kinds of modules that took what carries a gradient, and returned what carries none."""
+    """Inside, a forward fills the list with the types of modules that receive a gradient graph and return none."""
     blocking: list[str] = []
 
     def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -69,7 +71,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
 
     with ExitStack() as undo:
         for module in model.modules():
-            # BART hands embeddings to a table of positions, for their shape alone
+            # BART passes embeddings to a table of positions, only for their shape
             if not isinstance(module, nn.Embedding) and not list(module.children()):
                 undo.enter_context(module.register_forward_hook(watch))
         yield blocking
@@ -83,11 +85,11 @@ def _is_floating(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _refusal(model: PreTrainedModel, why: str) -> UnsupportedModel:
+def _refusal(model: PreTrainedModel, reason: str) -> UnsupportedModel:
     method = getattr(model, "quantization_method", None)
     name = f"{getattr(method, 'value', method)}-quantised" if method else "quantised"
     return UnsupportedModel(
         f"This method needs gradients, and they do not flow through the {name} {model.config.model_type!r} model: "
-        f"{why.splitlines()[0].rstrip('.')}. Choose a method without gradients, such as 'occlusion', or load the "
+        f"{reason.splitlines()[0].rstrip('.')}. Choose a method without gradients, such as 'occlusion', or load the "
         "model unquantised, or quantised by other means."
     )

@@ -33,36 +33,36 @@ from tokensal.types import Example, Forward, HookPoint, LayerActivation, Origina
 class Seq2SeqAdapter(ModelAdapter):
     """An encoder–decoder model and its tokenizer; see `ModelAdapter`.
 
-    A continuation given as text is tokenized as a target: the target language of a translation model stands in its
-    place, and the end of the text is not explained. Token ids are what follows the decoder's start token.
+    A continuation given as text is tokenized as a target: it includes the target language of a translation model, and
+    the token that ends the text is not explained. A continuation given as token ids follows the decoder's start token.
     """
 
-    def _given(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
+    def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
         _check_part(explain)
         if isinstance(continuation, str) and continuation:
-            answer, behind = target_ids(self.tokenizer, continuation)
+            answer, appended = target_ids(self.tokenizer, continuation)
         else:
-            answer, behind = continuation_ids(self.tokenizer, continuation or ()), []
-        self._check_length(len(prompt.ids), len(self._known(answer)))
-        # mBART's tokenizer puts a language behind the end of the text: its decoder starts with it
-        return self._paired(prompt, [behind[-1] if len(behind) > 1 else self._start_token, *answer])
+            answer, appended = continuation_ids(self.tokenizer, continuation or ()), []
+        self._check_length(len(prompt.ids), len(self._in_vocabulary(answer)))
+        # mBART's tokenizer appends a language after the end of the text: its decoder starts with it
+        return self._pair(prompt, [appended[-1] if len(appended) > 1 else self._start_token, *answer])
 
-    def _generated(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
         _check_part(explain)
         forced = options.get("forced_bos_token_id", self.model.generation_config.forced_bos_token_id)
-        return self._paired(prompt, self._generate(prompt.ids, options, seed), forced)
+        return self._pair(prompt, self._generate(prompt.ids, options, seed), forced)
 
-    def _paired(self, prompt: Prompt, answer: list[int], forced: int | None = None) -> Example:
-        """What the encoder reads, and below it what the decoder starts with and writes."""
-        shown, read_by_encoder = read_on(self.tokenizer, prompt, [])
-        written, tokens = read(self.tokenizer, answer, [Role.GENERATED] * len(answer))
-        apart = len(shown) + 1
-        start, first, *rest = (replace(token, start=token.start + apart, stop=token.stop + apart) for token in tokens)
+    def _pair(self, prompt: Prompt, answer: list[int], forced: int | None = None) -> Example:
+        """The example of what the encoder reads, and on the next line what the decoder starts with and writes."""
+        encoder_text, encoder_tokens = read_on(self.tokenizer, prompt, [])
+        decoder_text, tokens = read(self.tokenizer, answer, [Role.GENERATED] * len(answer))
+        shift = len(encoder_text) + 1
+        start, first, *rest = (replace(token, start=token.start + shift, stop=token.stop + shift) for token in tokens)
         start, first = replace(start, special=True), replace(first, special=first.special or first.id == forced)
-        encoder = len(read_by_encoder)
+        encoder = len(encoder_tokens)
         return Example(
-            text=f"{shown}\n{written}",
-            sources=(*read_by_encoder, start, first, *rest)[:-1],
+            text=f"{encoder_text}\n{decoder_text}",
+            sources=(*encoder_tokens, start, first, *rest)[:-1],
             targets=(first, *rest),
             predictors=tuple(range(encoder, encoder + 1 + len(rest))),
             sink=encoder,
@@ -71,13 +71,13 @@ class Seq2SeqAdapter(ModelAdapter):
 
     def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
         if isinstance(contrast, str) and contrast and example.predictors[explained.start] == example.encoder:
-            return target_ids(self.tokenizer, contrast)[0]  # a whole answer, with its language where it has one
+            return target_ids(self.tokenizer, contrast)[0]  # it replaces the answer from its start, with its language
         return super()._contrast_ids(example, explained, contrast)
 
     @property
     def _start_token(self) -> int:
-        known = self.model.generation_config
-        start = known.bos_token_id if known.decoder_start_token_id is None else known.decoder_start_token_id
+        config = self.model.generation_config
+        start = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
         if not isinstance(start, int):
             raise InputError(
                 "The model does not know which token its decoder starts with: "
@@ -98,32 +98,32 @@ class Seq2SeqAdapter(ModelAdapter):
             )
 
     def _original(self, example: Example) -> Original:
-        """The example as it is, and what the encoder returns."""
+        """The forward of the unaltered example, and the output of the encoder."""
         forward, output = self._run(example, PerturbedInputs(self.embed(example)[None]))
         return Original(forward, output.encoder_last_hidden_state.detach())
 
     def _forward(self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None) -> Forward:
         """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets."""
-        whole = self._completed(example, perturbed) if perturbed.first else perturbed
-        read_already = states if perturbed.first >= example.encoder else None
-        return self._run(example, whole, read_already, predicted_before(example, perturbed.first))[0]
+        completed = self._completed(example, perturbed) if perturbed.first else perturbed
+        encoder_output = states if perturbed.first >= example.encoder else None
+        return self._run(example, completed, encoder_output, predicted_before(example, perturbed.first))[0]
 
     def _run(
         self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None, start: int = 0
     ) -> tuple[Forward, Any]:
         from transformers.modeling_outputs import BaseModelOutput
 
-        (embeds, keep), (inputs, inputs_keep), predictors = _parted(example, perturbed, start)
+        (embeds, keep), (decoder_embeds, decoder_keep), predictors = _split_halves(example, perturbed, start)
         encoded = None if states is None else BaseModelOutput(states.expand(len(perturbed), -1, -1))
-        given = {
+        inputs = {
             "inputs_embeds": embeds * self._scale if encoded is None else None,
             "encoder_outputs": encoded,
             "attention_mask": keep.long(),
-            "decoder_inputs_embeds": inputs,
-            "decoder_attention_mask": _causal(inputs_keep, inputs.dtype),
+            "decoder_inputs_embeds": decoder_embeds,
+            "decoder_attention_mask": _causal_mask(decoder_keep, decoder_embeds.dtype),
             "use_cache": False,
         }
-        return self._called(given, predictors, start)
+        return self._called(inputs, predictors, start)
 
     def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward adds to the list what the layers return; see `tokensal.adapters.hooks`."""
@@ -132,18 +132,18 @@ class Seq2SeqAdapter(ModelAdapter):
 
     @cached_property
     def _scale(self) -> float:
-        """What the encoder multiplies embeddings by when it looks them up itself, but not when they are given.
+        """The factor by which the encoder multiplies the embeddings of `input_ids`, but not `inputs_embeds`.
 
-        Marian and Pegasus do that in the encoder alone. It is found out, by giving both to the encoder.
+        Marian and Pegasus have such a factor in the encoder alone. Running the encoder with both tells.
         """
         encoder, table = self.model.get_encoder(), self.model.get_input_embeddings()
         scale = float(getattr(encoder, "embed_scale", None) or 1.0)
         if scale == 1.0:
             return scale
-        ids = torch.arange(4, device=self.device)[None]  # of which one may be a padding token, without length
-        with self.prepared(), torch.no_grad():
-            found, unscaled = encoder(input_ids=ids)[0], encoder(inputs_embeds=table(ids))[0]
-        return 1.0 if torch.allclose(found, unscaled) else scale
+        ids = torch.arange(4, device=self.device)[None]  # several, since the embedding of a padding token may be zero
+        with super().prepared(), torch.no_grad():
+            from_ids, from_embeds = encoder(input_ids=ids)[0], encoder(inputs_embeds=table(ids))[0]
+        return 1.0 if torch.allclose(from_ids, from_embeds) else scale
 
 
 def _check_part(explain: str) -> None:
@@ -153,17 +153,17 @@ def _check_part(explain: str) -> None:
         )
 
 
-Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may look at (R, n)
+Half = tuple[Tensor, Tensor]  # embeddings (R, n, D), and which of them attention may see (R, n)
 
 
-def _parted(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Half, Half, Tensor]:
-    """What the encoder reads, what the decoder reads, and the places (R, G - start) there that predict targets.
+def _split_halves(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[Half, Half, Tensor]:
+    """What the encoder reads, what the decoder reads, and the columns (R, G - start) there that predict targets.
 
-    Where gaps are closed, tokens that are not kept are moved behind the others of their half. The decoder's start token
-    stays even there: without it nothing could predict the first target.
+    If gaps are closed, masked tokens are moved behind the others of their half. The decoder's start token always stays:
+    without it nothing could predict the first target.
 
     Raises:
-        InputError: a perturbation leaves the encoder nothing to read.
+        InputError: a perturbation removes everything that the encoder reads.
     """
     embeds, size, rows = perturbed.embeds, example.encoder, len(perturbed)
     keep = embeds.new_ones(embeds.shape[:2], dtype=torch.bool)
@@ -179,18 +179,18 @@ def _parted(example: Example, perturbed: PerturbedInputs, start: int) -> tuple[H
     if not perturbed.closed:
         return first, last, predictors
     staying = torch.cat([torch.ones_like(last[1][:, :1]), last[1][:, 1:]], dim=1)
-    return _moved_up(*first), _moved_up(last[0], staying), staying.cumsum(1).gather(1, predictors) - 1
+    return _close_gaps(*first), _close_gaps(last[0], staying), staying.cumsum(1).gather(1, predictors) - 1
 
 
-def _moved_up(embeds: Tensor, keep: Tensor) -> Half:
+def _close_gaps(embeds: Tensor, keep: Tensor) -> Half:
     order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
     return embeds.gather(1, order[..., None].expand_as(embeds)), keep.gather(1, order)
 
 
-def _causal(keep: Tensor, dtype: torch.dtype) -> Tensor:
-    """The decoder's mask (R, T); or (R, 1, T, T) to be added, where a row would have nothing to look at: then itself.
+def _causal_mask(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """The decoder's mask (R, T); or (R, 1, T, T) to be added, in which a row that would see nothing sees itself.
 
-    That happens where the start token is unseen. Models see to causality by themselves only in the first case.
+    The second is needed where the start token is masked. Models add the causal mask themselves only to the first.
     """
     if keep[:, 0].all():
         return keep.long()

@@ -1,4 +1,4 @@
-"""Which models can be attributed, and a sentence of why for those that cannot."""
+"""Which models can be attributed, and the reason for those that cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokensal.errors import UnsupportedModel
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# Encoder–decoder models by their type, and why they cannot be attributed
+# Types of encoder–decoder models that cannot be attributed, with the reason
 REFUSED = {
     "led": "which of its encoder's tokens look at all others is chosen anew in each call, and it pads to whole windows",
     "t5gemma": "its encoder and decoder look tokens up in tables of their own, and sources need one for both",
@@ -23,22 +23,22 @@ REFUSED = {
 
 
 def check_config(config: PretrainedConfig) -> None:
-    """Refuse by configuration, before any weight is loaded.
+    """Refuse an unsupported model by its configuration, before its weights are loaded.
 
     Raises:
-        UnsupportedModel: per-layer embeddings, a recurrent model, or an encoder–decoder model of a kind in `REFUSED`.
+        UnsupportedModel: per-layer embeddings, a recurrent model, or an encoder–decoder model of a type in `REFUSED`.
     """
     if config.model_type in REFUSED:
         _refuse(config, REFUSED[config.model_type])
     text = config.get_text_config()
     if getattr(text, "hidden_size_per_layer_input", 0):
         _refuse(config, "it looks tokens up again in every layer (per-layer embeddings), past the input embeddings")
-    if any("linear" in kind or "mamba" in kind for kind in getattr(text, "layer_types", None) or ()):
+    if any("linear" in layer or "mamba" in layer for layer in getattr(text, "layer_types", None) or ()):
         _refuse(config, "some of its layers are recurrent, and attribution of recurrent states is not supported")
 
 
 def check_model(model: PreTrainedModel) -> None:
-    """Refuse by the loaded model.
+    """Refuse an unsupported model that is loaded.
 
     Raises:
         UnsupportedModel: as `check_config`, or the model is recurrent, takes no embeddings, has no language head, or
@@ -53,25 +53,25 @@ def check_model(model: PreTrainedModel) -> None:
             _refuse(model.config, f"its forward takes no {name}, so its embeddings cannot be varied")
     if model.get_output_embeddings() is None:
         _refuse(model.config, "it has no language-model head (load it with AutoModelForCausalLM or …ForSeq2SeqLM)")
-    if model.config.is_encoder_decoder and not _one_table(model):
+    if model.config.is_encoder_decoder and not _shares_table(model):
         _refuse(model.config, REFUSED["t5gemma"])
 
 
-def _one_table(model: PreTrainedModel) -> bool:
+def _shares_table(model: PreTrainedModel) -> bool:
     stacks = (model, model.get_encoder(), model.get_decoder())
-    one, *others = (stack.get_input_embeddings() for stack in stacks)
-    return all(one.weight is other.weight or torch.equal(_rows(one), _rows(other)) for other in others)
+    table, *others = (stack.get_input_embeddings() for stack in stacks)
+    return all(table.weight is other.weight or torch.equal(_some_rows(table), _some_rows(other)) for other in others)
 
 
-def _rows(table: nn.Embedding) -> Tensor:
-    """The embeddings of some tokens, which tell tables apart: looked up, since the weights may be offloaded."""
+def _some_rows(table: nn.Embedding) -> Tensor:
+    """The embeddings of some tokens, to compare tables by: looked up, since the weights may be offloaded."""
     ids = torch.arange(min(table.num_embeddings, 1000), device=device_of(table))
     with torch.no_grad():
         return table(ids).cpu()
 
 
-def _refuse(config: PretrainedConfig, why: str) -> None:
+def _refuse(config: PretrainedConfig, reason: str) -> None:
     raise UnsupportedModel(
-        f"The {config.model_type!r} model cannot be attributed: {why}. "
+        f"The {config.model_type!r} model cannot be attributed: {reason}. "
         "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
     )

@@ -1,9 +1,9 @@
-"""From ids to tokens a person can read, without ever tokenizing again.
+"""From ids to tokens with readable texts, without tokenizing again.
 
-1. Decode a growing window of ids; what a token adds to the text is the token's own text.
-2. A window that ends in U+FFFD is in the middle of a character: hold its tokens back until the character is whole,
-   then let them share its span. The first shows the character; the others have an empty text.
-3. Move the window on at each whole token, but keep one token of context: some tokenizers drop the space before
+1. Decode a growing window of ids; what a token adds to the decoded text is the token's text.
+2. A window that ends in U+FFFD is in the middle of a character: wait until the character is complete; its tokens
+   share its span. The first shows the character; the others have an empty text.
+3. Advance the window after each complete token, but keep one token of context: some tokenizers drop the space before
    the first token they decode.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNFINISHED = "\ufffd"
-LONGEST_CHARACTER = 8  # tokens; a longer run that never becomes a character is shown as it is
+LONGEST_CHARACTER = 8  # tokens; a longer run that does not become a character is shown as it is
 
 
 def read(
@@ -27,14 +27,14 @@ def read(
     """The shown text of `ids`, and their tokens; one role for each id.
 
     Raises:
-        ValueError: there are not as many roles as ids.
+        ValueError: the numbers of roles and ids differ.
     """
     special = set(tokenizer.all_special_ids) | {
         id for id, added in tokenizer.added_tokens_decoder.items() if added.special
     }
     shown = [
         (text if index == 0 else "", start, start + len(text))
-        for text, start, run in _placed(_pieces(tokenizer, ids))
+        for text, start, run in _positioned(_pieces(tokenizer, ids))
         for index in range(len(run))
     ]
     tokens = tuple(
@@ -44,7 +44,7 @@ def read(
     return "".join(token.text for token in tokens), tokens
 
 
-def _placed(pieces: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, int, Sequence[int]]]:
+def _positioned(pieces: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, int, Sequence[int]]]:
     position = 0
     for text, run in pieces:
         yield text, position, run
@@ -52,16 +52,16 @@ def _placed(pieces: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, 
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
-    """(text, the run of ids that makes it up), in order; a run is longer than one where ids split a character."""
+    """(text, the run of ids that makes it up), in order; a run has several ids if they split a character."""
     context, start = 0, 0  # the window is ids[context:]; ids[start:] are not yet shown
     for stop in range(1, len(ids) + 1):
         shown = _decode(tokenizer, ids[context:start])
         window = _decode(tokenizer, ids[context:stop])
-        waiting = stop < len(ids) and stop - start < LONGEST_CHARACTER
-        if window.endswith(UNFINISHED) and waiting:
+        incomplete = stop < len(ids) and stop - start < LONGEST_CHARACTER
+        if window.endswith(UNFINISHED) and incomplete:
             continue
         text = window[len(shown) :]
-        if UNFINISHED in text and stop - start > 1:  # the bytes before the last token never became a character
+        if UNFINISHED in text and stop - start > 1:  # the tokens before the last one are no character
             broken = _decode(tokenizer, ids[context : stop - 1])[len(shown) :]
             yield broken, ids[start : stop - 1]
             text, start = text[len(broken) :], stop - 1

@@ -24,7 +24,7 @@ class Adapter(Protocol):
         """The embeddings of the sources, (S, D), without a graph."""
         ...
 
-    def reference(self, name: str, length: int) -> Tensor:
+    def baseline(self, name: str, length: int) -> Tensor:
         """Embeddings (length, D) of a named reference: "mean", "pad", "eos", "bos", "unk", "space" or "text:…"."""
         ...
 

@@ -111,7 +111,7 @@ class Engine:
                         f"{tuple(embeds.shape)}, or {tuple(embeds.shape[1:])} for every source alike."
                     )
                 return given.detach().to(embeds).expand_as(embeds)
-            return torch.zeros_like(embeds) if given == "zero" else self.adapter.reference(given, len(embeds))
+            return torch.zeros_like(embeds) if given == "zero" else self.adapter.baseline(given, len(embeds))
 
     def gradients(
         self,

@@ -1,11 +1,12 @@
 """tokensal tells which words a language model's answer came from.
 
     >>> import tokensal
-    >>> model = tokensal.load()  # doctest: +SKIP
-    >>> result = tokensal.attribute(model, "The capital of France is", method="input_x_gradient")  # doctest: +SKIP
+    >>> model = tokensal.load("dates")
+    >>> result = tokensal.attribute(model, "the 3rd of March, 1987", method="input_x_gradient")
     >>> result.show()  # doctest: +SKIP
 
-Names are imported when first used, so that `import tokensal` is instant and loads no torch.
+Names are imported when first used, so that `import tokensal` is instant and loads no torch. Besides those below, each
+method has its class here: see `tokensal.METHODS`.
 """
 
 from __future__ import annotations
@@ -13,39 +14,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tokensal.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from tokensal.adapters import CausalAdapter, Seq2SeqAdapter, adapt, load
-    from tokensal.api import attribute, compare
-    from tokensal.engine import Budget
-    from tokensal.errors import TokensalError
-    from tokensal.methods import (
-        METHODS,
-        AttentionGradCAM,
-        GradCAM,
-        Gradient,
-        GradientRollout,
-        InputXGradient,
-        IntegratedGradients,
-        Occlusion,
-    )
-    from tokensal.results.attribution import Attribution
-    from tokensal.results.comparison import Comparison
+    from tokensal.adapters import CausalAdapter as CausalAdapter
+    from tokensal.adapters import Seq2SeqAdapter as Seq2SeqAdapter
+    from tokensal.adapters import adapt as adapt
+    from tokensal.adapters import load as load
+    from tokensal.api import attribute as attribute
+    from tokensal.api import compare as compare
+    from tokensal.case import Case as Case
+    from tokensal.engine import Budget as Budget
+    from tokensal.errors import TokensalError as TokensalError
+    from tokensal.methods import *  # noqa: F403
+    from tokensal.questions.question import Question as Question
+    from tokensal.results.attribution import Attribution as Attribution
+    from tokensal.results.comparison import Comparison as Comparison
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "AttentionGradCAM": "tokensal.methods",
+_MODULES = {
+    "METHODS": "tokensal.methods",
     "Attribution": "tokensal.results.attribution",
     "Budget": "tokensal.engine",
+    "Case": "tokensal.case",
     "CausalAdapter": "tokensal.adapters",
     "Comparison": "tokensal.results.comparison",
-    "GradCAM": "tokensal.methods",
-    "Gradient": "tokensal.methods",
-    "GradientRollout": "tokensal.methods",
-    "InputXGradient": "tokensal.methods",
-    "IntegratedGradients": "tokensal.methods",
-    "METHODS": "tokensal.methods",
-    "Occlusion": "tokensal.methods",
+    "Question": "tokensal.questions.question",
     "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
@@ -54,33 +47,22 @@ _HOMES = {
     "load": "tokensal.adapters",
 }
 
-__all__ = [
-    "METHODS",
-    "AttentionGradCAM",
-    "Attribution",
-    "Budget",
-    "CausalAdapter",
-    "Comparison",
-    "GradCAM",
-    "Gradient",
-    "GradientRollout",
-    "InputXGradient",
-    "IntegratedGradients",
-    "Occlusion",
-    "Seq2SeqAdapter",
-    "TokensalError",
-    "adapt",
-    "attribute",
-    "compare",
-    "load",
-]
+
+def _method_classes() -> dict[str, Any]:
+    from tokensal.methods import METHODS
+
+    return {method.__name__: method for method in METHODS.values()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tokensal' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "__all__":
+        return sorted([*_MODULES, *_method_classes()])
+    if name[0].isupper() and name in (classes := _method_classes()):  # submodules begin with a small letter
+        return classes[name]
+    raise AttributeError(f"module 'tokensal' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULES, *_method_classes()])

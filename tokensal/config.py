@@ -1,153 +1,156 @@
-"""Settings of `tokensal attribute` and `compare`: defaults < a TOML file < flags, resolved once and stored."""
+"""Settings of the commands: defaults < a TOML file < flags, resolved once and stored with the result."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tokensal.errors import InputError, unknown
+from tokensal.options import COMPARED, Generation, Loading, defaults_of, option, options_of
+from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
     from tokensal.methods import Method
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What every command that explains an answer needs to know. `TABLE` is where a configuration file says it."""
-
-    TABLE: ClassVar[str]
-
-    model: str | None = None  # None: the embedded default
-    dtype: str | None = None  # None: that of the checkpoint
-    device: str | None = None  # None: the accelerator when there is one
-    device_map: str | None = None
-    attention: str | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    chat: bool = False
-    system: str | None = None
-    continuation: str | None = None
-    max_new_tokens: int | None = None  # None: 20
-    generation: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    score: str = "logprob"
-    explain: str = "answer"
-    targets: tuple[str, ...] = ("token",)
-    contrast: str | None = None
-    unit: str = "token"
-    sources: tuple[str, ...] | None = None  # None: all
-    alternatives: int = 0
-    output: tuple[str, ...] = ()
-    sink: bool = False
-    quiet: bool = False
+Settings = dict[str, Any]  # the value of every option of a command, as plain data
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributeSettings(Settings):
-    """Everything that decides what `tokensal attribute` computes and shows."""
+class Explanation:
+    """The method, and its options."""
 
-    TABLE = "attribute"
+    method: str = option("gradient", "How it is explained: see 'tokensal methods'.")
+    options: Mapping[str, Any] | None = option(
+        None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
+    )
 
-    method: str = "gradient"
-    options: Mapping[str, Any] = field(default_factory=dict)  # of the method
-    matrix: bool = False
+    def build(self) -> Method:
+        """The method.
+
+        Raises:
+            InputError: an unknown method or option.
+        """
+        from tokensal.methods import build
+
+        return build(self.method, self.options)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(Settings):
-    """Everything that decides what `tokensal compare` computes and shows."""
+class Explanations:
+    """The methods of a comparison, each with its own options."""
 
-    TABLE = "compare"
+    methods: Sequence[str] = option(
+        COMPARED, "How it is explained, by two or more: see 'tokensal methods'.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
+    options: Mapping[str, Any] | None = option(
+        None, "Option of a method, such as gradient.norm=l1.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
+    )
 
-    methods: tuple[str, ...] = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")
-    options: Mapping[str, Any] = field(default_factory=dict)  # a table for each method that has some
+    def build(self) -> tuple[Method, ...]:
+        """The methods.
+
+        Raises:
+            InputError: an unknown method or option, fewer than two methods, the same one twice, or options of a method
+                that is not compared.
+        """
+        from tokensal.api import build_several
+        from tokensal.methods import build
+
+        tables = self.options or {}
+        for name, options in tables.items():
+            if not isinstance(options, Mapping):
+                raise InputError(
+                    f"The options of {name!r} should be a table, but are {options!r}; as flags, they should be "
+                    "METHOD.KEY=VALUE, such as gradient.norm=l1."
+                )
+        methods = build_several(build(name, tables.get(name)) for name in self.methods)
+        for name in tables:
+            if name not in self.methods:
+                raise InputError(
+                    f"There are options for method {name!r}, but compared are only {', '.join(self.methods)}: "
+                    "add it, or drop them."
+                )
+        return methods
 
 
-Chosen = TypeVar("Chosen", bound=Settings)
+@dataclass(frozen=True, kw_only=True)
+class Chat:
+    """Whether the prompt is a message of a chat.
+
+    Raises:
+        InputError: a system message without a chat.
+    """
+
+    chat: bool = option(False, "Put the prompt through the model's chat template.", flag="--chat/--raw")
+    system: str | None = option(None, "A system message; the flag implies --chat.")
+
+    def __post_init__(self) -> None:
+        if self.system is not None and not self.chat:
+            raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
+
+    def arguments(self, prompt: str) -> dict[str, Any]:
+        """The prompt as an argument of `attribute`: messages, or a plain one."""
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return {"messages": [*system, {"role": "user", "content": prompt}]} if self.chat else {"prompt": prompt}
 
 
-def resolve(kind: type[Chosen], flags: Mapping[str, Any], file: Path | None = None) -> Chosen:
-    """Lay a configuration file over the defaults, and the flags that were given (not None) over both.
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is shown, and where it is written."""
+
+    output: Sequence[str] = option(
+        (), "Write a file: .html, .json or .txt.", kind=list, flag="--output -o", metavar="FILE"
+    )
+    sink: bool = option(False, "Count the first token into scales and rankings.")
+    quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapOutput(Output):
+    """What is shown of one attribution."""
+
+    matrix: bool = option(False, "Show the full table in the terminal too.")
+
+
+# The groups of options that each command takes; its name is also that of its table in a configuration file.
+_SHARED = (Question, Generation, Chat, Loading)
+COMMANDS: Mapping[str, tuple[type, ...]] = {
+    "attribute": (Explanation, *_SHARED, HeatmapOutput),
+    "compare": (Explanations, *_SHARED, Output),
+}
+
+
+def resolve(command: str, flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Lay a configuration file over the defaults, and the flags that are not None over both.
 
     Raises:
         InputError: an unreadable file, an unknown key (the nearest one is offered), or a value of the wrong type.
     """
-    settings = kind()
+    options = options_of(*COMMANDS[command])
+    defaults = defaults_of(*COMMANDS[command])
+    settings = {name: _plain(defaults[name], options[name].kind) for name in options}
     if file is not None:
-        settings = replace(settings, **_checked(kind, _table(file, kind.TABLE), str(file)))
-    return replace(settings, **{name: value for name, value in flags.items() if value is not None})
+        table = _table(file, command)
+        for name, value in table.items():
+            if name not in options:
+                raise unknown(f"key in configuration {str(file)!r}:", name, options)
+            _require_kind(value, options[name].kind, f"Configuration {str(file)!r}: {name}")
+        settings |= table
+    return settings | {name: value for name, value in flags.items() if value is not None}
 
 
-def check(settings: Settings, prompt: str) -> None:
-    """Find what cannot work before a model is loaded for it.
-
-    Raises:
-        InputError: an empty prompt or continuation, a system message without a chat, an unknown score, unit or
-            kind of sources.
-    """
-    from tokensal import choosing
-    from tokensal.scores import SCORES
-
-    if not prompt:
-        raise InputError("The prompt is empty: give it at least one token of text.")
-    if settings.continuation == "":
-        raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
-    if settings.system is not None and not settings.chat:
-        raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
-    if settings.score not in SCORES:
-        raise unknown("score", settings.score, SCORES)
-    choosing.check(settings.unit, settings.sources)
+def _plain(default: Any, kind: type) -> Any:
+    """A default as it would be written in a file."""
+    if kind is not list or default is None:
+        return default
+    return [default] if isinstance(default, str) else list(default)
 
 
-def method_of(settings: AttributeSettings) -> Method:
-    """The method, with its options.
-
-    Raises:
-        InputError: an unknown method or option.
-    """
-    from tokensal.methods import build
-
-    return build(settings.method, settings.options)
-
-
-def methods_of(settings: CompareSettings) -> tuple[Method, ...]:
-    """The methods of a comparison, each with its own options.
-
-    Raises:
-        InputError: an unknown method or option, fewer than two methods, one that is there twice, or options of a
-            method that is not compared.
-    """
-    from tokensal.api import several
-    from tokensal.methods import build
-
-    methods = several(build(name, _options(settings, name)) for name in settings.methods)
-    for name in settings.options:
-        if name not in settings.methods:
-            listed = ", ".join(settings.methods)
-            raise InputError(
-                f"There are options for method {name!r}, but compared are only {listed}: add it, or drop them."
-            )
-    return methods
-
-
-def _options(settings: CompareSettings, method: str) -> Mapping[str, Any]:
-    options = settings.options.get(method, {})
-    if not isinstance(options, Mapping):
-        raise InputError(
-            f"The options of {method!r} should be a table, as in {method} = {{ key = value }}, but are {options!r}."
-        )
-    return options
-
-
-def as_dict(settings: Settings) -> dict[str, Any]:
-    """The settings as plain data, for the provenance."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-
-
-def _table(file: Path, wanted: str) -> dict[str, Any]:
+def _table(file: Path, command: str) -> dict[str, Any]:
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -155,40 +158,18 @@ def _table(file: Path, wanted: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Configuration {str(file)!r} is not valid TOML: {error}.") from error
     for name in data:
-        if name not in _TABLES:
-            raise unknown(f"table in configuration {str(file)!r}:", name, _TABLES)
-    table = data.get(wanted, {})
+        if name not in COMMANDS:
+            raise unknown(f"table in configuration {str(file)!r}:", name, COMMANDS)
+    table = data.get(command, {})
     if not isinstance(table, dict):
-        raise InputError(f"Configuration {str(file)!r}: {wanted} should be a table, as in [{wanted}].")
+        raise InputError(f"Configuration {str(file)!r}: {command} should be a table, as in [{command}].")
     return table
 
 
-def _checked(kind: type[Settings], values: dict[str, Any], file: str) -> dict[str, Any]:
-    defaults = {entry.name: entry for entry in fields(kind)}
-    for name, value in values.items():
-        if name not in defaults:
-            raise unknown(f"key in configuration {file!r}:", name, defaults)
-        expected = _EXPECTED[str(defaults[name].type).removesuffix(" | None")]
-        if not _fits(value, expected):
-            raise InputError(
-                f"Configuration {file!r}: {name} should be {_WORDS[expected]}, "
-                f"but is {value!r} ({type(value).__name__})."
-            )
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+KINDS = {str: "a string", bool: "true or false", int: "a whole number", dict: "a table", list: "a list of strings"}
 
 
-def _fits(value: Any, expected: type) -> bool:
-    if expected is list:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, expected) and not (expected is int and isinstance(value, bool))
-
-
-_TABLES = (AttributeSettings.TABLE, CompareSettings.TABLE)
-_EXPECTED: Mapping[str, type] = {
-    "str": str,
-    "bool": bool,
-    "int": int,
-    "Mapping[str, Any]": dict,
-    "tuple[str, ...]": list,
-}
-_WORDS = {str: "a string", bool: "true or false", int: "a whole number", dict: "a table", list: "a list of strings"}
+def _require_kind(value: object, kind: type, name: str) -> None:
+    fits = type(value) is kind  # a bool is no whole number
+    if not fits or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+        raise InputError(f"{name} should be {KINDS[kind]}, but is {value!r} ({type(value).__name__}).")

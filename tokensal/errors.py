@@ -51,22 +51,22 @@ class MemoryShortage(TokensalError):
     """Even the smallest piece of work does not fit the memory."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+def unknown(kind: str, name: object, table: Iterable[str]) -> InputError:
     """The error for a name that is not in a table: it offers the nearest one, and lists them all."""
-    names = sorted(known)
+    names = sorted(table)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"Unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")
 
 
-def known(kind: str, given: str | Iterable[str], table: Iterable[str]) -> list[str]:
+def require_known(kind: str, names: str | Iterable[str], table: Iterable[str]) -> list[str]:
     """One name or several, as a list.
 
     Raises:
         InputError: one of them is not in the table.
     """
-    names, allowed = [given] if isinstance(given, str) else list(given), list(table)
+    names, table = [names] if isinstance(names, str) else list(names), list(table)
     for name in names:
-        if name not in allowed:
-            raise unknown(kind, name, allowed)
+        if name not in table:
+            raise unknown(kind, name, table)
     return names

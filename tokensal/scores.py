@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from tokensal.errors import InputError, unknown
 
-Score = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Score: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
 def logit(logits: Tensor, targets: Tensor) -> Tensor:
@@ -45,8 +46,8 @@ def entropy(logits: Tensor, targets: Tensor) -> Tensor:
 SCORES: Mapping[str, Score] = {"logprob": logprob, "logit": logit, "prob": prob, "entropy": entropy}
 
 
-def chosen(score: str | Callable[..., Tensor]) -> Score:
-    """The score of that name, or a function of the user's own: of logits and target ids, or of logits alone.
+def resolve_score(score: str | Callable[..., Tensor]) -> Score:
+    """The score of that name, or a user's function of logits and target ids, or of logits alone.
 
     Raises:
         InputError: an unknown name (the nearest one is offered), or something that cannot be called.
@@ -57,15 +58,14 @@ def chosen(score: str | Callable[..., Tensor]) -> Score:
         return SCORES[score]
     if not callable(score):
         raise InputError(f"A score should be a name or a function (…, G, V) → (…, G), but is {score!r}.")
-    own = score
-    alone = len(inspect.signature(own).parameters) == 1
+    without_targets = len(inspect.signature(score).parameters) == 1
 
     def checked(logits: Tensor, targets: Tensor) -> Tensor:
-        values = own(logits) if alone else own(logits, targets)
+        values = score(logits) if without_targets else score(logits, targets)
         if values.shape != logits.shape[:-1]:
             raise InputError(
-                f"The score {name_of(own)} returned the shape {tuple(values.shape)}, but should return one number for "
-                f"each target, {tuple(logits.shape[:-1])}, from logits {tuple(logits.shape)}."
+                f"The score {name_of(score)} returned the shape {tuple(values.shape)}, but should return one number "
+                f"for each target, {tuple(logits.shape[:-1])}, from logits {tuple(logits.shape)}."
             )
         return values
 
@@ -78,4 +78,6 @@ def name_of(score: str | Callable[..., Tensor]) -> str:
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
+    import torch  # here, so that the names of the scores are read without it
+
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Talk on stderr: which stage the work is in, with a progress bar once it takes more than a second."""
+"""Messages on stderr: which stage the work is in, with a progress bar once it takes more than a second."""
 
 from __future__ import annotations
 

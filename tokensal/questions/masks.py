@@ -1,11 +1,12 @@
-"""What is asked of an example: which targets are explained as one, which sources are credited as one, as tensors.
+"""What a question says of an example, as tensors: which targets are explained as one, and which sources credited.
 
-weights     how the targets add up to what is explained
-reach       which sources each group sees
-predicting  which sources predict it
-members     which sources belong together
-visible     which units have a score for it
-pooled      scores of sources, added up to those of their units
+group_weights       how the targets add up to what is explained
+attention_mask      which sources each source attends to
+visible_sources     which sources each group sees
+predictor_mask      which sources predict it
+unit_membership     which sources belong together
+visible_units       which units have a score for it
+pool_to_units       scores of sources, added up to those of their units
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def pool_to_units(matrix: Tensor, example: Example) -> Tensor:
     """Scores of sources (K, S), added up to those of their units (K, J), over what each group sees."""
     if len(example.units) == len(example.sources):
         return matrix
-    there = torch.where(visible_sources(example).to(matrix.device), matrix, 0)
-    return there @ unit_membership(example).to(there).T
+    visible = torch.where(visible_sources(example).to(matrix.device), matrix, 0)
+    return visible @ unit_membership(example).to(visible).T
 
 
 def first_credited(example: Example) -> int:

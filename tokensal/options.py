@@ -1,0 +1,208 @@
+"""Options, each written once: a field of a frozen dataclass, with its help.
+
+From the fields of such a group come keyword arguments and their documentation (`flattened`), the keys of a
+configuration file (`tokensal.config`) and the flags of the command line (`tokensal.cli.flags`).
+Groups check themselves when they are built, before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tokensal.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+Default = TypeVar("Default")
+Group = TypeVar("Group")
+Result = TypeVar("Result")
+WIDTH = 116  # of a docstring's lines
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """What is known of an option beside its name, type and default.
+
+    Attributes:
+        help: what it means, in full sentences.
+        python: what else Python callers need to know.
+        kind: str, int, bool, list (of strings) or dict: its type in a configuration file and on the command line.
+        flag: its flag on the command line, or several; None for --name.
+        metavar: what stands for its value in the help of the command line.
+        commas: a list is one flag with commas, and not a repeated flag.
+    """
+
+    help: str
+    python: str
+    kind: type
+    flag: str | None
+    metavar: str | None
+    commas: bool
+
+
+def option(
+    default: Default,
+    help: str,
+    *,
+    python: str = "",
+    kind: type | None = None,
+    flag: str | None = None,
+    metavar: str | None = None,
+    commas: bool = False,
+) -> Default:
+    """A field of a group; see `Option`. The kind is by default that of the default, or a string."""
+    kind = kind or (str if default is None else type(default))
+    described = Option(help=help, python=python, kind=kind, flag=flag, metavar=metavar, commas=commas)
+    return field(default=default, metadata={"option": described})
+
+
+def options_of(*groups: type) -> dict[str, Option]:
+    """The options of some groups, by name."""
+    return {each.name: each.metadata["option"] for group in groups for each in fields(group)}
+
+
+def defaults_of(*groups: type) -> dict[str, Any]:
+    """The defaults of some groups, by name."""
+    return {each.name: each.default for group in groups for each in fields(group)}
+
+
+def values_of(group: Any) -> dict[str, Any]:
+    """The values of a group, by name."""
+    return {each.name: getattr(group, each.name) for each in fields(group)}
+
+
+def build(group: type[Group], values: Mapping[str, Any]) -> Group:
+    """The group of those of the values that are named as its fields."""
+    return group(**{name: values[name] for name in options_of(group) if name in values})
+
+
+def flattened(**groups: type) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Decorate a function that takes groups of options, so that its callers name the options themselves.
+
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Size:
+        ...     width: int = option(3, "How wide.")
+        >>> @flattened(size=Size)
+        ... def draw(*, size: Size) -> str:
+        ...     return size.width * "#"
+        >>> draw(width=5), str(inspect.signature(draw))
+        ('#####', "(*, width: 'int' = 3) -> 'str'")
+
+    Signature and docstring are those that callers need: the options take the place of the group's argument, and the
+    documentation of the options the place of its name in braces.
+
+    Args:
+        groups: for each argument that is a group, its class.
+    """
+
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
+        signature = inspect.signature(function)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            parameters += _parameters(groups[parameter.name]) if parameter.name in groups else [parameter]
+        names = [parameter.name for parameter in parameters]
+
+        @wraps(function)
+        def call(*arguments: Any, **keywords: Any) -> Result:
+            for name in keywords:
+                if name not in names:
+                    raise unknown(f"argument of {function.__name__}():", name, names)
+            built: dict[str, Any] = {name: build(group, keywords) for name, group in groups.items()}
+            own = {name: value for name, value in keywords.items() if name in signature.parameters}
+            return function(*arguments, **{**own, **built})
+
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        for name, group in groups.items():
+            call.__doc__ = (call.__doc__ or "").replace(f"        {{{name}}}", _documentation(group))
+        return call
+
+    return decorate
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    """The fields of a group as keyword-only parameters."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(each.name, kind, default=each.default, annotation=each.type) for each in fields(group)]
+
+
+def _documentation(group: type) -> str:
+    """The fields of a group as lines under `Args:`."""
+    entries = (f"{name}: {each.help} {each.python}".strip() for name, each in options_of(group).items())
+    wrapper = textwrap.TextWrapper(WIDTH, initial_indent=8 * " ", subsequent_indent=12 * " ", break_on_hyphens=False)
+    return "\n".join(map(wrapper.fill, entries))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """The answer: a text of the caller's, or how the model generates one.
+
+    Raises:
+        InputError: an empty continuation, no tokens to generate, or both a continuation and options of generating.
+    """
+
+    continuation: str | Sequence[int] | None = option(
+        None, "Explain this text instead of generating one; it is tokenized by itself, after the prompt.",
+        python="Or token ids.",
+    )  # fmt: skip
+    max_new_tokens: int | None = option(None, "Generate at most so many tokens; 20 if left out.", kind=int)
+    generation: Mapping[str, Any] | None = option(
+        None, "Further options of HuggingFace's generate, such as do_sample or top_p; greedy if left out.",
+        kind=dict, metavar="KEY=VALUE",
+    )  # fmt: skip
+    seed: int | None = option(
+        None, "Seed for sampling; if left out, a fresh one is drawn. It is stored in the result.", kind=int
+    )
+
+    def __post_init__(self) -> None:
+        if self.continuation is not None and not len(self.continuation):
+            raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise InputError(
+                f"max_new_tokens is {self.max_new_tokens}, but at least 1 token must be generated to be explained."
+            )
+        if self.continuation is not None and (self.max_new_tokens is not None or self.generation):
+            raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
+
+
+COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Which model, and how it is loaded.
+
+    Raises:
+        InputError: an unknown dtype, or both a device and a device_map.
+    """
+
+    model: str | None = option(
+        None, "A hub id, a local folder, a .gguf file, or dates, a small model that comes with tokensal; "
+        "SmolLM2-135M-Instruct if left out.",
+    )  # fmt: skip
+    dtype: str | torch.dtype | None = option(
+        None, "float32, bfloat16, float16 or float64; that of the checkpoint if left out."
+    )
+    device: str | torch.device | None = option(
+        None, "A device, such as cpu or cuda:1; the accelerator, if there is one, if left out."
+    )
+    device_map: str | dict[str, Any] | None = option(
+        None, "Spread over devices by accelerate instead, such as auto.", python='Or {module: device or "disk"}.'
+    )
+    attention: str | None = option(
+        None, "The attention implementation, such as sdpa or eager; transformers chooses if left out."
+    )
+    revision: str | None = option(None, "A branch, tag or commit on the hub.")
+    trust_remote_code: bool = option(False, "Let a hub repository run its own code.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dtype, str) and self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        if self.device is not None and self.device_map is not None:
+            raise InputError("Give either a device or a device_map, and not both.")

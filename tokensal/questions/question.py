@@ -1,0 +1,95 @@
+"""`Question`: everything that is asked about an answer, in one value that checks itself before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from tokensal.errors import InputError, require_known
+from tokensal.options import option
+from tokensal.questions.selection import SOURCES, UNITS, Targets, parse_targets
+from tokensal.questions.units import Span
+from tokensal.scores import resolve_score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARTS = ("answer", "prompt", "all")  # of a text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Everything that is asked about an answer: which targets, which sources, and which score of them.
+
+        >>> Question(targets="word", unit="word")
+        Question(score='logprob', explain='answer', targets='word', contrast=None, unit='word', sources=None, \
+alternatives=0)
+
+    Raises:
+        InputError: an unknown name (the nearest one is offered), a broken pattern, an empty contrast, or fewer than 0
+            alternatives.
+    """
+
+    score: str | Callable[..., Tensor] = option(
+        "logprob", "What is explained of each target: logprob, logit, prob or entropy.",
+        python="Or a function of the logits (…, G, V), and perhaps of the target ids (G,), to (…, G).",
+    )  # fmt: skip
+    explain: str = option(
+        "answer", "Which part of the text is explained: the answer, the prompt (why did the model expect these words? "
+        "nothing is generated then), or all.",
+    )  # fmt: skip
+    targets: Targets | Sequence[Targets] = option(
+        "token", "What is explained as one: each token, word or sentence of that part, the whole output, every "
+        "occurrence of a text (text:Paris) or a pattern (regex:[0-9]+), or the characters start:stop of the shown "
+        "text.",
+        python="Or a compiled pattern, two numbers (start, stop), or several of all these.", kind=list,
+    )  # fmt: skip
+    contrast: str | Sequence[int] | None = option(
+        None, "Explain why this text was not written: the score of the answer, or of the one passage that targets "
+        "names, less the score of this text in its place; token against token where both have as many, else sum "
+        "against sum.",
+        python="Or token ids.",
+    )  # fmt: skip
+    unit: str | Sequence[Span] = option(
+        "token", "What is credited as one: each token, word, sentence, line or message, or the passages marked [[…]] "
+        "in the prompt (marked).",
+        python="Or the characters (start, stop) of such passages. Methods that alter their input alter a unit as a "
+        "whole; others add up the scores of its tokens.",
+    )  # fmt: skip
+    sources: str | Sequence[str] | None = option(
+        None, "What may be credited, or altered, by role: system, user, assistant, tool or template of a chat, prompt "
+        "of a plain one, generated, contrast, or special tokens; all if left out.",
+        kind=list, metavar="ROLE,…", commas=True,
+    )  # fmt: skip
+    alternatives: int = option(
+        0, "How many of the tokens that the model held most likely to state for each target.",
+        flag="--top-k-alternatives", metavar="K",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        resolve_score(self.score)
+        require_known("part to explain:", self.explain, PARTS)
+        parse_targets(self.targets)
+        if self.contrast is not None and not len(self.contrast):
+            raise InputError("The contrast is empty: give at least one token, or leave it out.")
+        if isinstance(self.unit, str):
+            require_known("unit", self.unit, UNITS)
+        require_known("kind of sources:", self.sources or (), SOURCES)
+        if self.alternatives < 0:
+            raise InputError(f"alternatives is {self.alternatives}, but a number of tokens is 0 or more.")
+
+    def differences(self) -> dict[str, str]:
+        """What differs from explaining each token of the answer by every token, as text; the score stands apart."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: _text(value)
+            for name, (value, default) in values.items()
+            if name not in ("score", "alternatives") and _text(value) != _text(default)
+        }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple) and not all(isinstance(part, int) for part in value):
+        return ", ".join(map(_text, value))
+    return str(getattr(value, "pattern", value))

@@ -115,30 +115,30 @@ def model(name: str, *, dtype: torch.dtype = torch.float64, attention: str = "sd
     """A fresh tiny model with seeded random weights, large enough that no score is nearly zero."""
     torch.manual_seed(sum(map(ord, name)))
     if name in ENCODER_DECODERS:
-        made = hf.AutoModelForSeq2SeqLM.from_config(ENCODER_DECODERS[name](), attn_implementation=attention)
-        _apart(made, name)
+        network = hf.AutoModelForSeq2SeqLM.from_config(ENCODER_DECODERS[name](), attn_implementation=attention)
+        _set_head(network, name)
     else:
-        made = hf.AutoModelForCausalLM.from_config(ARCHITECTURES[name](), attn_implementation=attention)
+        network = hf.AutoModelForCausalLM.from_config(ARCHITECTURES[name](), attn_implementation=attention)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.2 if name in ENCODER_DECODERS else 0.3)
     if dtype == torch.float64:
-        _keep_float64(made)
-    return made.eval().to(dtype)
+        _keep_float64(network)
+    return network.eval().to(dtype)
 
 
-def _apart(made: hf.PreTrainedModel, name: str) -> None:
-    """A bias behind the head, where there is one; and a head of its own for the one that has it."""
-    if hasattr(made, "final_logits_bias"):
-        made.final_logits_bias.normal_()
+def _set_head(network: hf.PreTrainedModel, name: str) -> None:
+    """A random bias after the head if there is one, and for FLAN-T5 a head that does not share the embeddings."""
+    if hasattr(network, "final_logits_bias"):
+        network.final_logits_bias.normal_()
     if name == "FLAN-T5":
-        made.lm_head.weight = torch.nn.Parameter(torch.empty_like(made.lm_head.weight))
+        network.lm_head.weight = torch.nn.Parameter(torch.empty_like(network.lm_head.weight))
 
 
-def _keep_float64(made: hf.PreTrainedModel) -> None:
+def _keep_float64(network: hf.PreTrainedModel) -> None:
     """Transformers' RMSNorm rounds to float32 even in a float64 model, which would blunt the oracles."""
-    for module in made.modules():
+    for module in network.modules():
         if type(module).__name__.endswith(("RMSNorm", "T5LayerNorm")):
             offset = 1.0 if type(module).__name__.startswith("Gemma") else 0.0
             epsilon = getattr(module, "variance_epsilon", None) or module.eps
@@ -160,7 +160,7 @@ def ending_tokenizer() -> hf.PreTrainedTokenizerFast:
 
 
 def adapter(name: str = "Llama", **options) -> CausalAdapter | Seq2SeqAdapter:
-    """The same, adapted."""
+    """A fresh tiny model of that architecture, adapted, with its tokenizer."""
     if name in ENCODER_DECODERS:
         return Seq2SeqAdapter(model(name, **options), ending_tokenizer(), name=name)
     return CausalAdapter(model(name, **options), tokenizer(), name=name)

@@ -1,7 +1,7 @@
 """Several devices, simulated on the CPU: every tensor has a place, and tensors of two places cannot be combined.
 
-What is simulated is what Python sees of devices: that of a tensor, of factories, of `to`, and of the inputs of an
-operation, where its results are too. As on real devices, numbers (0-d) and indices may stay on the CPU.
+Simulated is what Python sees of devices: the device of a tensor, of factories, of `to`, and of the inputs of an
+operation, which is also that of its results. As on real devices, numbers (0-d) and indices may stay on the CPU.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ INDEXING = ("__getitem__", "__setitem__", "index_put_")
 
 
 class Places(TorchFunctionMode):
-    """Inside, tensors are where they were made or moved to. Made without a device, they are on the CPU."""
+    """Inside, tensors are where they were created or moved to. Created without a device, they are on the CPU."""
 
     def __init__(self):
         super().__init__()
-        self.known = WeakTensorKeyDictionary()
+        self.places = WeakTensorKeyDictionary()
 
     def of(self, tensor):
-        return self.known.get(tensor, CPU)
+        return self.places.get(tensor, CPU)
 
     def moved(self, value, place):
         """The tensors in a value, in another place: on the same graph, but tensors of their own."""
@@ -40,7 +40,7 @@ class Places(TorchFunctionMode):
     def stamped(self, value, place):
         for tensor in tree_leaves(value):
             if isinstance(tensor, Tensor):
-                self.known[tensor] = place
+                self.places[tensor] = place
         return value
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -49,38 +49,38 @@ class Places(TorchFunctionMode):
             return self.read(function, args[0])
         if function is torch.autograd.grad:
             inputs = [args[1]] if isinstance(args[1], Tensor) else args[1]
-            found = function(*args, **kwargs)
-            return tuple(self.stamped(one, self.of(given)) for one, given in zip(found, inputs, strict=True))
+            gradients = function(*args, **kwargs)
+            return tuple(self.stamped(*pair) for pair in zip(gradients, map(self.of, inputs), strict=True))
         if function is torch.device:
             return function(*args, **kwargs)
         if name in ("to", "cpu"):
             return self.to(args[0], args[1:], kwargs)
         device = kwargs.pop("device", None)
         place = self.common(name, (args, kwargs))
-        found = function(*args, **kwargs)
-        return self.stamped(found, place if device is None else torch.device(device))
+        result = function(*args, **kwargs)
+        return self.stamped(result, place if device is None else torch.device(device))
 
     def read(self, getter, tensor):
         if getter == Tensor.device.__get__:
             return self.of(tensor)
-        found = getter(tensor)
-        return self.stamped(found, self.of(tensor)) if isinstance(found, Tensor) else found
+        value = getter(tensor)
+        return self.stamped(value, self.of(tensor)) if isinstance(value, Tensor) else value
 
     def to(self, tensor, args, kwargs):
         device = kwargs.pop("device", None) if args or kwargs else CPU
         rest = []
-        for given in args:
-            if isinstance(given, Tensor):  # `to(other)` takes its device and dtype
-                device, given = self.of(given), given.dtype
-            if isinstance(given, str | torch.device):
-                device = given
+        for argument in args:
+            if isinstance(argument, Tensor):  # `to(other)` takes its device and dtype
+                device, argument = self.of(argument), argument.dtype
+            if isinstance(argument, str | torch.device):
+                device = argument
             else:
-                rest.append(given)
-        changed = self.stamped(tensor.to(*rest, **kwargs), self.of(tensor)) if rest or kwargs else tensor
-        return changed if device is None else self.moved(changed, torch.device(device))
+                rest.append(argument)
+        converted = self.stamped(tensor.to(*rest, **kwargs), self.of(tensor)) if rest or kwargs else tensor
+        return converted if device is None else self.moved(converted, torch.device(device))
 
-    def common(self, name, given):
-        tensors = [tensor for tensor in tree_leaves(given) if isinstance(tensor, Tensor)]
+    def common(self, name, inputs):
+        tensors = [tensor for tensor in tree_leaves(inputs) if isinstance(tensor, Tensor)]
         if not tensors:
             return CPU
         if name in INDEXING:
@@ -93,11 +93,11 @@ class Places(TorchFunctionMode):
 
 
 @contextmanager
-def spread(model, where):
-    """The parameters and buffers of each module in the place that `where(name)` says, and inputs brought to it.
+def distributed(model, where):
+    """Parameters and buffers of each module are in the place `where(name)`, and its inputs are moved there.
 
-    As accelerate does it, around the forward of a module, behind the hooks of others; and the model's logits go back to
-    where its inputs were.
+    As accelerate does it: around the forward of a module, after other hooks. The model's logits are moved back to where
+    its inputs were.
     """
     with Places() as places, ExitStack() as undo:
         for name, module in model.named_modules():
@@ -105,24 +105,24 @@ def spread(model, where):
             places.stamped([*module.parameters(recurse=False), *module.buffers(recurse=False)], place)
             if all(where(f"{name}.{inner}") == where(name) for inner, _ in module.named_modules() if inner):
                 undo.callback(setattr, module, "forward", module.forward)
-                module.forward = _bringing(places, place, module.forward)
-        undo.enter_context(model.register_forward_hook(_returning(places), with_kwargs=True))
+                module.forward = _moving_inputs(places, place, module.forward)
+        undo.enter_context(model.register_forward_hook(_moving_logits_back(places), with_kwargs=True))
         yield places
 
 
-def _bringing(places, place, forward):
+def _moving_inputs(places, place, forward):
     @functools.wraps(forward)
-    def bring(*args, **kwargs):
+    def forward_there(*args, **kwargs):
         args, kwargs = places.moved((args, kwargs), place)
         return forward(*args, **kwargs)
 
-    return bring
+    return forward_there
 
 
-def _returning(places):
-    def bring_back(module, args, kwargs, output):
+def _moving_logits_back(places):
+    def move_back(module, args, kwargs, output):
         first = next(value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
         output.logits = places.moved(output.logits, places.of(first))
         return output
 
-    return bring_back
+    return move_back

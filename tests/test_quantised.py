@@ -1,6 +1,6 @@
 """Quantised models: accepted where gradients flow, refused in a sentence where they do not, and never moved.
 
-The quantiser is a tiny one of our own, registered as any other, so that transformers marks what it makes.
+The quantiser is a tiny one of our own, registered as any other, so that transformers marks the models it quantises.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import pytest
 import torch
 from models import model, tokenizer
+from state import assert_unchanged, model_state
 from torch import nn
 from transformers.quantizers import auto
 from transformers.quantizers.base import HfQuantizer
@@ -18,8 +19,8 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from tokensal import adapt, attribute, load
 from tokensal.engine import Engine
 from tokensal.errors import InputError, UnsupportedModel
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.scores import logit
-from tokensal.types import PerturbedInputs
 
 GRADIENT_METHODS = ["gradient", "input_x_gradient", "integrated_gradients", "grad_cam", "attention_grad_cam"]
 
@@ -55,7 +56,7 @@ def detached(inputs, weight, scale):
 
 
 KERNELS = {
-    "whole": Product.apply,
+    "differentiable": Product.apply,
     "forward only": ForwardOnly.apply,
     "one at a time": OneAtATime.apply,
     "detached": detached,
@@ -76,7 +77,7 @@ class Int8Linear(nn.Module):
 
 @auto.register_quantization_config("tiny_int8")
 class TinyConfig(QuantizationConfigMixin):
-    def __init__(self, kernel="whole", only="proj", **_):
+    def __init__(self, kernel="differentiable", only="proj", **_):
         self.quant_method, self.kernel, self.only = "tiny_int8", kernel, only
 
 
@@ -86,7 +87,7 @@ class TinyQuantizer(HfQuantizer):
     is_trainable = False
 
     def update_device_map(self, device_map):
-        self.asked = device_map
+        self.requested_map = device_map
         return device_map
 
     def is_serializable(self):
@@ -94,18 +95,18 @@ class TinyQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model, **_):
         quantise(model, self.quantization_config.kernel, self.quantization_config.only)
-        model.to = stuck
+        model.to = refuse_to_move
         return model
 
 
-def quantise(made, kernel, only="proj"):
-    for name, linear in list(made.named_modules()):
+def quantise(network, kernel, only="proj"):
+    for name, linear in list(network.named_modules()):
         if isinstance(linear, nn.Linear) and only in name:
-            made.set_submodule(name, Int8Linear(linear, kernel))
-    return made
+            network.set_submodule(name, Int8Linear(linear, kernel))
+    return network
 
 
-def stuck(*arguments):
+def refuse_to_move(*arguments):
     raise ValueError("`.to` is not supported for `tiny_int8` models")
 
 
@@ -129,28 +130,28 @@ def test_a_quantised_checkpoint_is_loaded_where_it_stays(folder, device):
     loaded = load(folder(), device=device)
     assert loaded.model.is_quantized
     assert loaded.model.model.layers[0].mlp.up_proj.weight.dtype == torch.int8
-    assert loaded.model.hf_quantizer.asked == {"": "cpu"}  # there it was read to; moved it would have raised
+    assert loaded.model.hf_quantizer.requested_map == {"": "cpu"}  # loaded there: moving it would have raised
     with pytest.raises(InputError, match=r"'nonsense'.*Try 'cpu'"):
         load(folder(), device="nonsense")
 
 
 def test_gradients_through_a_kernel_with_a_backward_are_finite_differences():
-    adapted = adapt(quantise(model("Llama"), "whole"), tokenizer())
+    adapted = adapt(quantise(model("Llama"), "differentiable"), tokenizer())
     example = adapted.example("The cat sat", continuation=" on the mat")
-    found = attribute(adapted, "The cat sat", continuation=" on the mat", method="input_x_gradient", score="logit")
+    result = attribute(adapted, "The cat sat", continuation=" on the mat", method="input_x_gradient", score="logit")
     engine, embeds, step = Engine(adapted, logit), adapted.embed(example), 1e-6
     for source in range(len(embeds)):
-        away = torch.zeros_like(embeds)
-        away[source] = step * embeds[source]
-        up, down = engine.scores(example, PerturbedInputs(torch.stack([embeds + away, embeds - away])))
-        seen = found.visible[:, source]
+        offset = torch.zeros_like(embeds)
+        offset[source] = step * embeds[source]
+        up, down = engine.scores(example, PerturbedInputs(torch.stack([embeds + offset, embeds - offset])))
+        visible = result.visible[:, source]
         slope = ((up - down) / (2 * step)).float()
-        torch.testing.assert_close(found.scores[:, source][seen], slope[seen], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result.scores[:, source][visible], slope[visible], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", GRADIENT_METHODS)
 @pytest.mark.parametrize(
-    ("kernel", "only", "why"),
+    ("kernel", "only", "reason"),
     [
         ("detached", "proj", "its Int8Linear returns none"),
         ("detached", "up_proj", "its Int8Linear returns none"),  # and the residual stream carries a gradient past it
@@ -159,34 +160,34 @@ def test_gradients_through_a_kernel_with_a_backward_are_finite_differences():
         ("one at a time", "proj", "Batching rule"),  # the engine asks for many at once
     ],
 )
-def test_kernels_without_a_backward_are_refused_in_a_sentence(folder, kernel, only, why, method):
+def test_kernels_without_a_backward_are_refused_in_a_sentence(folder, kernel, only, reason, method):
     adapted = load(folder(kernel=kernel, only=only))
     with pytest.raises(UnsupportedModel) as refused:
         attribute(adapted, "The cat", continuation=" sat", method=method)
     sentence = str(refused.value)
-    assert "tiny_int8-quantised 'llama' model" in sentence and why in sentence and "'occlusion'" in sentence
+    assert "tiny_int8-quantised 'llama' model" in sentence and reason in sentence and "'occlusion'" in sentence
     assert "\n" not in sentence
 
 
 def test_what_needs_no_gradient_works_with_any_kernel(folder):
     options = {"method": "occlusion", "max_new_tokens": 4}
-    expected = attribute(load(folder(kernel="whole")), "The cat", **options)
-    found = attribute(load(folder(kernel="forward only")), "The cat", **options)
-    assert found.targets == expected.targets
-    assert torch.equal(found.scores.nan_to_num(), expected.scores.nan_to_num())
+    expected = attribute(load(folder(kernel="differentiable")), "The cat", **options)
+    result = attribute(load(folder(kernel="forward only")), "The cat", **options)
+    assert result.targets == expected.targets
+    assert torch.equal(result.scores.nan_to_num(), expected.scores.nan_to_num())
 
 
 def test_a_model_quantised_by_hand_is_tried_too():
-    made = quantise(model("Llama", dtype=torch.float32), "detached", "up_proj")
+    network = quantise(model("Llama", dtype=torch.float32), "detached", "up_proj")
     with pytest.raises(UnsupportedModel, match="the quantised 'llama' model"):
-        attribute(adapt(made, tokenizer()), "The cat", continuation=" sat")
+        attribute(adapt(network, tokenizer()), "The cat", continuation=" sat")
 
 
 @pytest.mark.parametrize("name", ["BART", "M2M100", "T5", "Gemma 3", "Mixtral"])
 def test_modules_that_only_look_at_the_shape_of_embeddings_are_not_to_blame(name):
-    made = quantise(model(name, dtype=torch.float32), "whole", "1.fc1")
-    made.is_quantized = True
-    attribute(adapt(made, tokenizer()), "The cat", continuation=" sat")
+    network = quantise(model(name, dtype=torch.float32), "differentiable", "1.fc1")
+    network.is_quantized = True
+    attribute(adapt(network, tokenizer()), "The cat", continuation=" sat")
 
 
 def test_gradients_are_tried_once(folder):
@@ -202,14 +203,9 @@ def test_gradients_are_tried_once(folder):
 
 
 def test_nothing_of_the_model_is_changed_by_trying(folder):
-    made = load(folder(kernel="forward only")).model.train()
-    made.model.norm.weight.requires_grad_(False)
-    before = state(made)
+    network = load(folder(kernel="forward only")).model.train()
+    network.model.norm.weight.requires_grad_(False)
+    before = model_state(network)
     with pytest.raises(UnsupportedModel):
-        attribute(adapt(made, tokenizer()), "The cat", continuation=" sat")
-    assert state(made) == before
-
-
-def state(made):
-    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in made.modules()]
-    return hooks, [given.requires_grad for given in made.parameters()], [module.training for module in made.modules()]
+        attribute(adapt(network, tokenizer()), "The cat", continuation=" sat")
+    assert_unchanged(before, model_state(network))

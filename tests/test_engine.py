@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from builders import CONTINUATION, PROMPT
+from counting import CountingAdapter
 from models import adapter
 
 from tokensal import AttentionGradCAM, Budget, Gradient, InputXGradient
 from tokensal.engine import Engine, budget
+from tokensal.engine.activations import raised
 from tokensal.engine.reductions import NORMS, dot
 from tokensal.errors import MemoryShortage, NonFiniteScores
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.scores import logit, logprob
-from tokensal.types import Example, Footprint, Forward, Original, PerturbedInputs, Role, Token
-
-PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
-
+from tokensal.types import Example, Footprint, Forward, Original, Role, Token
 
 # A model whose attributions are known: hidden_p = Σ_{s ≤ p} c_s · x_s, logits = hidden · headᵀ
 
@@ -25,7 +26,7 @@ PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
 @dataclass
 class LinearModel:
     sources: int = 6
-    width: int = 3
+    size: int = 3
     vocabulary: int = 10
     limit: int | None = None  # more rows at once than this run out of memory
     nan: bool = False
@@ -34,9 +35,9 @@ class LinearModel:
     def __post_init__(self) -> None:
         self.device = torch.device("cpu")
         generator = torch.Generator().manual_seed(1)
-        self.table = torch.randn(self.vocabulary, self.width, generator=generator, dtype=torch.float64)
+        self.table = torch.randn(self.vocabulary, self.size, generator=generator, dtype=torch.float64)
         self.weights = torch.randn(self.sources, generator=generator, dtype=torch.float64)
-        self.head = torch.randn(self.vocabulary, self.width, generator=generator, dtype=torch.float64)
+        self.head = torch.randn(self.vocabulary, self.size, generator=generator, dtype=torch.float64)
 
     def example(self) -> Example:
         tokens = [Token(s % self.vocabulary, f"t{s}", s, s + 1, Role.PROMPT) for s in range(self.sources + 1)]
@@ -67,6 +68,12 @@ class LinearModel:
     def footprint(self, sources):
         return Footprint(kept=100, moved=10)
 
+    def recorded(self, point, layers, *, graph):
+        return nullcontext([])
+
+    def width(self, point, sources):
+        return self.size
+
 
 def test_a_linear_model_is_attributed_in_closed_form():
     model = LinearModel()
@@ -83,10 +90,11 @@ def test_a_linear_model_is_attributed_in_closed_form():
         torch.testing.assert_close(found.matrix, torch.linalg.vector_norm(gradients, power, dim=-1))
 
 
-def test_contractions_raise_half_precision_before_they_sum():
-    gradient = torch.full((1, 3000), 1.0, dtype=torch.bfloat16)  # a bfloat16 sum would stop at 256
-    assert NORMS["l1"](gradient, gradient).item() == dot(gradient, gradient).item() == 3000
-    assert NORMS["l2"](gradient, gradient).dtype == torch.float32
+def test_half_precision_is_raised_before_a_reduction():
+    half = torch.full((1, 3000), 1.0, dtype=torch.bfloat16)  # a bfloat16 sum would stop at 256
+    gradients = [raised(half)]
+    assert NORMS["l1"](gradients, gradients, None).item() == dot(gradients, gradients, None).item() == 3000
+    assert NORMS["l2"](gradients, gradients, None).dtype == torch.float32
 
 
 # Memory
@@ -121,8 +129,8 @@ def test_another_error_of_the_model_is_not_taken_for_a_shortage(monkeypatch):
 def test_the_budget_follows_memory_and_rows():
     footprint, cpu = Footprint(kept=1000, moved=100), torch.device("cpu")
     alike = torch.ones(10, dtype=torch.int64)
-    assert Budget(memory=22_000 * 3, rows=10**9).perturbed(alike, 20, footprint, cpu) == 3
-    assert Budget(memory=10**9, rows=50).perturbed(alike, 20, footprint, cpu) == 2
+    assert Budget(memory=22_000 * 3, rows=10**9).perturbations(alike, 20, footprint, cpu) == 3
+    assert Budget(memory=10**9, rows=50).perturbations(alike, 20, footprint, cpu) == 2
     assert Budget(memory=20_000 + 2000 * 4, rows=10**9).cotangents(10, 20, footprint, cpu) == 4
     assert Budget(memory=10**9, rows=50).cotangents(10, 20, footprint, cpu) == 2
     assert Budget(memory=0, rows=0).cotangents(10, 20, footprint, cpu) == 1  # one always goes; the allocator decides
@@ -133,7 +141,7 @@ def test_variants_share_a_graph_only_if_they_want_nearly_as_many_gradients():
     roomy, footprint = Budget(memory=10**12, rows=10**9), Footprint(kept=1, moved=1)
 
     def together(wanted, device="cpu"):
-        return roomy.perturbed(torch.tensor(wanted), 20, footprint, torch.device(device))
+        return roomy.perturbations(torch.tensor(wanted), 20, footprint, torch.device(device))
 
     assert together([5, 5, 5, 5]) == 4
     assert together([1, 1, 10]) == 2  # all three would take 30 turns for 12 gradients
@@ -155,44 +163,10 @@ def test_scores_that_are_not_finite_are_an_error_that_names_the_target():
 # Counts: what a method may cost on a real architecture
 
 
-@dataclass
-class Counting:
-    """Counts forwards, rows through body and head, and backwards through each."""
-
-    inner: object
-    forwards: int = 0
-    token_rows: int = 0
-    head_rows: int = 0
-    backwards: int = 0
-    cotangents: int = 0
-
-    def __getattr__(self, name):
-        return getattr(self.inner, name)
-
-    def original(self, example):
-        found = self.inner.original(example)
-        self.forwards += 1
-        self.token_rows += len(example.sources)
-        self.head_rows += found.forward.logits[..., 0].numel()
-        return found
-
-    def forward(self, example, perturbed, states=None):
-        found = self.inner.forward(example, perturbed, states)
-        self.forwards += 1
-        self.token_rows += perturbed.embeds[..., 0].numel()
-        self.head_rows += found.logits[..., 0].numel()
-        if perturbed.embeds.requires_grad:
-            perturbed.embeds.register_hook(self._backward)
-        return found
-
-    def _backward(self, gradient):
-        self.backwards += 1
-
-
 @pytest.mark.parametrize(("rows", "backwards"), [(11, 5), (25, 3), (10**6, 1)])
 @pytest.mark.parametrize("method", [Gradient(), InputXGradient()])
 def test_one_forward_serves_all_targets(method, rows, backwards):
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     method(example, Engine(model, logprob, budget=Budget(rows=rows)))
     assert (model.forwards, model.token_rows, model.head_rows) == (1, 11, 5)
@@ -209,7 +183,7 @@ def test_the_head_runs_on_target_rows_only():
 
 
 def test_scores_alone_build_no_graph():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model)
     values = engine.scores(example, PerturbedInputs(engine.embed(example)[None]))
@@ -227,7 +201,7 @@ def test_progress_reaches_its_total():
 @pytest.mark.parametrize("method", [Gradient(), AttentionGradCAM()])
 def test_a_graph_that_cannot_fit_is_refused_before_it_is_begun(method, monkeypatch):
     monkeypatch.setattr(budget, "_free", lambda device: 1000)
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     with pytest.raises(MemoryShortage, match=r"GiB, but 0\.0 are free"):
         method(model.example(PROMPT, continuation=CONTINUATION), Engine(model))
     assert model.forwards == 0

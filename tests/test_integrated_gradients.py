@@ -7,9 +7,10 @@ import math
 import pytest
 import slow_twins
 import torch
+from counting import CountingAdapter
 from models import adapter
 from test_battery import CONTINUATION, PROMPT, ROUGH, every_architecture, every_attention, tiny
-from test_engine import Counting, LinearModel
+from test_engine import LinearModel
 
 from tokensal import Attribution, Budget, InputXGradient, IntegratedGradients, attribute
 from tokensal.engine import Engine
@@ -227,7 +228,7 @@ def test_rules_converge_in_their_order(rule, order):
 
 
 def test_every_gradient_counts_and_no_forward_only_looks():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     pairs = []
     engine = Engine(model, budget=Budget(rows=22), progress=lambda done, total: pairs.append((done, total)))

@@ -11,19 +11,21 @@ import slow_twins
 import torch
 import transformers as hf
 from models import ARCHITECTURES, adapter, model, tokenizer
-from test_untouched import same, state
+from state import assert_unchanged, user_state
 
 from tokensal import Budget, adapt
 from tokensal.adapters import hooks
+from tokensal.adapters.layers import layers_of
 from tokensal.engine import Engine
-from tokensal.engine.layers import Masks, layer_gradients
+from tokensal.engine.reductions import Rows
 from tokensal.errors import InputError, UnsupportedModel
-from tokensal.methods import grad_cam
 from tokensal.methods.grad_cam import AttentionGradCAM, GradCAM, GradientRollout
 from tokensal.methods.layers import select_layers
+from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Group, HookPoint
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
+RECORDED = (HookPoint.ATTENTION_OUTPUT, HookPoint.ATTENTION_WEIGHTS)
 OUTPUT, WEIGHTS = 0, 1  # where an attention module returns them
 
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -200,11 +202,11 @@ def test_one_forward_serves_all_targets(name, method):
 
 
 @every_architecture
-@pytest.mark.parametrize("hook_point", HookPoint)
+@pytest.mark.parametrize("hook_point", RECORDED)
 def test_nothing_below_the_lowest_layer_is_on_the_graph(name, hook_point):
     made, seen = adapter(name), []
-    for block in hooks.blocks(made.model):
-        block.attention.register_forward_hook(lambda module, inputs, output: _watch(output[0], seen))
+    for layer in layers_of(made.model):
+        layer.attention.register_forward_hook(lambda module, inputs, output: _watch(output[0], seen))
     engine = Engine(made, budget=Budget(rows=11))
     layer_gradients(engine, made.example(PROMPT, continuation=CONTINUATION), hook_point, (1,), _plain_sum)
     assert seen.count("off the graph") == 1
@@ -214,6 +216,13 @@ def test_nothing_below_the_lowest_layer_is_on_the_graph(name, hook_point):
     assert seen.count("off the graph") == 0 and seen.count("backward") > upper
 
 
+def layer_gradients(engine, example, hook_point, layers, reduce):
+    """The gradients of the unperturbed example at layers, reduced: (K, S), and the scores (K,)."""
+    perturbations = Unperturbed(engine.embed(example))
+    [found] = engine.gradients(example, perturbations, reduce, at=hook_point, layers=layers)
+    return found.reduced[0], found.values[0]
+
+
 def _watch(output, seen):
     if output.requires_grad:
         output.register_hook(lambda gradient: seen.append("backward"))
@@ -221,28 +230,28 @@ def _watch(output, seen):
         seen.append("off the graph")
 
 
-def _plain_sum(activations, gradients, masks):
+def _plain_sum(activations, gradients, rows):
     """Linear in the gradient, so that groups must add up."""
     products = [activation * gradient for activation, gradient in zip(activations, gradients, strict=True)]
-    return sum(product.flatten(1, -2).sum(1) if product.ndim == 4 else product.sum(-1) for product in products)
+    return sum(product.flatten(2, -2).sum(2) if product.ndim == 5 else product.sum(-1) for product in products)
 
 
-@pytest.mark.parametrize("hook_point", HookPoint)
+@pytest.mark.parametrize("hook_point", RECORDED)
 def test_a_group_is_the_sum_of_its_targets(hook_point):
     made = tiny("Llama")
     example, engine = made.example(PROMPT, continuation=CONTINUATION), Engine(made)
     groups, reaches, predicting = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, -1, 1]]), [], []
 
-    def reduce(activations, gradients, masks):
-        reaches.extend(masks.reach.sum(1).tolist())
-        predicting.extend(row.nonzero()[:, 0].tolist() for row in masks.predicting)
-        return _plain_sum(activations, gradients, masks)
+    def reduce(activations, gradients, rows):
+        reaches.extend(rows.visible[:, 0].sum(1).tolist())
+        predicting.extend(row.nonzero()[:, 0].tolist() for row in rows.predictors[:, 0])
+        return _plain_sum(activations, gradients, rows)
 
     each = layer_gradients(engine, example, hook_point, (0, 1), _plain_sum)
     asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
-    select_targets = layer_gradients(engine, asked, hook_point, (0, 1), reduce)
-    torch.testing.assert_close(select_targets.matrix, groups.double() @ each.matrix, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(select_targets.values, groups.double() @ each.values, rtol=1e-9, atol=1e-9)
+    grouped = layer_gradients(engine, asked, hook_point, (0, 1), reduce)
+    for found, expected in zip(grouped, each, strict=True):
+        torch.testing.assert_close(found, groups.double() @ expected, rtol=1e-9, atol=1e-9)
     assert (reaches, predicting) == ([8, 11], [[6, 7], [8, 9, 10]])
 
 
@@ -275,17 +284,11 @@ def user():
     return made, copy.deepcopy(tokenizer())
 
 
-def everything(made, coder):
-    named = [bool(module._forward_pre_hooks_with_kwargs) for module in made.modules()]
-    attention = [module.config._attn_implementation for module in made.modules() if hasattr(module, "config")]
-    return {**state(made, coder), "named hooks": named, "attentions": attention}
-
-
 @every_family
 def test_after_success(user, method):
-    before = everything(*user)
+    before = user_state(*user)
     exact(adapt(*user), method)
-    same(before, everything(*user))
+    assert_unchanged(before, user_state(*user))
 
 
 @every_family
@@ -297,10 +300,10 @@ def test_after_an_error(user, method, stage):
         output.register_hook(lambda gradient: 1 // 0)
 
     user[0].model.layers[1].mlp.register_forward_hook(breaking)
-    before = everything(*user)
+    before = user_state(*user)
     with pytest.raises(ZeroDivisionError):
         exact(adapt(*user), method)
-    same(before, everything(*user))
+    assert_unchanged(before, user_state(*user))
 
 
 def test_configurations_inside_a_configuration_are_restored_one_by_one():
@@ -333,7 +336,7 @@ def test_a_model_without_attention_in_its_layers_is_refused():
     bare = copy.deepcopy(made)
     bare.model.layers = torch.nn.ModuleList(layer.mlp for layer in bare.model.layers)
     with pytest.raises(UnsupportedModel, match="no list of 2 layers with an attention module in each"):
-        hooks.blocks(bare)
+        layers_of(bare)
 
 
 def test_an_attention_that_keeps_its_weights_to_itself_is_refused():
@@ -395,17 +398,21 @@ def test_unknown_rules_are_refused():
 # Small mistakes, made on purpose: each must turn its twin red
 
 
-def absolute_gradients(activations, gradients, masks):
-    return activations, [gradient.abs() for gradient in gradients], masks
+def absolute_gradients(activations, gradients, rows):
+    return activations, [gradient.abs() for gradient in gradients], rows
 
 
-def layers_upside_down(activations, gradients, masks):
-    return activations[::-1], gradients[::-1], masks
+def layers_upside_down(activations, gradients, rows):
+    return activations[::-1], gradients[::-1], rows
 
 
-def predictor_shifted_by_one(activations, gradients, masks):
-    reach, predicting = (part.roll(-1, 1) for part in (masks.reach, masks.predicting))
-    return activations, gradients, Masks(masks.rows, reach, predicting)
+class ShiftedRows(Rows):
+    visible = property(lambda self: Rows.visible.fget(self).roll(-1, 2))
+    predictors = property(lambda self: Rows.predictors.fget(self).roll(-1, 2))
+
+
+def predictor_shifted_by_one(activations, gradients, rows):
+    return activations, gradients, ShiftedRows(rows.example, rows.index, rows.groups, rows.first, rows.device)
 
 
 @pytest.mark.parametrize(
@@ -414,17 +421,14 @@ def predictor_shifted_by_one(activations, gradients, masks):
     + [(predictor_shifted_by_one, name) for name in ("channel_mean", "attention, row", "head_mean", "rollout")],
 )
 def test_a_mistake_turns_its_twin_red(mistake, method, monkeypatch):
-    original = grad_cam.layer_gradients
-
-    def mistaken(engine, example, hook_point, layers, reduce):
-        return original(engine, example, hook_point, layers, lambda *given: reduce(*mistake(*given)))
-
-    monkeypatch.setattr(grad_cam, "layer_gradients", mistaken)
+    made = type(METHODS[method][0])
+    original = made.reduction
+    monkeypatch.setattr(made, "reduction", lambda self: lambda *given: original(self)(*mistake(*given)))
     with pytest.raises(AssertionError):
         test_agrees_with_its_slow_twin("Llama", method)
 
 
 def test_an_output_read_before_its_norm_turns_its_twin_red(monkeypatch):
-    monkeypatch.setattr(hooks, "_following", lambda activations: lambda module, arguments, output: None)
+    monkeypatch.setattr(hooks, "_follower", lambda activations: lambda module, arguments, output: None)
     with pytest.raises(AssertionError):
         test_agrees_with_its_slow_twin("Gemma 3", "grad_cam")

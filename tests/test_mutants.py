@@ -15,21 +15,21 @@ import torch
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal
-from tokensal.engine import Engine, engine, reductions
+from tokensal.engine import Engine, budget, engine, gradients, reductions
 from tokensal.methods import adaptive_quadrature, gradient, quadrature
 from tokensal.perturbations import removals
 
 
 def sign_flipped(patch):
-    patch.setattr(gradient, "dot", lambda gradient, embeds: -reductions.dot(gradient, embeds))
+    patch.setattr(gradient, "dot", lambda *given: -reductions.dot(*given))
 
 
 def absolute_value_taken(patch):
-    patch.setattr(gradient, "dot", lambda gradient, embeds: reductions.dot(gradient, embeds).abs())
+    patch.setattr(gradient, "dot", lambda *given: reductions.dot(*given).abs())
 
 
 def not_multiplied_by_the_input(patch):
-    patch.setattr(gradient, "dot", lambda gradient, embeds: gradient.sum(-1))
+    patch.setattr(gradient, "dot", lambda *given: given[1][0].sum(-1))
 
 
 def target_shifted_by_one(patch):
@@ -56,13 +56,17 @@ def normaliser_dropped(patch):
 
 
 def last_chunk_dropped(patch):
-    original = engine.in_chunks
+    original = budget.in_chunks
 
     def in_chunks(total, size, work):
         pieces = list(original(total, size, work))
-        return [*pieces[:-1], torch.zeros_like(pieces[-1])] if isinstance(pieces[-1], torch.Tensor) else pieces
+        last = pieces[-1]
+        if isinstance(last, list):
+            return [*pieces[:-1], [torch.zeros_like(tensor) for tensor in last]]
+        return [*pieces[:-1], torch.zeros_like(last)] if isinstance(last, torch.Tensor) else pieces
 
     patch.setattr(engine, "in_chunks", in_chunks)
+    patch.setattr(gradients, "in_chunks", in_chunks)
 
 
 def mask_forgotten(patch):
@@ -75,14 +79,15 @@ def mask_forgotten(patch):
 
 
 def a_forward_for_each_target(patch):
-    original = Engine._differentiate
+    original = gradients._graph
 
-    def differentiate(self, example, *given):
+    def graph(engine, example, *given):
         for _ in example.targets:
-            found = original(self, example, *given)
+            engine.kept = None
+            found = original(engine, example, *given)
         return found
 
-    patch.setattr(Engine, "_differentiate", differentiate)
+    patch.setattr(gradients, "_graph", graph)
 
 
 def weight_dropped(patch):
@@ -93,17 +98,23 @@ def weight_dropped(patch):
 
 
 def baseline_forgotten(patch):
-    patch.setattr(Engine, "reference", lambda self, example, given: self.embed(example) / 2)
+    patch.setattr(Engine, "baseline", lambda self, example, given: self.embed(example) / 2)
 
 
 def shared_beginning_off_by_one(patch):
-    original = removals.Removals.shared
-    patch.setattr(removals.Removals, "shared", lambda self, row: min(original(self, row) + 1, self.absent.shape[1] - 1))
+    original = removals.Removals.altered_from.fget
+    patch.setattr(
+        removals.Removals,
+        "altered_from",
+        property(lambda self: (original(self) + 1).clamp(max=self.absent.shape[1] - 1)),
+    )
 
 
 def positions_moved_up(patch):
-    original = removals.Removals.__getitem__
-    patch.setattr(removals.Removals, "__getitem__", lambda self, rows: replace(original(self, rows), closed=True))
+    original = removals.Removals.rows
+    patch.setattr(
+        removals.Removals, "rows", lambda self, index, first: replace(original(self, index, first), closed=True)
+    )
 
 
 TWIN = partial(test_battery.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import slow_twins
 import torch
+from counting import CountingAdapter
 from models import CONTEXT, adapter
 from test_battery import ATTENTION, CONTINUATION, PROMPT, every_architecture, every_attention, tiny
-from test_engine import Counting, LinearModel
+from test_engine import LinearModel
 
 from tokensal import Budget, InputXGradient, IntegratedGradients, Occlusion, attribute
 from tokensal.adapters.causal import CausalAdapter
@@ -128,7 +129,7 @@ def test_replacement_by_zero_is_captums_feature_ablation(name):
 
 
 def test_beginnings_are_run_once_and_the_head_only_where_something_changed():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.example(PROMPT, continuation=CONTINUATION)
     sources, targets = len(example.sources), len(example.targets)
     Occlusion()(example, Engine(model, logprob, budget=Budget(rows=1)))
@@ -139,7 +140,7 @@ def test_beginnings_are_run_once_and_the_head_only_where_something_changed():
 
 
 def test_variants_go_together_without_running_much_that_they_could_share():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.example(list(range(3, 53)), continuation=CONTINUATION)
     Occlusion()(example, Engine(model, logprob, budget=Budget(rows=200)))
     sources = len(example.sources)

@@ -11,8 +11,7 @@ import slow_twins_seq2seq as slow_twins
 import torch
 import transformers as hf
 from models import CONTEXT, ENCODER_DECODERS, adapter, ending_tokenizer, model
-from test_layers import everything
-from test_untouched import same
+from state import assert_unchanged, user_state
 
 from tokensal import (
     AttentionGradCAM,
@@ -35,11 +34,12 @@ from tokensal.engine import Engine
 from tokensal.engine.reductions import dot
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods.quadrature import RULES
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.render import layout
 from tokensal.render.html import heatmap as html
 from tokensal.render.terminal import heatmap as terminal
 from tokensal.scores import SCORES, logprob
-from tokensal.types import PerturbedInputs, Role
+from tokensal.types import Role
 
 PROMPT, CONTINUATION = [5, 40, 41, 7, 40, 99, 2], [40, 3, 200, 40]
 READ, SOURCES = len(PROMPT), len(PROMPT) + len(CONTINUATION)
@@ -290,7 +290,7 @@ def test_gradients_are_finite_differences(name):
     direction, step = torch.randn_like(embeds), 1e-6
     ends = engine.scores(example, PerturbedInputs(torch.stack([embeds + step * direction, embeds - step * direction])))
     [found] = engine.gradients(
-        example, PerturbedInputs(embeds[None]), lambda gradient, _: (gradient * direction).sum(-1)
+        example, PerturbedInputs(embeds[None]), lambda activations, gradients, rows: (gradients[0] * direction).sum(-1)
     )
     slopes = (ends[0] - ends[1]) / (2 * step)
     assert slopes.abs().min() > 1e-4
@@ -546,10 +546,10 @@ def user(request):
 
 
 def test_after_success(user):
-    before = everything(*user)
+    before = user_state(*user)
     compare(adapt(*user), "The cat sat on the mat", methods=ALL, max_new_tokens=3)
     compare(adapt(*user), "The cat", continuation=" sat", methods=ALL)
-    same(before, everything(*user))
+    assert_unchanged(before, user_state(*user))
 
 
 @pytest.mark.parametrize("method", ["input_x_gradient", "occlusion", "grad_cam", "attention_grad_cam"])
@@ -561,10 +561,10 @@ def test_after_an_error(user, method, stage):
         output.register_hook(lambda gradient: 1 // 0)
 
     user[0].get_output_embeddings().register_forward_hook(breaking)
-    before = everything(*user)
+    before = user_state(*user)
     with pytest.raises(ZeroDivisionError):
         attribute(adapt(*user), "The cat sat", continuation=" on", method=method)
-    same(before, everything(*user))
+    assert_unchanged(before, user_state(*user))
 
 
 def test_a_folder_is_loaded_as_what_it_is(tmp_path):
@@ -620,11 +620,11 @@ def stale_encoder(patch):
 
 
 def cross_attention_overlooked(patch):
-    patch.setattr(hooks, "_looking", lambda block, hook_point: iter([(block.attention, block.part)]))
+    patch.setattr(hooks, "_recorded_modules", lambda layer, point: iter([(layer.attention, layer.part)]))
 
 
 def graph_begins_at_the_encoder_alone(patch):
-    patch.setattr(hooks, "_beginnings", lambda found, lowest: [found[lowest].attention])
+    patch.setattr(hooks, "_graph_starts", lambda layers, lowest: [layers[lowest].attention])
 
 
 MASKED = partial(test_a_masked_source_has_no_influence, "T5", READ)

@@ -1,4 +1,4 @@
-"""The data that travels through the house: tokens, examples, perturbations, forwards. Frozen, and without behaviour.
+"""The data that travels through the layers: tokens, examples, forwards, scores. Frozen, and without behaviour.
 
 Letters used in every shape, here and elsewhere:
 
@@ -13,13 +13,13 @@ Letters used in every shape, here and elsewhere:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Role(StrEnum):
@@ -36,10 +36,13 @@ class Role(StrEnum):
 
 
 class HookPoint(StrEnum):
-    """What is looked at in a layer."""
+    """A place inside a model that is read, differentiated or edited."""
 
+    EMBEDDINGS = "embeddings"  # (S, D), what the layers read
     ATTENTION_OUTPUT = "attention_output"  # (S, H), what the self-attention adds to the residual stream
-    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows that look at columns, in self- and cross-attention
+    ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows attend to columns, in self- and cross-attention
+    VALUES = "values"  # (heads, S, H / heads), the value vectors; edited only
+    RESIDUAL = "residual"  # (S, H), what a layer returns
 
 
 class Part(StrEnum):
@@ -140,48 +143,6 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PerturbedInputs:
-    """R altered copies of an example's source embeddings: path points, occlusions, noisy copies, mask samples.
-
-    Attributes:
-        embeds: (R, S - first, D) of the sources from `first` on.
-        keep: (R, S - first) bool, False where attention may not look; None keeps every source.
-        first: all sources before this one are the example's own, so that the work on them can be shared.
-        closed: sources that are not kept leave no gap: the later ones move up, as if those had never been there.
-    """
-
-    embeds: Tensor
-    keep: Tensor | None = None
-    first: int = 0
-    closed: bool = False
-
-    def __len__(self) -> int:
-        return self.embeds.shape[0]
-
-    def __getitem__(self, rows: slice) -> PerturbedInputs:
-        return replace(self, embeds=self.embeds[rows], keep=None if self.keep is None else self.keep[rows])
-
-    def shared(self, row: int) -> int:
-        return self.first
-
-
-class Perturbations(Protocol):
-    """Perturbations that need not all exist at once: a chunk of them is made when it is asked for."""
-
-    def __len__(self) -> int:
-        """How many perturbations there are."""
-        ...
-
-    def __getitem__(self, rows: slice) -> PerturbedInputs:
-        """The perturbations of those rows."""
-        ...
-
-    def shared(self, row: int) -> int:
-        """How many sources are unaltered at the beginning of this row and of all later ones."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Forward:
     """What one forward pass gives the engine, cut in two where the hidden states enter the head.
 
@@ -216,19 +177,56 @@ class Original:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerActivation:
-    """What an attention returned in a forward, and which sources it is about.
+    """What a layer computed in a forward, and which sources it is about.
 
     Attributes:
-        layer: the layer it belongs to, counted from the lowest that is recorded.
-        tensor: (R, rows, H) outputs or (R, heads, rows, columns) weights, on the graph.
-        rows: the part of the sources that look.
-        columns: the part of the sources that are looked at; None for outputs.
+        point: what it is.
+        layer: the layer it belongs to, as a number among the selected layers, from the lowest.
+        tensor: (R, rows, H), or for weights (R, heads, rows, columns), or for values (R, heads, columns, width).
+        rows: which sources the rows are.
+        columns: which sources the columns are; None without columns.
     """
 
+    point: HookPoint
     layer: int
     tensor: Tensor
     rows: Part
     columns: Part | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """A change of activations in the middle of a forward.
+
+    Attributes:
+        points: where `write` is called.
+        write: from an activation, and the numbers (R,) of the perturbations that are its rows, to what the model goes
+            on with instead.
+    """
+
+    points: frozenset[HookPoint]
+    write: Callable[[LayerActivation, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Other backward rules for the operations of a forward; the forward keeps its numbers.
+
+    Attributes:
+        norm: "constant" takes the scale of a normalisation for a constant.
+        activation: "ratio" replaces the derivative of an activation function f by f(x) / x.
+        product: of two tensors that depend on the input, "half" gives each half of the gradient; "constant" takes the
+            output of an activation function (a gate) for a constant, and halves other products.
+        attention: "constant" takes the attention weights for constants; "half" halves the gradient in both of the
+            attention's matrix products.
+        router: "constant" takes the weights of a router of experts for constants.
+    """
+
+    norm: Literal["exact", "constant"] = "exact"
+    activation: Literal["exact", "ratio"] = "exact"
+    product: Literal["exact", "half", "constant"] = "exact"
+    attention: Literal["exact", "half", "constant"] = "exact"
+    router: Literal["exact", "constant"] = "exact"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,6 +252,8 @@ class Diagnostic:
     @property
     def reached(self) -> Tensor:
         """(K,) bool, whether the values are within the tolerance; all of them without one."""
+        import torch
+
         if self.allowed is None:
             return torch.ones(len(self.values), dtype=torch.bool)
         return self.values.abs() <= self.allowed

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import torch
 
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.masks import branch_sources
-from tokensal.types import Branch, Example, Forward, Group, PerturbedInputs, Token
+from tokensal.types import Branch, Example, Forward, Group, Token
 
 
 def with_contrast(example: Example, explained: range, foils: Sequence[Token]) -> Example:

@@ -19,7 +19,8 @@ from torch import Tensor
 from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, Original, PerturbedInputs
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.types import Example, Forward, Original
 
 
 class CausalAdapter(ModelAdapter):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,18 @@ from torch import Tensor, nn
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.hooks import blocks, recorded
+from tokensal.adapters.hooks import edited, recorded
+from tokensal.adapters.layers import layers_of
+from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.tokens import read
-from tokensal.errors import InputError, UnsupportedModel, unknown
+from tokensal.errors import InputError, UnsupportedModel, require_known
+from tokensal.options import Generation, flattened
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.questions.question import PARTS
 from tokensal.types import (
     Example,
     Footprint,
@@ -33,8 +38,8 @@ from tokensal.types import (
     HookPoint,
     LayerActivation,
     Original,
-    PerturbedInputs,
     Role,
+    Rules,
     Token,
 )
 
@@ -42,7 +47,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_NEW_TOKENS = 20
-EXPLAINED = ("answer", "prompt", "all")
 
 
 class ModelAdapter(ABC):
@@ -80,51 +84,43 @@ class ModelAdapter(ABC):
 
     # From a prompt to an example
 
+    @flattened(generation=Generation)
     def example(
         self,
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
-        continuation: Text | None = None,
+        generation: Generation,
         explain: str = "answer",
         marked: bool | Sequence[tuple[int, int]] = False,
-        max_new_tokens: int | None = None,
-        generation: Mapping[str, Any] | None = None,
-        seed: int | None = None,
     ) -> Example:
         """Tokenize a prompt or a chat, and take or generate its continuation.
 
         Args:
-            prompt: text, or token ids.
-            messages: a chat ({"role": …, "content": …}) instead, put through the model's chat template.
-            continuation: text or token ids to explain; None lets the model generate.
-            explain: the targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
+            prompt: Text, or token ids.
+            messages: A chat instead ({"role": …, "content": …}), put through the model's chat template.
+            {generation}
+            explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
             marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
-            max_new_tokens: how many tokens to generate at most; 20 by default.
-            generation: further options of HuggingFace's `generate`, such as `{"do_sample": True, "top_p": 0.9}`.
-            seed: for sampling; None samples with the state of the global generator. That state is restored afterwards.
 
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
-        if explain not in EXPLAINED:
-            raise unknown("part to explain:", explain, EXPLAINED)
+        require_known("part to explain:", explain, PARTS)
         tokenized = read_prompt(self.tokenizer, prompt, messages, marked)
         self._in_vocabulary(tokenized.ids)
+        options = dict(generation.generation or {})
         if explain == "prompt":
-            if continuation is not None or max_new_tokens is not None or generation:
+            if generation.continuation is not None or generation.max_new_tokens is not None or options:
                 raise InputError(
                     "Where the prompt is explained, nothing follows it: leave out what is about an answer."
                 )
             return self._with_continuation(tokenized, None, explain)
-        if continuation is None:
-            limit = _new_token_limit(max_new_tokens, generation)
-            self._check_length(len(tokenized.ids), limit)
-            options = {**(generation or {}), "max_new_tokens": limit}
-            return self._with_generation(tokenized, options, seed, explain)
-        if max_new_tokens is not None or generation:
-            raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
-        return self._with_continuation(tokenized, continuation, explain)
+        if generation.continuation is not None:
+            return self._with_continuation(tokenized, generation.continuation, explain)
+        limit = int(generation.max_new_tokens or options.get("max_new_tokens") or MAX_NEW_TOKENS)
+        self._check_length(len(tokenized.ids), limit)
+        return self._with_generation(tokenized, {**options, "max_new_tokens": limit}, generation.seed, explain)
 
     @abstractmethod
     def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
@@ -301,12 +297,42 @@ class ModelAdapter(ABC):
     @property
     def layer_count(self) -> int:
         """How many layers `recorded` can choose from: an encoder's, then a decoder's."""
-        return len(blocks(self.model))
+        return len(layers_of(self.model))
 
-    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
-        """Inside, a forward fills the list with what the layers return; see `tokensal.adapters.hooks`."""
+    def recorded(
+        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward fills the list with what the layers compute; see `tokensal.adapters.hooks`."""
+        if point is HookPoint.EMBEDDINGS:
+            return nullcontext([])
+        if graph:
+            self._check_gradients()
+        return recorded(self.model, point, layers, graph=graph)
+
+    def edited(
+        self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
+    ) -> AbstractContextManager[None]:
+        """Inside, a forward goes on with what `write` makes of the activations; see `tokensal.adapters.hooks`."""
+        return edited(self.model, points, layers, write)
+
+    @contextmanager
+    def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:
+        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.operations`.
+
+        Raises:
+            UnsupportedModel: the rules met fewer attentions or norms than the model has, so they do not hold.
+        """
         self._check_gradients()
-        return recorded(self.model, hook_point, layers)
+        with RuleMode(rules, self.model, constants) as mode:
+            yield
+        attentions = sum(1 if layer.cross is None else 2 for layer in layers_of(self.model))
+        for kind, expected in (("attention", attentions), ("norm", self.layer_count)):
+            if getattr(rules, kind) != "exact" and mode.counts[kind] < expected:
+                raise UnsupportedModel(
+                    f"The backward rules cannot be applied to the {self.model.config.model_type!r} model: they met "
+                    f"{mode.counts[kind]} of at least {expected} operations of the kind {kind!r}. Load the model with "
+                    "attention='eager', or choose a method without rules, such as 'input_x_gradient'."
+                )
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""
@@ -330,6 +356,11 @@ class ModelAdapter(ABC):
         size = torch.finfo(self.model.dtype).bits // 8
         head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
         return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head)
+
+    def width(self, point: HookPoint, sources: int) -> int:
+        """How many numbers there are for each source, in one layer, at a hook point."""
+        config = self.model.config.get_text_config()
+        return int(config.num_attention_heads * sources if point is HookPoint.ATTENTION_WEIGHTS else config.hidden_size)
 
     @property
     def _depth(self) -> int:
@@ -366,13 +397,6 @@ def read_on(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence
 def predicted_before(example: Example, first: int) -> int:
     """How many targets are predicted before the source `first`: the first target at or after it."""
     return sum(predictor < first for predictor in example.predictors)
-
-
-def _new_token_limit(max_new_tokens: int | None, generation: Mapping[str, Any] | None) -> int:
-    limit = max_new_tokens or (generation or {}).get("max_new_tokens") or MAX_NEW_TOKENS
-    if max_new_tokens is not None and max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens}, but at least 1 token must be generated to be explained.")
-    return int(limit)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ Where a perturbation alters inputs of the decoder alone, the encoder is not run 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -27,7 +26,8 @@ from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
-from tokensal.types import Example, Forward, HookPoint, LayerActivation, Original, PerturbedInputs, Role
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.types import Example, Forward, Original, Role
 
 
 class Seq2SeqAdapter(ModelAdapter):
@@ -125,10 +125,10 @@ class Seq2SeqAdapter(ModelAdapter):
         }
         return self._called(inputs, predictors, start)
 
-    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
-        """Inside, a forward adds to the list what the layers return; see `tokensal.adapters.hooks`."""
-        _ = self._scale  # is found out by running the encoder, which must not be recorded then
-        return super().recorded(hook_point, layers)
+    def prepared(self) -> AbstractContextManager[None]:
+        """As in `ModelAdapter`."""
+        _ = self._scale  # running the encoder tells it, and must not happen while that is recorded or ruled
+        return super().prepared()
 
     @cached_property
     def _scale(self) -> float:

@@ -2,6 +2,7 @@
 
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget
-from tokensal.engine.engine import Engine, Gradients
+from tokensal.engine.engine import Engine
+from tokensal.engine.gradients import Gradients
 
 __all__ = ["Adapter", "Budget", "Engine", "Gradients"]

@@ -1,15 +1,16 @@
-"""What the engine needs of a model, and no more. Each room in `tokensal/adapters` fits this shape."""
+"""What the engine needs of a model, and no more. Each adapter in `tokensal/adapters` fits this shape."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, PerturbedInputs
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, Rules
 
 
 class Adapter(Protocol):
@@ -25,7 +26,7 @@ class Adapter(Protocol):
         ...
 
     def baseline(self, name: str, length: int) -> Tensor:
-        """Embeddings (length, D) of a named reference: "mean", "pad", "eos", "bos", "unk", "space" or "text:…"."""
+        """Embeddings (length, D) of a named baseline: "mean", "pad", "eos", "bos", "unk", "space" or "text:…"."""
         ...
 
     def original(self, example: Example) -> Original:
@@ -33,9 +34,9 @@ class Adapter(Protocol):
         ...
 
     def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
-        """One pass over R perturbations; the graph reaches `perturbations.embeds` where those require gradients.
+        """One pass over R perturbations; the graph reaches `perturbed.embeds` where those require gradients.
 
-        With the `states` of `original`, the sources before `perturbations.first` are not run again.
+        With the `states` of `original`, the sources before `perturbed.first` are not run again.
         """
         ...
 
@@ -44,8 +45,20 @@ class Adapter(Protocol):
         """How many layers there are to choose from."""
         ...
 
-    def recorded(self, hook_point: HookPoint, layers: Sequence[int]) -> AbstractContextManager[list[LayerActivation]]:
-        """Inside, a forward starts its graph at the lowest of the layers, and fills the list with what they return."""
+    def recorded(
+        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
+        ...
+
+    def edited(
+        self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
+    ) -> AbstractContextManager[None]:
+        """Inside, a forward goes on with what `write` makes of the activations at these points."""
+        ...
+
+    def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
+        """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one."""
         ...
 
     def prepared(self) -> AbstractContextManager[None]:
@@ -54,4 +67,8 @@ class Adapter(Protocol):
 
     def footprint(self, sources: int) -> Footprint:
         """The bytes at work for a sequence of that many sources."""
+        ...
+
+    def width(self, point: HookPoint, sources: int) -> int:
+        """How many numbers there are for each source, in one layer, at a hook point."""
         ...

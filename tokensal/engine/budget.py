@@ -45,7 +45,7 @@ class Budget:
     memory: int | None = None
     rows: int | None = None
 
-    def perturbed(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
+    def perturbations(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
         """How many perturbations go into one forward whose graph is kept.
 
         Args:
@@ -61,6 +61,10 @@ class Budget:
         taken = wanted[:most].cummax(0).values * torch.arange(1, most + 1)
         worthwhile = taken <= (1 + CPU_WASTE) * wanted[:most].cumsum(0)
         return int(worthwhile.long().cumprod(0).sum())
+
+    def averages(self, total: int, numbers: int, device: torch.device) -> int:
+        """How many of `total` groups have their gradients averaged at once, of so many numbers each."""
+        return _within(total, self._bytes(device) // (8 * numbers))
 
     def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` perturbations, `sources` tokens each, go into one forward without a graph."""

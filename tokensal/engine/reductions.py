@@ -1,43 +1,86 @@
-"""Reductions: how a gradient over the D numbers of an embedding becomes one number for its token.
+"""Reductions: how activations and gradients at a hook point become one number for each source.
 
-Each is a function of the gradient (…, S, D) and the embeddings (S, D) or (…, S, D) it was taken at, to (…, S).
-Half precision is raised to float32 before the sum. Names are the field's: l1 and l2 are norms, `peak` the
-largest magnitude (called `max` in the literature), `dot` the signed inner product of "gradient × input".
+A reduction is a function of three:
+
+    activations   one tensor a layer, (n, S, H), or (n, heads, S, S) for attention weights; of the embeddings a single
+                  one, (n, S - first, D)
+    gradients     one tensor a layer of the same shapes, with k cotangents in front: (k, n, …)
+    rows          which perturbations the n are, which groups the k × n, and who sees what there
+
+and returns (k, n, S), or (k, n, S - first). Half precision is raised to float32 before it is called.
+
+Names are the field's: l1 and l2 are norms, `max_norm` the largest magnitude (called `max` in the literature), `dot` the
+signed inner product of "gradient × input".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Reduction = Callable[[Tensor, Tensor], Tensor]
+from tokensal.questions.masks import attention_mask, predictor_mask, visible_sources
+from tokensal.types import Example
 
 
-def l1(gradient: Tensor, embeds: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What the gradients that a reduction sees are about.
+
+    Attributes:
+        example: the tokens.
+        index: (n,) int64, the number of each perturbation; or of each average, where perturbations were averaged.
+        groups: (k, n) int64, the group that each gradient is of.
+        first: the source that the tensors begin with.
+        device: where the tensors are.
+    """
+
+    example: Example
+    index: Tensor
+    groups: Tensor
+    first: int
+    device: torch.device
+
+    @property
+    def visible(self) -> Tensor:
+        """(k, n, S) bool, the sources that each group sees."""
+        return visible_sources(self.example)[self.groups].to(self.device)
+
+    @property
+    def predictors(self) -> Tensor:
+        """(k, n, S) bool, the sources that predict a target of each group."""
+        return predictor_mask(self.example)[self.groups].to(self.device)
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """(S, S) bool, which sources (columns) each source (row) may attend to."""
+        return attention_mask(self.example).to(self.device)
+
+
+Reduction = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Tensor]
+
+
+def l1(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
     """Sum of magnitudes, Σ|g|. Never negative."""
-    return _raised(gradient).abs().sum(-1)
+    return gradients[0].abs().sum(-1)
 
 
-def l2(gradient: Tensor, embeds: Tensor) -> Tensor:
+def l2(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
     """Euclidean length, √Σg². Never negative."""
-    norm: Tensor = torch.linalg.vector_norm(_raised(gradient), dim=-1)
+    norm: Tensor = torch.linalg.vector_norm(gradients[0], dim=-1)
     return norm
 
 
-def peak(gradient: Tensor, embeds: Tensor) -> Tensor:
+def max_norm(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
     """Largest magnitude, max|g|: the "max" of Simonyan et al. (2014). Never negative."""
-    return _raised(gradient).abs().amax(-1)
+    return gradients[0].abs().amax(-1)
 
 
-def dot(gradient: Tensor, embeds: Tensor) -> Tensor:
+def dot(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
     """Inner product with the embedding, Σ g·x. Signed."""
-    return (_raised(gradient) * _raised(embeds)).sum(-1)
+    return (gradients[0] * activations[0]).sum(-1)
 
 
-NORMS: Mapping[str, Reduction] = {"l2": l2, "l1": l1, "max": peak}
-
-
-def _raised(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+NORMS: Mapping[str, Reduction] = {"l2": l2, "l1": l1, "max": max_norm}

@@ -24,7 +24,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from tokensal.methods.path_integral import Line
+from tokensal.methods.path_integral import PathIntegral
 
 CELLS = 4  # to begin with
 FEWEST = 2 * CELLS + 1  # their ends and middles
@@ -69,7 +69,7 @@ class Cell:
         return self.start, self.middle, self.stop
 
 
-def integrate(line: Line, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def integrate(line: PathIntegral, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The integral of each target's slope over [0, 1], split up among the sources.
 
     Args:
@@ -101,7 +101,7 @@ def integrate(line: Line, tolerance: float, allowed: Tensor, most: int) -> tuple
         cells = [cell for cell in cells if cell.used.any()] + new
 
 
-def differentiate(line: Line, cells: Sequence[Cell], nodes: dict[float, Node]) -> None:
+def differentiate(line: PathIntegral, cells: Sequence[Cell], nodes: dict[float, Node]) -> None:
     """Take the gradients that are missing at the points of the cells."""
     nobody = torch.zeros_like(cells[0].used)
     missing: dict[float, Tensor] = {}

@@ -3,7 +3,7 @@
 1. Choose layers. One forward, recorded there, gives their activations; the engine differentiates every target at all
    of them together, and goes no lower than the lowest.
 2. Multiply each activation by its gradient: number by number, or after an average of the gradient, as published.
-3. Keep what speaks for the score (ReLU), and bring it on the axis of sources: the sum of the layers' maps
+3. Keep what speaks for the score (ReLU), and make a number for each source of it: the sum of the layers' maps
    (`GradCAM`, `AttentionGradCAM`), or the layers' attentions chained (`GradientRollout`).
 
 What a decoder does to these methods, which were published for encoders and images: the score of a target reads one
@@ -17,6 +17,7 @@ own inputs by its self-attention and, where weights are looked at, the encoder's
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -25,17 +26,32 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.engine.layers import Masks, layer_gradients
+from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import unknown
 from tokensal.methods.layers import Layers, check_layers, select_layers
-from tokensal.types import Example, HookPoint, Scores
+from tokensal.methods.method import GradientMethod
+from tokensal.types import HookPoint
 
-# From an activation, its gradient for each of k groups, and what those see, to a map of each group
-Rule = Callable[[Tensor, Tensor, Masks], Tensor]
+# From an activation (n, …), its gradient (k, n, …), and what they are about, to a map of each
+Rule = Callable[[Tensor, Tensor, Rows], Tensor]
+
+
+class LayerGradientMethod(GradientMethod):
+    """A method that reduces the gradients at chosen layers."""
+
+    signed: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def layers(self) -> Layers:
+        """Which layers."""
+
+    def selected_layers(self, engine: Engine) -> Sequence[int]:
+        return select_layers(self.layers, engine.adapter.layer_count)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradCAM:
+class GradCAM(LayerGradientMethod):
     """Grad-CAM on what the attention adds to the residual stream at each position. Never negative.
 
     Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391; element by element it is HiResCAM of
@@ -52,27 +68,33 @@ class GradCAM:
             over the positions up to the predicting one.
     """
 
+    name: ClassVar[str] = "grad_cam"
+    summary: ClassVar[str] = (
+        "attention outputs at chosen layers times their gradients: what speaks for the score there (no sign)"
+    )
+    paper: ClassVar[str] = "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391"
+    at: ClassVar[HookPoint] = HookPoint.ATTENTION_OUTPUT
+
     layers: Layers = ":0.6"
     rule: Literal["elementwise", "channel_mean"] = "elementwise"
-    signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_layers(self.layers)
         if self.rule not in OUTPUT_RULES:
             raise unknown("rule", self.rule, OUTPUT_RULES)
 
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = select_layers(self.layers, engine.adapter.layer_count)
-        return layer_gradients(engine, example, HookPoint.ATTENTION_OUTPUT, layers, self._contract)
-
-    def _contract(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
+    def reduction(self) -> Reduction:
         rule = OUTPUT_RULES[self.rule]
-        maps = [rule(output, gradient, masks).relu() for output, gradient in zip(outputs, gradients, strict=True)]
-        return torch.stack(maps).sum(0) * masks.reach
+
+        def reduce(outputs: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+            maps = [rule(output, gradient, rows).relu() for output, gradient in zip(outputs, gradients, strict=True)]
+            return torch.stack(maps).sum(0) * rows.visible
+
+        return reduce
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionGradCAM:
+class AttentionGradCAM(LayerGradientMethod):
     """Grad-CAM on attention weights: how much the score gains from looking at each source. Never negative.
 
     The rules of Selvaraju et al. 2017, arXiv:1610.02391, with heads in the place of channels and the attention matrix
@@ -90,10 +112,16 @@ class AttentionGradCAM:
             at the sink.
     """
 
+    name: ClassVar[str] = "attention_grad_cam"
+    summary: ClassVar[str] = (
+        "attention weights times their gradients: what the score gains from looking at each token (no sign)"
+    )
+    paper: ClassVar[str] = "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073"
+    at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS
+
     layers: Layers = "0.5:"
     rule: Literal["elementwise", "head_mean"] = "elementwise"
     rows: Literal["all", "predictor"] = "predictor"
-    signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_layers(self.layers)
@@ -102,19 +130,18 @@ class AttentionGradCAM:
         if self.rows not in ROWS:
             raise unknown("rows", self.rows, ROWS)
 
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = select_layers(self.layers, engine.adapter.layer_count)
+    def reduction(self) -> Reduction:
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
 
-        def reduce(weights: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
+        def reduce(weights: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
             pairs = zip(weights, gradients, strict=True)
-            return torch.stack([read(rule(weight, gradient, masks), masks) for weight, gradient in pairs]).sum(0)
+            return torch.stack([read(rule(weight, gradient, rows), rows) for weight, gradient in pairs]).sum(0)
 
-        return layer_gradients(engine, example, HookPoint.ATTENTION_WEIGHTS, layers, reduce)
+        return reduce
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientRollout:
+class GradientRollout(LayerGradientMethod):
     """Attention relevance chained through the layers, each weighted by its gradient. Never negative.
 
     Chefer, Gur, Wolf 2021, arXiv:2103.15679, the rule for self-attention: Ā = mean over heads of ReLU(∂y/∂A · A), and
@@ -126,57 +153,60 @@ class GradientRollout:
             the published choice, and lets the sink take less (see tests/benchmarks/localisation.py).
     """
 
+    name: ClassVar[str] = "gradient_rollout"
+    summary: ClassVar[str] = "attention weights times their gradients, chained through the layers (no sign)"
+    paper: ClassVar[str] = "Chefer, Gur, Wolf 2021, arXiv:2103.15679"
+    at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS
+
     layers: Layers = "0.5:"
-    signed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_layers(self.layers)
 
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        layers = select_layers(self.layers, engine.adapter.layer_count)
-        return layer_gradients(engine, example, HookPoint.ATTENTION_WEIGHTS, layers, _rolled_out)
+    def reduction(self) -> Reduction:
+        return _chained
 
 
-def _rolled_out(weights: Sequence[Tensor], gradients: Sequence[Tensor], masks: Masks) -> Tensor:
-    """Some rows of the product (I + Ā_top) … (I + Ā_bottom), less the identity's, added up: (k, S)."""
-    own = masks.predicting.to(weights[0])  # the rows of the identity
-    found = torch.zeros_like(own)
+def _chained(weights: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+    """Some rows of the product (I + Ā_top) … (I + Ā_bottom), less the identity's, added up: (k, n, S)."""
+    own = rows.predictors.to(weights[0])  # the rows of the identity
+    total = torch.zeros_like(own)
     for weight, gradient in zip(reversed(weights), reversed(gradients), strict=True):
-        attention = (gradient * weight).relu().mean(-3)  # (k, S, S)
-        found = found + torch.einsum("kr,krs->ks", found + own, attention)
-    return found
+        attention = (gradient * weight).relu().mean(-3)  # (k, n, S, S)
+        total = total + torch.einsum("knr,knrs->kns", total + own, attention)
+    return total
 
 
-def _elementwise_outputs(output: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
-    return (gradient * output).sum(-1)  # (k, S)
+def _elementwise_outputs(output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+    return (gradient * output).sum(-1)  # (k, n, S)
 
 
-def _channel_mean(output: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
+def _channel_mean(output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
     # positions after the last predictor add nothing; of an encoder–decoder model, a layer has some of the positions
-    positions = (masks.reach & output.any(-1)).sum(-1)
-    return (gradient.sum(-2) / positions[:, None]) @ output.T  # (k, H) @ (H, S)
+    positions = (rows.visible & output.any(-1)).sum(-1)  # (k, n)
+    return torch.einsum("knh,nsh->kns", gradient.sum(-2) / positions[..., None], output)
 
 
-def _elementwise_weights(weight: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
-    return (gradient * weight).relu().sum(-3)  # (k, S, S)
+def _elementwise_weights(weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+    return (gradient * weight).relu().sum(-3)  # (k, n, S, S)
 
 
-def _head_mean(weight: Tensor, gradient: Tensor, masks: Masks) -> Tensor:
+def _head_mean(weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
     # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
-    looking = masks.reach & (weight.sum((0, -1)) > 0)  # (k, S); rows of another part do not look
-    cells = (masks.rows & looking[:, :, None]).to(weight)  # (k, S, S)
-    mean = (gradient * cells[:, None]).sum((-2, -1)) / cells.sum((-2, -1))[:, None]  # (k, heads)
-    return torch.einsum("kh,hrs->krs", mean, weight).relu() * cells
+    looking = rows.visible & (weight.sum((1, -1)) > 0)  # (k, n, S); rows of another part do not look
+    cells = (rows.attention_mask & looking[..., None]).to(weight)  # (k, n, S, S)
+    mean = (gradient * cells[:, :, None]).sum((-2, -1)) / cells.sum((-2, -1))[..., None]  # (k, n, heads)
+    return torch.einsum("knh,nhrs->knrs", mean, weight).relu() * cells
 
 
-def _all_rows(cells: Tensor, masks: Masks) -> Tensor:
+def _all_rows(cells: Tensor, rows: Rows) -> Tensor:
     return cells.sum(-2)
 
 
-def _rows_of_the_predictors(cells: Tensor, masks: Masks) -> Tensor:
-    return torch.einsum("kr,krs->ks", masks.predicting.to(cells), cells)
+def _predictor_rows(cells: Tensor, rows: Rows) -> Tensor:
+    return torch.einsum("knr,knrs->kns", rows.predictors.to(cells), cells)
 
 
 OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
 WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
-ROWS: Mapping[str, Callable[[Tensor, Masks], Tensor]] = {"all": _all_rows, "predictor": _rows_of_the_predictors}
+ROWS: Mapping[str, Callable[[Tensor, Rows], Tensor]] = {"all": _all_rows, "predictor": _predictor_rows}

@@ -21,9 +21,9 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.errors import InputError, unknown
 from tokensal.methods.adaptive_quadrature import FEWEST, integrate
-from tokensal.methods.path_integral import Line
+from tokensal.methods.path_integral import PathIntegral
 from tokensal.methods.quadrature import RULES
-from tokensal.perturbations.protection import check, protected_sources
+from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.questions.masks import pool_to_units
 from tokensal.types import Diagnostic, Example, Scores
 
@@ -48,18 +48,24 @@ class IntegratedGradients:
         rule: that rule: "gauss_legendre", "riemann" (middles) or "trapezoid".
     """
 
+    name: ClassVar[str] = "integrated_gradients"
+    summary: ClassVar[str] = (
+        "what each token adds to the score on the way from a baseline; its error is measured (signed)"
+    )
+    paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017, arXiv:1703.01365"
+    signed: ClassVar[bool] = True
+
     baseline: str | Tensor | Sequence[str | Tensor] = "zero"
     keep: Sequence[str] = ("sink", "special", "template")
     tolerance: float = 0.05
     max_evaluations: int = 256
     steps: int | None = None
     rule: str = "gauss_legendre"
-    signed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("rule", self.rule, RULES)
-        check(self.keep)
+        check_keep(self.keep)
         if not self._baselines:
             raise InputError("There is no baseline; give one, such as 'zero'.")
         if self.steps is not None and self.steps < 1:
@@ -82,14 +88,14 @@ class IntegratedGradients:
         matrix, change, nodes = (torch.stack(part) for part in zip(*found, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
-    def line(self, example: Example, engine: Engine, given: str | Tensor) -> Line:
+    def line(self, example: Example, engine: Engine, given: str | Tensor) -> PathIntegral:
         """The path from a baseline to the example. What is kept is the same at both ends."""
         kept = protected_sources(example, self.keep)
         embeds = engine.embed(example)
-        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.reference(example, given))
-        return Line(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
+        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.baseline(example, given))
+        return PathIntegral(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
 
-    def _along(self, line: Line) -> tuple[Tensor, Tensor, Tensor]:
+    def _along(self, line: PathIntegral) -> tuple[Tensor, Tensor, Tensor]:
         """Contributions (K, S), the change they should add up to (K,), and the nodes of each target (K,)."""
         start, stop = line.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
         if self.steps is None:

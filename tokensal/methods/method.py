@@ -2,18 +2,72 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from tokensal.engine import Engine
-from tokensal.types import Example, Scores
+from tokensal.engine.reductions import Reduction
+from tokensal.perturbations.inputs import Unperturbed
+from tokensal.questions.masks import first_credited, pool_to_units
+from tokensal.types import Example, HookPoint, Scores
 
 
 class Method(Protocol):
     """A frozen dataclass of options (its repr is its provenance) that is called once for each example.
 
-    `signed` says whether a negative score means "spoke against"; a method built on norms sets it False.
+    Attributes:
+        name: how commands and configurations call it.
+        summary: what its scores say, in a line.
+        paper: where it comes from.
+        signed: whether a negative score means "spoke against"; norms have no sign. It may depend on options.
     """
 
-    signed: ClassVar[bool]
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+
+    @property
+    def signed(self) -> bool: ...
 
     def __call__(self, example: Example, engine: Engine) -> Scores: ...
+
+
+class GradientMethod(ABC):
+    """A method that takes one gradient of each score and reduces it; others can average it (see `SmoothGrad`).
+
+    Attributes:
+        at: where the gradient is taken.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    signed: ClassVar[bool]
+    at: ClassVar[HookPoint] = HookPoint.EMBEDDINGS
+
+    @abstractmethod
+    def reduction(self) -> Reduction:
+        """How a gradient becomes a number for each source."""
+
+    def selected_layers(self, engine: Engine) -> Sequence[int]:
+        """The layers where it is taken, ascending; none at the embeddings."""
+        return ()
+
+    def prepared(self, engine: Engine) -> Engine:
+        """The engine whose gradients are taken: another one where the method has backward rules."""
+        return engine
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        first = first_credited(example)
+        if first * len(example.groups) <= len(example.sources):
+            first = 0  # to run what comes before once more, without a graph, would cost more than it spares
+        [gradients] = self.prepared(engine).gradients(
+            example,
+            Unperturbed(engine.embed(example)),
+            self.reduction(),
+            at=self.at,
+            layers=self.selected_layers(engine),
+            first=first,
+        )
+        return Scores(pool_to_units(gradients.reduced[0], example), gradients.values[0])

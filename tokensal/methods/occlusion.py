@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.errors import InputError
-from tokensal.perturbations.protection import check, protected_sources
+from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.perturbations.removals import Removals
 from tokensal.questions.masks import unit_membership
 from tokensal.types import Example, Scores
@@ -42,14 +42,18 @@ class Occlusion:
         keep: which sources are never taken away, and have no score: any of "sink", "special", "template", "generated".
     """
 
+    name: ClassVar[str] = "occlusion"
+    summary: ClassVar[str] = "how much the score drops when each token is taken away (signed)"
+    paper: ClassVar[str] = "Zeiler, Fergus 2014, arXiv:1311.2901"
+    signed: ClassVar[bool] = True
+
     replacement: str = "mask"
     window: int = 1
     stride: int = 1
     keep: Sequence[str] = ("special", "template")
-    signed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self.keep)
+        check_keep(self.keep)
         if not 1 <= self.stride <= self.window:
             raise InputError(
                 f"Windows of {self.window} every {self.stride} units leave gaps or do not move: "
@@ -60,17 +64,26 @@ class Occlusion:
         leaving = unit_membership(example) & ~protected_sources(example, self.keep)  # (J, S)
         windows = _windows(leaving.any(1), self.window, self.stride)  # (R, J)
         absent = (windows.float() @ leaving.float()) > 0
-        if self.replacement in WITHOUT and absent[:, : example.predictors[0] + 1].all(1).any():
+        original = engine.original(example)
+        drops = original - engine.scores(example, removals(example, engine, absent, self.replacement))  # (R, K)
+        covering = windows.to(drops)
+        return Scores(drops.T @ covering / covering.sum(0), original, scored=leaving.any(1))
+
+
+def removals(example: Example, engine: Engine, absent: Tensor, replacement: str) -> Removals:
+    """The perturbations (R, S) in which those sources are absent, which means what `Occlusion.replacement` says.
+
+    Raises:
+        InputError: an unknown replacement, or nothing is left that could predict the first target.
+    """
+    if replacement in WITHOUT:
+        if absent[:, : example.predictors[0] + 1].all(1).any():
             raise InputError(
                 "Without a whole window, nothing is left that could predict the first target: "
                 "use a smaller window, a longer prompt, or a replacement such as 'zero'."
             )
-        replacement = None if self.replacement in WITHOUT else engine.reference(example, self.replacement)
-        removals = Removals(engine.embed(example), absent, replacement, closed=self.replacement == "delete")
-        original = engine.original(example)
-        drops = original - engine.scores(example, removals)  # (R, K)
-        covering = windows.to(drops)
-        return Scores(drops.T @ covering / covering.sum(0), original, scored=leaving.any(1))
+        return Removals(engine.embed(example), absent, closed=replacement == "delete")
+    return Removals(engine.embed(example), absent, engine.baseline(example, replacement))
 
 
 def _windows(leaving: Tensor, size: int, stride: int) -> Tensor:

@@ -1,20 +1,21 @@
-"""The line from a baseline to an example: scores and contributions at any of its points."""
+"""The path from a baseline to an example: scores and contributions at any of its points."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
+from tokensal.engine.reductions import Rows
 from tokensal.perturbations.paths import Path
 from tokensal.types import Example
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class PathIntegral:
     """b + t (x − b), for t in [0, 1].
 
     Attributes:
@@ -40,26 +41,25 @@ class Line:
             points: (R,).
             wanted: (R, K) bool, which slopes to take, by default all; others are 0.
         """
-        values, parts = zip(*self._differentiated(points, wanted), strict=True)
-        return torch.cat(values), torch.cat(parts)
+        values, slopes = zip(*self._differentiated(points, wanted), strict=True)
+        return torch.cat(values), torch.cat(slopes)
 
     def integral(self, points: Tensor, weights: Tensor) -> Tensor:
         """The contributions at the points, weighted and added up: (K, S)."""
         total, done = torch.zeros(()), 0
-        for _, piece in self._differentiated(points):
-            total = total + (weights[done : done + len(piece), None, None] * piece).sum(0)
-            done += len(piece)
+        for _, slopes in self._differentiated(points):
+            total = total + (weights[done : done + len(slopes), None, None] * slopes).sum(0)
+            done += len(slopes)
         return total
 
     def _differentiated(self, points: Tensor, wanted: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        step = (self.embeds - self.baseline)[self.first :]
+        def along_the_path(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+            step = (self.embeds - self.baseline)[rows.first :]
+            return (gradients[0] * step.to(gradients[0])).sum(-1)
 
-        def along(gradient: Tensor, embeds: Tensor) -> Tensor:
-            wide = torch.promote_types(gradient.dtype, torch.float32)
-            return (gradient.to(wide) * step.to(wide)).sum(-1)
-
-        for found in self.engine.gradients(self.example, self._path(points), along, wanted=wanted):
-            yield found.values.double().cpu(), found.reduced.double().cpu()
+        path = self._path(points)
+        for chunk in self.engine.gradients(self.example, path, along_the_path, first=self.first, wanted=wanted):
+            yield chunk.values.double().cpu(), chunk.reduced.double().cpu()
 
     def _path(self, points: Tensor) -> Path:
         return Path(self.baseline, self.embeds, points, self.first)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from tokensal.types import PerturbedInputs
+from tokensal.perturbations.inputs import PerturbedInputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """R points of the line b + t (x − b), made a chunk at a time (see `tokensal.types.Alterations`).
+    """R points of the line b + t (x − b) (see `tokensal.perturbations.inputs.Perturbations`).
 
     Attributes:
         baseline: (S, D) where the line begins.
@@ -28,11 +29,12 @@ class Path:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, rows: slice) -> PerturbedInputs:
-        points = self.points[rows, None, None].to(self.embeds)
-        # as a mixture, so that both ends are met to the last bit
-        ends = self.baseline[self.first :], self.embeds[self.first :]
-        return PerturbedInputs((1 - points) * ends[0] + points * ends[1], None, self.first)
+    @property
+    def altered_from(self) -> Tensor:
+        return torch.full((len(self),), self.first)
 
-    def shared(self, row: int) -> int:
-        return self.first
+    def rows(self, index: Tensor, first: int) -> PerturbedInputs:
+        points = self.points[index.to(self.points.device), None, None].to(self.embeds)
+        # as a mixture, so that both ends are met to the last bit
+        start, end = self.baseline[first:], self.embeds[first:]
+        return PerturbedInputs((1 - points) * start + points * end, None, first)

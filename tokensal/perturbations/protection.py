@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tokensal.errors import InputError, known
+from tokensal.errors import InputError, require_known
 from tokensal.questions.masks import unit_membership
 from tokensal.types import Example, Role
 
@@ -19,13 +19,13 @@ KEEPS: Mapping[str, Callable[[Example, int], bool]] = {
 }
 
 
-def check(keep: str | Sequence[str]) -> list[str]:
+def check_keep(keep: str | Sequence[str]) -> list[str]:
     """The names of the kinds, as a list.
 
     Raises:
         InputError: an unknown name.
     """
-    return known("kind of sources to keep:", keep, KEEPS)
+    return require_known("kind of sources to keep:", keep, KEEPS)
 
 
 def protected_sources(example: Example, keep: str | Sequence[str]) -> Tensor:
@@ -34,7 +34,7 @@ def protected_sources(example: Example, keep: str | Sequence[str]) -> Tensor:
     Raises:
         InputError: these are all.
     """
-    names = check(keep)
+    names = check_keep(keep)
     kinds = [KEEPS[name] for name in names]
     kept = torch.tensor([any(kind(example, index) for kind in kinds) for index in range(len(example.sources))])
     kept |= unit_membership(example)[~torch.tensor(example.credited)].any(0)

@@ -1,4 +1,4 @@
-"""Removals: perturbations in which some sources are absent, for every method that takes words away and looks again.
+"""Removals: perturbations in which some sources are absent.
 
 What "absent" means is one of three things:
 
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokensal.types import PerturbedInputs
+from tokensal.perturbations.inputs import PerturbedInputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Removals:
-    """R perturbations with sources removed, made a chunk at a time (see `tokensal.types.Alterations`).
+    """R perturbations with sources removed (see `tokensal.perturbations.inputs.Perturbations`).
 
     Attributes:
         embeds: (S, D), the example's own.
-        absent: (R, S) bool; the rows are ordered by their first absent source.
+        absent: (R, S) bool.
         replacement: (S, D) what stands in for an absent source, or None.
         closed: absent sources leave no gap.
     """
@@ -36,15 +36,15 @@ class Removals:
     def __len__(self) -> int:
         return len(self.absent)
 
-    def __getitem__(self, rows: slice) -> PerturbedInputs:
-        first = self.shared(rows.start or 0)
-        absent = self.absent[rows, first:].to(self.embeds.device)
+    @property
+    def altered_from(self) -> Tensor:
+        """The first absent source; or the one before it, which predicts the next token once that one is gone."""
+        first = torch.where(self.absent.any(1), self.absent.int().argmax(1), self.absent.shape[1]).cpu()
+        return (first - 1).clamp(min=0) if self.closed else first
+
+    def rows(self, index: Tensor, first: int) -> PerturbedInputs:
+        absent = self.absent[index.to(self.absent.device), first:].to(self.embeds.device)
         embeds = self.embeds[first:].expand(*absent.shape, -1)
         if self.replacement is None:
             return PerturbedInputs(embeds, ~absent, first, self.closed)
         return PerturbedInputs(torch.where(absent[..., None], self.replacement[first:], embeds), None, first)
-
-    def shared(self, row: int) -> int:
-        """The first absent source; or the one before it, which predicts the next token once that one is gone."""
-        first = int(self.absent[row].int().argmax())
-        return max(first - 1, 0) if self.closed else first

@@ -1,0 +1,96 @@
+"""One forward with its graph, and the vector-Jacobian products through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tokensal.engine.activations import by_layer, raised
+from tokensal.engine.reductions import Rows
+from tokensal.types import Example, Forward, LayerActivation
+
+# From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
+Collect = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Sequence[Tensor]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """The graph of n perturbations, from the tensors that are differentiated to the scores.
+
+    Attributes:
+        index: (n,) their numbers.
+        first: the source that the tensors begin with.
+        tensors: the embeddings, or what the layers computed.
+        recorded: which layers these are of; empty for the embeddings.
+        forward: the forward.
+        values: (n, G - start) the scores of the targets.
+        head: (n, G - start, H) the gradient of each score where its hidden state enters the head.
+        totals: (n, G - start) with backward rules, the score as a linear function of the logits, ⟨∂y/∂logits, logits⟩.
+        constants: with backward rules, the leaf of one that constants are multiplied by.
+    """
+
+    index: Tensor
+    first: int
+    tensors: tuple[Tensor, ...]
+    recorded: tuple[LayerActivation, ...]
+    forward: Forward
+    values: Tensor
+    head: Tensor
+    totals: Tensor | None = None
+    constants: Tensor | None = None
+
+    @property
+    def head_constants(self) -> Tensor:
+        """(n, G - start) the share of the totals that is of the head's own biases."""
+        assert self.totals is not None
+        return self.totals - (self.head * self.forward.hidden.detach()).sum(-1)
+
+    def activations(self, example: Example) -> list[Tensor]:
+        """The tensors without their graph, one a layer on the axis of all sources."""
+        return self._by_layer(example, [tensor.detach() for tensor in self.tensors], add=False)
+
+    def products(
+        self, example: Example, cotangents: Tensor, rows: Rows, activations: Sequence[Tensor], collect: Collect
+    ) -> list[Tensor]:
+        """What `collect` makes of the gradients for k cotangents (k, n, G - start, H); last, those of the constants."""
+        inputs = self.tensors if self.constants is None else (*self.tensors, self.constants)
+        gradients = torch.autograd.grad(
+            self.forward.hidden,
+            inputs,
+            cotangents,
+            is_grads_batched=True,
+            retain_graph=True,
+            allow_unused=self.constants is not None,  # a model without biases has none
+        )
+        tensors = self._by_layer(example, gradients[: len(self.tensors)], add=True)
+        collected = list(collect(activations, tensors, rows))
+        if self.constants is not None:
+            share = gradients[-1]
+            collected.append(cotangents.new_zeros(len(cotangents)) if share is None else share)
+        return collected
+
+    def _by_layer(self, example: Example, tensors: Sequence[Tensor], *, add: bool) -> list[Tensor]:
+        if not self.recorded:
+            return [raised(tensor) for tensor in tensors]
+        return by_layer(example, self.recorded, tensors, self.head.device, add=add)
+
+
+def head_gradients(forward: Forward, values: Tensor, *, totals: bool) -> tuple[Tensor, Tensor | None]:
+    """The gradient of each target's score where its hidden state enters the head, (n, G, H); and the `Graph.totals`."""
+    if not totals:
+        return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1), None
+    *leaves, logits = torch.autograd.grad(values.sum(), (*forward.leaves, forward.logits))
+    return torch.cat(leaves, dim=1), (logits * forward.logits.detach()).sum(-1)
+
+
+def turns_of(wanted: Tensor) -> Tensor:
+    """Which group each perturbation is differentiated for at each turn: (T, n), from (n, K) wanted.
+
+    A backward treats perturbations apart, so one cotangent can ask each for another group. A perturbation that wants
+    fewer groups than there are turns is asked for one that it does not want, and the answer is dropped.
+    """
+    order = (~wanted).to(torch.uint8).argsort(dim=1, stable=True)
+    return order[:, : max(1, int(wanted.sum(1).max()))].T

@@ -1,0 +1,102 @@
+"""Forwards of one adapter for one score, and what is remembered of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokensal.engine.adapter import Adapter
+from tokensal.engine.budget import Budget
+from tokensal.engine.differentiation import Graph
+from tokensal.errors import NonFiniteScores
+from tokensal.scores import Score, logprob
+from tokensal.types import Example, Forward, Rules
+
+Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts pieces of work and reports them. A piece that is done again after a shortage of memory counts twice."""
+
+    report: Progress
+    total: int
+    done: int = 0
+
+    def add(self, pieces: int) -> None:
+        self.done = min(self.done + pieces, self.total)
+        self.report(self.done, self.total)
+
+
+class Forwards:
+    """An adapter, a score, a budget, and the latest forward of an example as it is.
+
+    Args:
+        adapter: the model.
+        score: what is explained, a function (…, G, V), (G,) → (…, G).
+        budget: how much goes at once.
+        progress: called with (done, total) as pieces of work are finished.
+
+    Attributes:
+        rules: backward rules that gradients follow; None for the exact ones.
+        kept: the graph of an unperturbed example, which several methods differentiate.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        score: Score = logprob,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.adapter = adapter
+        self.score = score
+        self.budget = budget or Budget()
+        self.progress = progress or (lambda done, total: None)
+        self.rules: Rules | None = None
+        self._latest: tuple[Example, Tensor, Any] | None = None
+        self.kept: tuple[Example, Graph] | None = None
+
+    def with_unaltered(self, example: Example, forward: Forward, values: Tensor) -> Tensor:
+        """(n, G), from the scores of the targets that a forward predicts: the others keep theirs."""
+        if not forward.start:
+            return values
+        unaltered = self.remembered(example)[0][: forward.start].expand(len(values), -1)
+        return torch.cat([unaltered, values], dim=1)
+
+    def remembered(self, example: Example) -> tuple[Tensor, Any]:
+        """The scores (G,) of the example as it is, and the states of its sources: run once, while it is in work."""
+        if self._latest is None or self._latest[0] is not example:
+            with self.prepared(), torch.no_grad():
+                original = self.adapter.original(example)
+                self._latest = example, self.values(example, original.forward)[0], original.states
+        return self._latest[1:]
+
+    def values(self, example: Example, forward: Forward) -> Tensor:
+        """The score of each target that a forward predicts: (R, G - start).
+
+        Raises:
+            NonFiniteScores: one of them is NaN or infinite.
+        """
+        explained = example.targets[forward.start :]
+        targets = torch.tensor([token.id for token in explained], device=forward.logits.device)
+        values = self.score(forward.logits, targets)  # (n, G - start)
+        if not values.isfinite().all():
+            index = forward.start + int((~values.isfinite()).nonzero()[0, 1])
+            raise NonFiniteScores(
+                f"The score of target {index} ({example.targets[index].text!r}) is not a finite number; the model "
+                f"overflows in {str(forward.logits.dtype).removeprefix('torch.')}: load it with dtype='float32'."
+            )
+        return values
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Inside, the adapter is prepared, and gradients flow even under a caller's no_grad or inference_mode."""
+        with torch.inference_mode(False), torch.enable_grad(), self.adapter.prepared():
+            yield

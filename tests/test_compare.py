@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 import torch
+from counting import CountingAdapter
 from models import adapter
 from rich.cells import cell_len
 from rich.console import Console
-from test_html import ANSWER, HOSTILE, LOOK, SCORES, attribute, browser, capital, parse, show, target
+from test_html import ANSWER, HOSTILE, LOOK, SCORES, attribute, browser, capital, document_of, parse, show, target
+from test_terminal import printed, text_page
 
 import tokensal
 from tokensal import Attribution, Comparison, GradCAM, Gradient, Occlusion, compare
-from tokensal.config import CompareSettings
+from tokensal.config import resolve
 from tokensal.errors import FormatError, InputError
-from tokensal.render.html import comparison as html_comparison
+from tokensal.render import terminal
 from tokensal.render.layout import lay_out, lay_out_comparison
-from tokensal.render.terminal import comparison as terminal_comparison
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
@@ -48,14 +49,14 @@ def model():
 
 
 def test_the_example_is_made_once_and_shared(model, monkeypatch):
-    made, example = [], model.example
-    monkeypatch.setattr(model, "example", lambda *given, **named: made.append(example(*given, **named)) or made[-1])
+    examples, example = [], model.example
+    monkeypatch.setattr(model, "example", lambda **options: examples.append(example(**options)) or examples[-1])
     sampled = {"generation": {"do_sample": True}, "max_new_tokens": 4, "seed": 3}
     found = compare(model, "The cat", methods=["gradient", GradCAM(layers="all"), "occlusion"], **sampled)
-    assert len(made) == 1
+    assert len(examples) == 1
     for each in found.attributions:
-        assert [source.ids for source in each.sources] == [(token.id,) for token in made[0].sources]
-        assert [target.ids for target in each.targets] == [(token.id,) for token in made[0].targets]
+        assert [source.ids for source in each.sources] == [(token.id,) for token in examples[0].sources]
+        assert [target.ids for target in each.targets] == [(token.id,) for token in examples[0].targets]
     assert [each.provenance.method for each in found.attributions] == ["gradient", "grad_cam", "occlusion"]
     assert {each.provenance.seed for each in found.attributions} == {3}
     assert repr(found).startswith("Comparison(Gradient(norm='l2'), GradCAM(")
@@ -74,7 +75,19 @@ def test_the_same_arguments_as_attribute_and_the_same_defaults():
     methods = several.pop("methods").default
     del one["method"]
     assert {name: each.default for name, each in one.items()} == {name: each.default for name, each in several.items()}
-    assert methods == CompareSettings().methods
+    assert list(methods) == resolve("compare", {})["methods"]
+
+
+def test_methods_share_one_engine_and_its_forwards(model):
+    methods = ["gradient", "input_x_gradient", "occlusion"]
+    options = {"continuation": " sat on", "alternatives": 2}
+    counting = CountingAdapter(model)
+    compare(counting, "The cat", methods=methods, **options)
+    shared = counting.forwards
+    counting = CountingAdapter(model)
+    for method in methods:
+        tokensal.attribute(counting, "The cat", method=method, **options)
+    assert shared == counting.forwards - 2  # the example as it is runs once, for the alternatives and for all methods
 
 
 def test_a_seed_is_drawn_once_for_all(model):
@@ -85,7 +98,7 @@ def test_a_seed_is_drawn_once_for_all(model):
 
 def test_seconds_are_those_of_the_method(model, monkeypatch):
     clock = iter([0.0, 1.0, 10.0, 13.0])
-    monkeypatch.setattr("tokensal.api.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("tokensal.case.time.perf_counter", lambda: next(clock))
     found = compare(model, "The cat", continuation=" sat", methods=["gradient", "grad_cam"])
     assert [each.provenance.seconds for each in found.attributions] == [1.0, 3.0]
 
@@ -208,12 +221,12 @@ def test_files_of_the_other_kind_and_damaged_ones_are_said_to_be_so(tmp_path):
 
 
 def test_facts_are_said_once_where_they_hold_for_all():
-    drawn = lay_out_comparison(three())
-    assert [name for name, _ in drawn.shared] == ["model", "score", "dtype", "tokensal"]
-    assert drawn.own[2] == (("method", "Three()"), ("time", "12.00 s"))
-    assert drawn.heatmaps[0] == lay_out(three().attributions[0])
-    assert drawn.agreement[0][0] == 1.0 and drawn.agreement[0][2] == 1.0
-    assert "the sink left out" in drawn.meaning
+    layout = lay_out_comparison(three())
+    assert [name for name, _ in layout.shared] == ["model", "score", "dtype", "tokensal"]
+    assert layout.own[2] == (("method", "Three()"), ("time", "12.00 s"))
+    assert layout.heatmaps[0] == lay_out(three().attributions[0])
+    assert layout.agreement[0][0] == 1.0 and layout.agreement[0][2] == 1.0
+    assert "the sink left out" in layout.meaning
     assert "the sink left out" not in lay_out_comparison(three(), sink=True).meaning
 
 
@@ -221,26 +234,20 @@ GOLDEN = """\
 tiny/causal @ abc123 · logprob · float32
 
 1 One() · 1.50 s
-<s>†↑[+10]The capital[+3] of France[+10] is[-1] ›Paris[-2],[+2] France.
+<s>†‡[+10]The capital[+3] of France[+10] is[−1] ›Paris[−2],[+2] France.
 
-In the text: score summed over the 4 targets, in tenths of ±6.00.
-† sink, left out of scale and ranking: +13.5 in all; the scale is ±6.00, with it ±13.5
+In the text: sum over all generated tokens, in tenths of ±6.00.
+† attention sink, +13.5, left out of scale and ranking; with it, the scale would reach ±13.5
 """
 
 
 def test_a_page_of_text():
-    page = terminal_comparison.text(three(), width=100)
+    page = text_page(three(), width=100)
     assert page.startswith(GOLDEN)
-    assert re.search(r"Rank agreement\n +1 +2 +3\n1 one +· +-?0\.\d\d +1\.00\n2 two", page)
+    assert re.search(r"Rank agreement\n +1 +2 +3\n1 one +· +−?0\.\d\d +1\.00\n2 two", page)
     assert "Magnitudes are ranked" in page
     assert page.count("In the text: ") == 3
-    assert page.splitlines()[-1] == "› written by the model   ↑ above the scale   <s> special token"
-
-
-def printed(comparison: Comparison, width: int, system: str | None = None) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=False)
-    terminal_comparison.show(comparison, console=console)
-    return console.file.getvalue()
+    assert page.splitlines()[-1] == "› written by the model   ‡ beyond the end of the scale   <s> special token"
 
 
 @pytest.mark.parametrize("system", [None, "truecolor"])
@@ -255,14 +262,14 @@ def test_no_line_is_wider_than_the_page(system):
 def test_no_escape_codes_without_colour(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console = Console(file=io.StringIO(), width=100, color_system="truecolor", force_terminal=True)
-    terminal_comparison.show(three(), console=console)
-    assert console.file.getvalue() == terminal_comparison.text(three(), width=100)
+    terminal.show(lay_out_comparison(three()), console=console)
+    assert console.file.getvalue() == text_page(three(), width=100)
 
 
 def test_what_has_no_agreement_is_said_to_have_none():
     flat = Comparison((attribute(scores=torch.zeros(4, 9)), capital()))
-    assert re.search(r"1 gradient +· none", terminal_comparison.text(flat))
-    assert html_comparison.page(flat).count("<td>none</td>") == 2
+    assert re.search(r"1 gradient +· none", text_page(flat))
+    assert document_of(flat).count("<td>none</td>") == 2
 
 
 # ── HTML ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -275,7 +282,7 @@ def hostile() -> Comparison:
 
 @pytest.mark.parametrize("example", [three(), hostile()], ids=["three", "hostile"])
 def test_page_is_valid_html_that_asks_for_nothing_outside_itself(example):
-    document = html_comparison.page(example)
+    document = document_of(example)
     tree = parse(document)
     assert not re.search(r"https?://|url\(|@import", document)
     assert len(tree.findall(".//script")) == 2 and not tree.findall(".//img")
@@ -309,7 +316,7 @@ def assert_rows(page: Any, row: int | None) -> None:
 
 
 def test_a_target_pointed_at_in_one_panel_is_shown_in_all(show):
-    page = show(html_comparison.page(three()))
+    page = show(document_of(three()))
     assert_rows(page, None)
     target(page, 2).nth(1).hover()
     assert_rows(page, 2)
@@ -323,7 +330,7 @@ def test_a_target_pointed_at_in_one_panel_is_shown_in_all(show):
 
 
 def test_arrow_keys_stay_in_their_panel(show):
-    page = show(html_comparison.page(three()))
+    page = show(document_of(three()))
     page.keyboard.press("ArrowRight")
     assert_rows(page, 0)
     target(page, 0).nth(1).focus()
@@ -338,14 +345,14 @@ def test_arrow_keys_stay_in_their_panel(show):
 
 
 def test_a_source_pointed_at_is_read_in_every_panel(show):
-    page = show(html_comparison.page(three()))
+    page = show(document_of(three()))
     page.locator("[data-source='4']").nth(0).hover()
     assert page.locator(".readout").all_inner_texts() == ["France: 6", *page.locator(".readout").all_inner_texts()[1:]]
     assert all(text.startswith("France: ") for text in page.locator(".readout").all_inner_texts())
 
 
 def test_without_javascript_the_sums_show(show):
-    page = show(html_comparison.page(three()), java_script_enabled=False)
+    page = show(document_of(three()), java_script_enabled=False)
     overviews = [lay_out(each).overview for each in three().attributions]
     shown = page.locator("[data-source='4']").evaluate_all("es => es.map(e => Number(e.style.getPropertyValue('--s')))")
     assert shown == [round(abs(overview.cells[4].shade), 2) for overview in overviews]
@@ -356,7 +363,7 @@ def test_without_javascript_the_sums_show(show):
 @pytest.mark.parametrize("width", [360, 1200])
 def test_windows_do_not_scroll_sideways(show, width):
     many = Comparison(tuple(named(attribute(["x" * 200], ["y" * 200, "z"]), "Method" * 9) for _ in range(7)))
-    page = show(html_comparison.page(many), viewport={"width": width, "height": 700})
+    page = show(document_of(many), viewport={"width": width, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from tokensal.errors import NonFiniteScores
-from tokensal.render import layout
-from tokensal.render.html import heatmap as html
-from tokensal.render.html import panels as html_panels
-from tokensal.render.terminal.cells import abridged
+from tokensal.render import html
+from tokensal.render.html.panels import LISTED
+from tokensal.render.layout import lay_out, lay_out_comparison
+from tokensal.render.layout.labels import shortened
 from tokensal.results.attribution import Attribution, Provenance
+from tokensal.results.comparison import Comparison
 from tokensal.types import Role, Unit
 
 HOSTILE = ["</script>", '"><img src=x onerror=owned()>', "{{x}}", "{% x %}", "&amp;", "'", "<!--", "]]>", "\\u003c"]
@@ -59,7 +60,7 @@ def attribute(
     if scores is None:
         scores = torch.randn(visible.shape, generator=torch.Generator().manual_seed(0))
     scores = (scores if signed else scores.abs()).masked_fill(~visible, math.nan)
-    made = Provenance(
+    provenance = Provenance(
         model="tiny/causal",
         revision="abc123",
         architecture="tiny",
@@ -74,7 +75,14 @@ def attribute(
     targets = tuple(tokens[position] for position in positions)
     values = torch.linspace(-2.0, -0.5, len(targets))
     text = "".join(token.text for token in tokens)
-    return Attribution(text, tuple(sources), targets, scores, visible, values, signed, sink, made)
+    return Attribution(text, tuple(sources), targets, scores, visible, values, signed, sink, provenance)
+
+
+def document_of(result: Attribution | Comparison, *, sink: bool = False) -> str:
+    """The result as an HTML document."""
+    if isinstance(result, Comparison):
+        return html.draw_comparison(lay_out_comparison(result, sink=sink))
+    return html.draw_heatmap(lay_out(result, sink=sink))
 
 
 def capital(**options: Any) -> Attribution:
@@ -99,8 +107,8 @@ def data(tree: Any) -> dict[str, Any]:
 
 def text_of(tree: Any, name: str) -> str:
     """The text of the first element of that id or class."""
-    found = (e for e in tree.iter() if name == e.get("id") or name in e.get("class", "").split())
-    return "".join(next(found).itertext())
+    elements = (e for e in tree.iter() if name == e.get("id") or name in e.get("class", "").split())
+    return "".join(next(elements).itertext())
 
 
 # ── the source of the page ──────────────────────────────────────────────────────────────────────────────────────────
@@ -120,25 +128,25 @@ def text_of(tree: Any, name: str) -> str:
     ids=["signed", "unsigned", "hostile", "unicode", "some explained", "one target", "all zero"],
 )
 def test_page_is_valid_html_and_shows_no_nan(example: Attribution) -> None:
-    document = html.page(example)
+    document = document_of(example)
     parse(document)
-    said = re.sub(r"(?s)<(style|script)>.*?</\1>|<meta.*?>", "", document)
-    assert not re.search(r"\b(nan|none|undefined|infinity)\b", said, re.I)
+    text = re.sub(r"(?s)<(style|script)>.*?</\1>|<meta.*?>", "", document)
+    assert not re.search(r"\b(nan|none|undefined|infinity)\b", text, re.I)
 
 
 def test_same_attribution_gives_same_bytes() -> None:
-    assert html.page(capital()).encode() == html.page(capital()).encode()
-    assert html.page(capital()) != html.page(attribute())
+    assert document_of(capital()).encode() == document_of(capital()).encode()
+    assert document_of(capital()) != document_of(attribute())
 
 
 def test_page_asks_for_nothing_outside_itself() -> None:
-    document = html.page(capital())
+    document = document_of(capital())
     assert "default-src 'none'" in document
     assert not re.search(r"https?://|url\(|@import|<link(?! rel=\"icon\" href=\"data:,\")", document)
 
 
 def test_hostile_tokens_stay_text() -> None:
-    tree = parse(html.page(attribute(HOSTILE, HOSTILE, special=HOSTILE[:2])))
+    tree = parse(document_of(attribute(HOSTILE, HOSTILE, special=HOSTILE[:2])))
     assert [mark.text for mark in marks(tree)] == (HOSTILE + HOSTILE)[:-1]
     assert marks(tree, "data-target")[-1].text == HOSTILE[-1]
     assert data(tree)["names"] == (HOSTILE + HOSTILE)[:-1]
@@ -148,7 +156,7 @@ def test_hostile_tokens_stay_text() -> None:
 
 
 def test_generated_tokens_are_drawn_once_as_targets_and_as_sources() -> None:
-    tree = parse(html.page(capital()))
+    tree = parse(document_of(capital()))
     parts = [(mark.get("data-target"), mark.get("data-source")) for mark in marks(tree, "data-target")]
     assert parts == [("0", "6"), ("1", "7"), ("2", "8"), ("3", None)]
     assert [int(mark.get("data-source")) for mark in marks(tree)] == list(range(9))
@@ -160,16 +168,16 @@ def test_generated_tokens_are_drawn_once_as_targets_and_as_sources() -> None:
     [(slice(1, 3), ["7", None]), (slice(0, 3, 2), [None, None]), (slice(0, 3), ["6", "7", None])],
 )
 def test_some_tokens_may_be_explained(explained: slice, parts: list[str | None]) -> None:
-    tree = parse(html.page(attribute(explained=explained)))
+    tree = parse(document_of(attribute(explained=explained)))
     assert [mark.get("data-source") for mark in marks(tree, "data-target")] == parts
     assert [mark.text for mark in marks(tree)] == [token.strip() for token in PROMPT + ANSWER[:2]]
-    whole = explained == slice(0, 3)
-    assert text_of(tree, "before").split()[0] == ("prompt" if whole else "sources")
-    assert text_of(tree, "lead") == f"Sum over all {'generated' if whole else 'explained'} tokens"
+    complete = explained == slice(0, 3)
+    assert text_of(tree, "before").split()[0] == ("prompt" if complete else "sources")
+    assert text_of(tree, "lead") == f"Sum over all {'generated' if complete else 'explained'} tokens"
 
 
 def test_overview_is_drawn_by_the_server() -> None:
-    tree = parse(html.page(capital(sink=None)))
+    tree = parse(document_of(capital(sink=None)))
     france = marks(tree)[4]
     total = marks(tree)[0]
     assert (france.get("style"), france.get("title")) == ("--s:0.44", "France: 6")
@@ -180,17 +188,17 @@ def test_overview_is_drawn_by_the_server() -> None:
 
 
 def test_invisible_cells_are_blank_and_never_zero() -> None:
-    tree = parse(html.page(capital()))
+    tree = parse(document_of(capital()))
     assert [row["scores"].count(None) for row in data(tree)["rows"]] == [3, 2, 1, 0]
     assert data(tree)["rows"][0]["scores"][6:] == [None, None, None]
     last = marks(tree, "data-target")[-1]
     assert "blank" in last.get("class").split()
     assert "style" not in last.attrib
-    assert data(tree)["rows"][0]["marks"] == ["negative", "clipped", "blank"]
+    assert data(tree)["rows"][0]["kinds"] == ["negative", "clipped", "blank"]
 
 
 def test_sink_is_marked_and_both_limits_are_stated() -> None:
-    tree = parse(html.page(capital()))
+    tree = parse(document_of(capital()))
     assert set(marks(tree)[0].get("class").split()) >= {"sink", "clipped", "special"}
     first, second = data(tree)["rows"][:2]
     assert first["sink"] == "attention sink, +9.00, left out of scale and ranking; with it, the scale would reach ±9.00"
@@ -200,24 +208,24 @@ def test_sink_is_marked_and_both_limits_are_stated() -> None:
 
 
 def test_sink_can_be_counted_in() -> None:
-    tree = parse(html.page(capital(), sink=True))
+    tree = parse(document_of(capital(), sink=True))
     first = data(tree)["rows"][0]
     assert first["sink"] == "attention sink, +9.00, counted in"
     assert first["high"] == "+9.00"
     assert first["top"][0] == {"source": 0, "name": "<s>", "shade": 1.0, "number": "+9.00"}
-    assert "clipped" not in first["marks"]
+    assert "clipped" not in first["kinds"]
 
 
 def test_unsigned_scale_starts_at_zero() -> None:
-    tree = parse(html.page(capital(signed=False)))
+    tree = parse(document_of(capital(signed=False)))
     assert (text_of(tree, "low"), text_of(tree, "high")) == ("0", "6.00")
     assert tree.find(".//main").get("class") == "view unsigned"
-    assert not any("negative" in row["marks"] for row in data(tree)["rows"])
+    assert not any("negative" in row["kinds"] for row in data(tree)["rows"])
     assert not re.search(r"[+−]\d", text_of(tree, "top"))
 
 
 def test_ranking_is_signed_aligned_and_by_size() -> None:
-    third = data(parse(html.page(capital())))["rows"][2]
+    third = data(parse(document_of(capital())))["rows"][2]
     assert [(rank["source"], rank["number"]) for rank in third["top"]] == [
         (4, "+4.00"),
         (6, "−2.00"),
@@ -231,26 +239,26 @@ def test_ranking_is_signed_aligned_and_by_size() -> None:
 
 
 def test_tiny_scores_share_a_power_of_ten() -> None:
-    last = data(parse(html.page(capital())))["rows"][3]
+    last = data(parse(document_of(capital())))["rows"][3]
     assert [rank["number"] for rank in last["top"]] == ["−3.00×10⁻⁶", "+2.00×10⁻⁶", "+1.00×10⁻⁶"]
     assert last["high"] == "+3.00×10⁻⁶"
 
 
 def test_caption_states_the_provenance() -> None:
-    footer = "".join(parse(html.page(capital())).find(".//footer").itertext())
+    footer = "".join(parse(document_of(capital())).find(".//footer").itertext())
     for fact in ("tiny/causal @ abc123", "Gradient(reduce='dot')", "logprob", "float32", "0.0.1"):
         assert fact in footer
 
 
 def test_numbers_have_four_digits_and_no_negative_zero() -> None:
     example = attribute(["a", "b"], ["c"], torch.tensor([[1 / 3, -0.0]]), sink=None)
-    document = html.page(example)
+    document = document_of(example)
     assert data(parse(document))["rows"][0]["scores"] == [0.3333, 0.0]
     assert "-0.0" not in document
 
 
 def test_lines_break_after_tokens_that_end_them() -> None:
-    tree = parse(html.page(attribute(["a\n\n", "b", "\n"], ["c", "\n", "d"])))
+    tree = parse(document_of(attribute(["a\n\n", "b", "\n"], ["c", "\n", "d"])))
     assert len(tree.findall(".//*[@class='before']//br")) == 3
     assert len(tree.findall(".//*[@class='after']//br")) == 1
 
@@ -259,22 +267,23 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     scores = SCORES.clone()
     scores[1, 2] = math.inf
     with pytest.raises(NonFiniteScores, match="not a finite number"):
-        html.page(attribute(scores=scores))
+        document_of(attribute(scores=scores))
 
 
 def test_long_prompts_add_no_elements_for_each_cell() -> None:
     example = attribute([f" w{index}" for index in range(2000)], [f" g{index}" for index in range(60)], special=())
-    document = html.page(example)
+    document = document_of(example)
     elements = len(re.findall(r"<[a-z]", document))
     assert 2060 < elements < 2060 + 200
     assert len(document) < 2_000_000
 
 
 def test_notebook_frames_the_page_in_a_sandbox() -> None:
-    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parseFragment(html.notebook(capital()))
+    frame_of = html.notebook(lay_out(capital()))
+    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parseFragment(frame_of)
     (frame,) = list(tree)
     assert (frame.tag, frame.get("sandbox")) == ("iframe", "allow-scripts")
-    assert frame.get("srcdoc") == html.page(capital())
+    assert frame.get("srcdoc") == document_of(capital())
 
 
 # ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -370,7 +379,7 @@ def shown(page: Any) -> str:
 
 def expected(example: Attribution, row: int | None) -> list[tuple[float, bool, bool]]:
     """(alpha, dotted, blank) of each source, straight from the layout."""
-    heatmap = layout.lay_out(example)
+    heatmap = lay_out(example)
     cells = heatmap.overview.cells if row is None else heatmap.rows[row].cells
     return [(abs(cell.shade), (cell.value or 0) < 0, cell.value is None) for cell in cells]
 
@@ -382,14 +391,14 @@ def seen(page: Any) -> list[tuple[float, bool, bool]]:
 def assert_row(page: Any, row: int | None, example: Attribution | None = None) -> None:
     """The page shows `row` in everything it says: colours, sentence, scale and ranking."""
     example = example or capital()
-    heatmap = layout.lay_out(example)
+    heatmap = lay_out(example)
     cells = heatmap.overview if row is None else heatmap.rows[row]
     for (alpha, *look), (wanted, *wanted_look) in zip(seen(page), expected(example, row), strict=True):
         assert alpha == pytest.approx(wanted, abs=0.0051)
         assert look == wanted_look
     sentence = "Sum over all generated tokens" if row is None else f"token {row + 1} of {len(heatmap.targets)}"
     assert sentence in shown(page)
-    panel = data(parse(html.page(example)))
+    panel = data(parse(document_of(example)))
     panel = panel["overview"] if row is None else panel["rows"][row]
     assert page.inner_text(".high") == panel["high"]
     assert page.inner_text(".low") == panel["low"]
@@ -402,7 +411,7 @@ def pressed(page: Any) -> list[int]:
 
 
 def test_hover_shows_a_row_and_leaving_returns_to_the_sum(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     assert_row(page, None)
     for row in (2, 0, 3):
         target(page, row).hover()
@@ -413,7 +422,7 @@ def test_hover_shows_a_row_and_leaving_returns_to_the_sum(show: Watched) -> None
 
 
 def test_click_pins_and_hover_elsewhere_returns_to_the_pinned(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 1).click()
     page.hover("h1")
     assert_row(page, 1)
@@ -428,7 +437,7 @@ def test_click_pins_and_hover_elsewhere_returns_to_the_pinned(show: Watched) -> 
 
 
 def test_escape_unpins_even_under_the_pointer(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 1).click()
     assert_row(page, 1)
     page.keyboard.press("Escape")
@@ -437,7 +446,7 @@ def test_escape_unpins_even_under_the_pointer(show: Watched) -> None:
 
 
 def test_arrow_keys_move_between_targets_and_stop_at_the_ends(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     steps = ["ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "End", "ArrowRight", "Home"]
     for key, row in zip(steps, [0, 1, 0, 0, 3, 3, 0], strict=True):
         page.keyboard.press(key)
@@ -448,7 +457,7 @@ def test_arrow_keys_move_between_targets_and_stop_at_the_ends(show: Watched) -> 
 
 
 def test_arrow_keys_take_the_pin_along(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 1).click()
     page.keyboard.press("ArrowRight")
     page.hover("h1")
@@ -457,7 +466,7 @@ def test_arrow_keys_take_the_pin_along(show: Watched) -> None:
 
 
 def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.target") == "0"
     assert_row(page, 0)
@@ -477,7 +486,7 @@ def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
 
 
 def test_roles_and_live_region(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     toolbar = page.get_by_role("toolbar", name="generated")
     assert toolbar.get_by_role("button").all_inner_texts() == [token.strip() for token in ANSWER]
     target(page, 2).hover()
@@ -487,12 +496,12 @@ def test_roles_and_live_region(show: Watched) -> None:
 
 
 def test_without_javascript_the_sum_shows_with_its_legend(show: Watched) -> None:
-    page = show(html.page(capital()), java_script_enabled=False)
+    page = show(document_of(capital()), java_script_enabled=False)
     assert page.locator("#hint").is_hidden()
     assert page.locator(".high").inner_text() == "+6.00"
     assert page.locator(".top li").count() == 7
-    assert page.locator("#marks [data-mark='unseen']").is_visible()
-    assert page.locator("#marks [data-mark='blank']").is_hidden()
+    assert page.locator("#marks [data-kind='unseen']").is_visible()
+    assert page.locator("#marks [data-kind='blank']").is_hidden()
     assert page.get_by_role("button").count() == 0
     france, paris = page.locator("[data-source='4']"), page.locator("[data-source='6']")
     background = "element => getComputedStyle(element).backgroundColor"
@@ -502,9 +511,9 @@ def test_without_javascript_the_sum_shows_with_its_legend(show: Watched) -> None
 
 def test_returning_to_the_sum_restores_what_the_server_drew(show: Watched) -> None:
     drawn = "[...document.querySelectorAll('.token')].map(e => [e.className.split(' ').sort().join(' '), e.title])"
-    page = show(html.page(capital()), java_script_enabled=False)
+    page = show(document_of(capital()), java_script_enabled=False)
     server, looks = page.evaluate(drawn), page.evaluate(LOOK)
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 3).click()
     assert page.evaluate(LOOK) != looks
     page.keyboard.press("Escape")
@@ -517,7 +526,7 @@ def test_returning_to_the_sum_restores_what_the_server_drew(show: Watched) -> No
 
 
 def test_no_text_moves_when_the_row_changes(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     boxes = []
     for row in range(4):
         target(page, row).hover()
@@ -526,11 +535,11 @@ def test_no_text_moves_when_the_row_changes(show: Watched) -> None:
 
 
 def test_exact_numbers_are_readable_of_sources_in_the_pinned_row(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 3).click()
     page.hover("[data-source='3']")
-    assert page.locator("[data-source='3']").get_attribute("title") == "of: −3e−6"
-    assert page.inner_text(".readout") == "of: −3e−6"
+    assert page.locator("[data-source='3']").get_attribute("title") == "of: −3×10⁻⁶"
+    assert page.inner_text(".readout") == "of: −3×10⁻⁶"
     target(page, 2).click()
     target(page, 0).hover()
     assert target(page, 0).get_attribute("title") == "Paris: −2"
@@ -542,24 +551,24 @@ def test_ranked_source_is_found_in_a_long_text(show: Watched) -> None:
     words = [f" word{index}" for index in range(1500)]
     scores = torch.zeros(2, 1501)
     scores[:, 1400], scores[:, 700] = 1.0, -0.5
-    page = show(html.page(attribute(words, ["x", "y"], scores, sink=None)))
+    page = show(document_of(attribute(words, ["x", "y"], scores, sink=None)))
     inside = "e => { const { top, bottom } = e.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; }"
     assert not page.locator("[data-source='1400']").evaluate(inside)
     assert target(page, 0).evaluate(inside), "the generated tokens stay in reach"
     page.click(".top button >> nth=0")
     assert page.locator("[data-source='1400']").evaluate(inside)
-    assert "found" in page.locator("[data-source='1400']").get_attribute("class").split()
+    assert "pointed" in page.locator("[data-source='1400']").get_attribute("class").split()
 
 
 def test_hostile_tokens_do_nothing(show: Watched) -> None:
-    page = show(html.page(attribute(HOSTILE, HOSTILE)))
+    page = show(document_of(attribute(HOSTILE, HOSTILE)))
     for index in range(len(HOSTILE)):
         target(page, index).hover()
         assert page.locator("#name").inner_text() == HOSTILE[index]
     assert page.locator("img").count() == 0
     ranked = page.locator(".top bdi").all_inner_texts()
     assert ranked
-    assert set(ranked) <= {abridged(name, html_panels.LISTED) for name in HOSTILE}
+    assert set(ranked) <= {shortened(name, LISTED) for name in HOSTILE}
 
 
 def luminance(colour: Sequence[int]) -> float:
@@ -568,8 +577,8 @@ def luminance(colour: Sequence[int]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: Sequence[int], other: Sequence[int]) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
+def contrast(first: Sequence[int], second: Sequence[int]) -> float:
+    low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -582,21 +591,21 @@ def ramp() -> Attribution:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_on_every_shade(show: Watched, ramp: Attribution, scheme: str) -> None:
-    page = show(html.page(ramp), color_scheme=scheme)
+    page = show(document_of(ramp), color_scheme=scheme)
     variable = "name => getComputedStyle(document.documentElement).getPropertyValue(name).split(' ').map(Number)"
-    paper, quiet = page.evaluate(variable, "--paper"), page.evaluate(variable, "--quiet")
+    background, quiet = page.evaluate(variable, "--background"), page.evaluate(variable, "--quiet")
     target(page, 0).hover()
     looks = page.evaluate(LOOK)
     assert len({tuple(look["back"]) for look in looks}) > 60
-    assert looks[-1]["back"] == paper
+    assert looks[-1]["back"] == background
     assert min(contrast(look["back"], look["ink"]) for look in looks) >= 4.5
-    assert contrast(paper, quiet) >= 4.5
-    assert (luminance(paper) < 0.1) == (scheme == "dark")
+    assert contrast(background, quiet) >= 4.5
+    assert (luminance(background) < 0.1) == (scheme == "dark")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_scale_is_symmetric_and_sign_survives_greyscale(show: Watched, ramp: Attribution, scheme: str) -> None:
-    page = show(html.page(ramp), color_scheme=scheme)
+    page = show(document_of(ramp), color_scheme=scheme)
     target(page, 0).hover()
     looks = page.evaluate(LOOK)[:80]
     grey = [luminance(look["back"]) for look in looks]
@@ -610,20 +619,20 @@ def test_scale_is_symmetric_and_sign_survives_greyscale(show: Watched, ramp: Att
 
 
 def test_marks_are_drawn_and_explained(show: Watched) -> None:
-    page = show(html.page(capital()))
+    page = show(document_of(capital()))
     target(page, 0).hover()
     assert page.evaluate(LOOK)[0]["mark"] == '"†‡"'
     for mark, visible in {"negative": True, "blank": True, "clipped": True, "unseen": False}.items():
-        assert page.locator(f"[data-mark='{mark}']").is_visible() == visible
+        assert page.locator(f"[data-kind='{mark}']").is_visible() == visible
     assert "with it, the scale would reach ±9.00" in page.inner_text("#marks")
     assert "special token" in page.inner_text("#marks")
     target(page, 1).hover()
     assert page.evaluate(LOOK)[0]["mark"] == '"†"'
-    assert page.locator("[data-mark='clipped']").is_hidden()
+    assert page.locator("[data-kind='clipped']").is_hidden()
 
 
 def test_dark_pages_print_on_white(show: Watched) -> None:
-    page = show(html.page(capital()), color_scheme="dark")
+    page = show(document_of(capital()), color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     looks = page.evaluate(LOOK)
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
@@ -633,14 +642,14 @@ def test_dark_pages_print_on_white(show: Watched) -> None:
 
 def test_narrow_windows_do_not_scroll_sideways(show: Watched) -> None:
     example = attribute(["<s>", "x" * 300, " مرحبا", "東京" * 40], ["y" * 200, " z"])
-    page = show(html.page(example), viewport={"width": 360, "height": 700})
+    page = show(document_of(example), viewport={"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     target(page, 0).click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_arabic_reads_from_the_right_and_digits_from_the_left(show: Watched) -> None:
-    page = show(html.page(attribute(["Translate", ":\n", "مرحبا", " بك", " 12", "34", "<s>"], ["x"])))
+    page = show(document_of(attribute(["Translate", ":\n", "مرحبا", " بك", " 12", "34", "<s>"], ["x"])))
     left = [page.locator(f"[data-source='{index}']").bounding_box()["x"] for index in range(7)]
     assert left[0] < left[1] < left[6], "each line has the direction of its own first word"
     assert left[2] > left[3] > left[5] > left[4] > left[6]
@@ -648,7 +657,7 @@ def test_arabic_reads_from_the_right_and_digits_from_the_left(show: Watched) -> 
 
 def test_notebook_frame_works_in_a_host_page(show: Watched) -> None:
     host = "<!DOCTYPE html><style>* { color: red; background: lime }</style><p id=host>host</p>"
-    page = show(host + html.notebook(capital()))
+    page = show(host + html.notebook(lay_out(capital())))
     show.requests[:] = [url for url in show.requests if url != "about:srcdoc"]
     frame = page.frame_locator("iframe")
     frame.locator("[data-target='2']").hover()
@@ -662,6 +671,6 @@ def test_notebook_frame_works_in_a_host_page(show: Watched) -> None:
 
 
 def test_notebook_source_is_escaped_once() -> None:
-    source = re.search(r'srcdoc="([^"]*)"', html.notebook(attribute(HOSTILE, HOSTILE)))
+    source = re.search(r'srcdoc="([^"]*)"', html.notebook(lay_out(attribute(HOSTILE, HOSTILE))))
     assert source is not None
-    assert escapes.unescape(source[1]) == html.page(attribute(HOSTILE, HOSTILE))
+    assert escapes.unescape(source[1]) == document_of(attribute(HOSTILE, HOSTILE))

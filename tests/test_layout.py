@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
-from tokensal.render.layout import lay_out
+from tokensal.render.layout import lay_out, lay_out_matrix
 from tokensal.results.attribution import Attribution, Provenance
 from tokensal.types import Role, Unit
 
 NAN = math.nan
 
 
-def made(texts, scores, *, sink=0, signed=True, prompt=2):
+def attribution_of(texts, scores, *, sink=0, signed=True, prompt=2):
     """An attribution with those token texts; the last token is a target only."""
     tokens, position = [], 0
     for index, text in enumerate(texts):
@@ -42,38 +42,38 @@ SCORES = [[9.0, -2.0, NAN], [5.0, 1.0, -4.0]]
 
 
 def test_the_sink_stands_apart_and_both_limits_are_kept():
-    heatmap = lay_out(made(TEXTS, SCORES))
+    heatmap = lay_out(attribution_of(TEXTS, SCORES))
     first, second = heatmap.rows
-    assert (first.limit, first.full_limit) == (2.0, 9.0)
+    assert (first.limit, first.full_scale.limit) == (2.0, 9.0)
     assert [cell.shade for cell in first.cells] == [1.0, -1.0, 0.0]
     assert [cell.clipped for cell in first.cells] == [True, False, False]
     assert [cell.source for cell in second.top(5)] == [2, 1]
-    assert heatmap.limit == 4.0
+    assert lay_out_matrix(heatmap).scale.limit == 4.0
 
 
 def test_the_sink_counts_where_asked_for():
-    heatmap = lay_out(made(TEXTS, SCORES), sink=True)
-    assert heatmap.rows[0].limit == heatmap.rows[0].full_limit == 9.0
+    heatmap = lay_out(attribution_of(TEXTS, SCORES), sink=True)
+    assert heatmap.rows[0].limit == heatmap.rows[0].full_scale.limit == 9.0
     assert [cell.source for cell in heatmap.rows[1].top(2)] == [0, 2]
     assert not any(cell.clipped for cell in heatmap.rows[0].cells)
 
 
 def test_an_invisible_cell_is_blank_and_never_zero():
-    heatmap = lay_out(made(TEXTS, SCORES))
+    heatmap = lay_out(attribution_of(TEXTS, SCORES))
     assert heatmap.rows[0].cells[2].value is None
     assert heatmap.rows[0].top(9) and all(cell.value is not None for cell in heatmap.rows[0].top(9))
 
 
 def test_the_overview_sums_what_is_visible():
-    overview = lay_out(made(TEXTS, SCORES)).overview
+    overview = lay_out(attribution_of(TEXTS, SCORES)).overview
     assert [cell.value for cell in overview.cells] == [14.0, -1.0, -4.0]
     assert overview.target is None and overview.limit == 4.0
 
 
 def test_a_heatmap_of_nothing_but_the_sink_still_has_a_scale():
-    row = lay_out(made(["The", " cat"], [[3.0]], prompt=1)).rows[0]
+    row = lay_out(attribution_of(["The", " cat"], [[3.0]], prompt=1)).rows[0]
     assert row.limit == 3.0 and row.cells[0].shade == 1.0
-    assert lay_out(made(["The", " cat"], [[0.0]], prompt=1)).rows[0].cells[0].shade == 0.0
+    assert lay_out(attribution_of(["The", " cat"], [[0.0]], prompt=1)).rows[0].cells[0].shade == 0.0
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_a_heatmap_of_nothing_but_the_sink_still_has_a_scale():
     ],
 )
 def test_labels_are_safe_to_draw(text, drawn, name, lines):
-    label = lay_out(made([text, "x"], [[1.0]], prompt=1)).sources[0]
+    label = lay_out(attribution_of([text, "x"], [[1.0]], prompt=1)).sources[0]
     assert (label.text, label.name, label.lines) == (drawn, name, lines)
 
 
 def test_a_further_piece_of_a_character_is_marked():
-    result = made(["🙂", "", "x"], [[1.0, 1.0]])
+    result = attribution_of(["🙂", "", "x"], [[1.0, 1.0]])
     pieces = (result.sources[0], Unit((1,), "", 0, 1, Role.PROMPT))
     shared = Attribution(**{**{name: getattr(result, name) for name in result.__slots__}, "sources": pieces})
     assert [label.text for label in lay_out(shared).sources] == ["🙂", "‿"]
 
 
 def test_the_caption_says_where_the_numbers_came_from():
-    caption = dict(lay_out(made(TEXTS, SCORES)).caption)
+    caption = dict(lay_out(attribution_of(TEXTS, SCORES)).caption)
     assert caption == {"model": "m", "method": "X()", "score": "logprob", "dtype": "float32", "tokensal": "9"}

@@ -7,59 +7,61 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_html import attribute, browser, contrast, parse, show, target
+from test_html import attribute, browser, contrast, document_of, parse, show, target
 from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
-from tokensal.render.html import comparison as html_comparison
-from tokensal.render.html import heatmap as html
-from tokensal.render.html.matrix import CELLS, matrix
-from tokensal.render.html.numbers import exact
-from tokensal.render.layout import lay_out
+from tokensal.render.html.page import CELLS
+from tokensal.render.html.table import table
+from tokensal.render.layout import lay_out, lay_out_matrix
+from tokensal.render.layout.numbers import exact
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
 
-def test_every_score_is_there_on_one_scale():
+def test_every_score_has_a_cell_on_one_scale():
     heatmap = lay_out(paired())
-    found = matrix(heatmap)
-    for row, line in zip(heatmap.rows, found.lines, strict=True):
+    drawn = table(heatmap, CELLS)
+    for row, line in zip(heatmap.rows, drawn.lines, strict=True):
         for cell, square in zip(row.cells, line.squares, strict=True):
             if cell.value is None:
                 assert square is None
                 continue
             assert square.text == exact(cell.value)
             assert square.title.endswith(f" → {line.name}: {square.text}")
-            assert square.shade == pytest.approx(max(-1, min(1, cell.value / heatmap.limit)))
-            assert square.clipped == (abs(cell.value) > heatmap.limit)
-    assert max(abs(square.shade) for line in found.lines for square in line.squares if square) == 1
+            assert square.cell.shade == pytest.approx(max(-1, min(1, cell.value / drawn.matrix.scale.limit)))
+            assert square.cell.clipped == (abs(cell.value) > drawn.matrix.scale.limit)
+    assert drawn.matrix.scale.limit == max(row.limit for row in heatmap.rows)
+    assert max(abs(square.cell.shade) for line in drawn.lines for square in line.squares if square) == 1
 
 
 def test_what_the_decoder_reads_stands_behind_a_gap():
-    found = matrix(lay_out(paired()))
-    assert found.aligned and found.spans == (("source text", 4), ("answer", 2))
-    assert [column.begins for column in found.columns] == [False] * 4 + [True, False]
-    assert [column.sink for column in found.columns] == [False] * 4 + [True, False]
-    assert matrix(lay_out(contrasted())).spans == (("", 5), ("instead", 2))
-    assert [count for _, count in matrix(lay_out(chat())).spans] == [8, 9, 4]
+    matrix = lay_out_matrix(lay_out(paired()))
+    assert matrix.name == "alignment matrix" and matrix.sections == (("source text", 4), ("answer", 2))
+    assert [column.begins for column in matrix.columns] == [False] * 4 + [True, False]
+    assert [column.label.sink for column in matrix.columns] == [False] * 4 + [True, False]
+    assert lay_out_matrix(lay_out(contrasted())).sections == (("", 5), ("instead", 2))
+    assert [count for _, count in lay_out_matrix(lay_out(chat())).sections] == [8, 9, 4]
 
 
 def test_sources_without_a_score_have_no_column():
-    found = matrix(lay_out(chat(hidden=[0, 1, 2, 8])))
-    assert (len(found.columns), found.missing, found.size) == (17, 4, (2, 17))
-    assert found.columns[0].name == "Be" and not found.columns[0].begins
-    assert [column.name for column in found.columns if column.begins] == ["user", "<|start|>"]
-    assert "4 sources without a score have no column" in html.page(chat(hidden=[0, 1, 2, 8]))
+    matrix = lay_out_matrix(lay_out(chat(hidden=[0, 1, 2, 8])))
+    assert (len(matrix.columns), matrix.left_out, len(matrix.rows)) == (17, 4, 2)
+    assert {len(row) for row in matrix.rows} == {17}
+    assert matrix.columns[0].label.name == "Be" and not matrix.columns[0].begins
+    assert [column.label.name for column in matrix.columns if column.begins] == ["user", "<|start|>"]
+    assert "4 sources without a score have no column" in document_of(chat(hidden=[0, 1, 2, 8]))
+    assert "1 source without a score has no row" in lay_out_matrix(lay_out(chat(hidden=[0]))).note(turned=True)
 
 
 def test_it_is_open_where_it_aligns_two_texts():
-    details = [parse(html.page(each)).find(".//details") for each in (paired(), chat())]
+    details = [parse(document_of(each)).find(".//details") for each in (paired(), chat())]
     assert [each.get("open") is not None for each in details] == [True, False]
-    compared = parse(html_comparison.page(several(paired()))).findall(".//details")
+    compared = parse(document_of(several(paired()))).findall(".//details")
     assert [each.get("open") for each in compared] == [None, None]
 
 
 def test_the_table_names_its_rows_and_columns():
-    table = parse(html.page(EXAMPLES["chat"])).find(".//details//table")
+    table = parse(document_of(EXAMPLES["chat"])).find(".//details//table")
     rows = table.findall("tbody/tr")
     assert [row.find("th").get("title") for row in rows] == [
         f"{name} · considered Tom 62\u00a0% · </script> 10\u00a0%" for name in ("Tom", ".")
@@ -75,11 +77,11 @@ def test_the_table_names_its_rows_and_columns():
 def test_a_huge_matrix_is_left_out_and_the_page_says_so():
     words = CELLS // 60 + 1
     large = attribute([f" w{index}" for index in range(words)], [f" g{index}" for index in range(60)], special=())
-    document = html.page(large)
+    document = document_of(large)
     assert "<details" not in document and "is too large for this page" in document and "JSON" in document
     fits = attribute([f" w{index}" for index in range(CELLS // 60 - 59)], large.text.split()[-60:], special=())
-    assert "<details" in html.page(fits)
-    assert "<details" not in html_comparison.page(several(fits))  # the page holds as many, not each method
+    assert "<details" in document_of(fits)
+    assert "<details" not in document_of(several(fits))  # the page holds as many, not each method
 
 
 # ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +91,7 @@ PAINT = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e, '::befor
 
 
 def test_selecting_a_target_highlights_its_row_and_the_other_way_round(show):
-    page = show(html.page(paired()))
+    page = show(document_of(paired()))
     assert page.evaluate(ROWS) == [False, False]
     target(page, 1).hover()
     assert page.evaluate(ROWS) == [False, True]
@@ -110,7 +112,7 @@ def test_no_row_moves_when_another_is_shown(show):
     words = [f" word{index}" for index in range(12)]
     scores = torch.zeros(6, 17)
     scores[2, :9], scores[4, 3] = -torch.arange(1.0, 10.0), 1.0  # lists of nine, of one, and of none
-    page = show(html.page(attribute(words, [f" w{index}" for index in range(6)], scores, special=(), sink=None)))
+    page = show(document_of(attribute(words, [f" w{index}" for index in range(6)], scores, special=(), sink=None)))
     page.click("summary")
     places = []
     for row in range(6):
@@ -120,7 +122,7 @@ def test_no_row_moves_when_another_is_shown(show):
 
 
 def test_it_works_without_javascript(show):
-    page = show(html.page(paired()), java_script_enabled=False)
+    page = show(document_of(paired()), java_script_enabled=False)
     heatmap = lay_out(paired())
     squares = page.locator(".square")
     values = [cell.value for row in heatmap.rows for cell in row.cells if cell.value is not None]
@@ -134,7 +136,7 @@ def test_it_works_without_javascript(show):
 
 def test_a_wide_matrix_scrolls_in_a_box_of_its_own_and_keeps_its_names(show):
     words = [f" word{index}" for index in range(80)]
-    page = show(html.page(attribute(words, [" x", " y"], special=())), viewport={"width": 800, "height": 700})
+    page = show(document_of(attribute(words, [" x", " y"], special=())), viewport={"width": 800, "height": 700})
     page.click("summary")
     box = page.locator(".sheet")
     assert page.evaluate("document.documentElement.scrollWidth") <= 800
@@ -148,7 +150,7 @@ def test_a_wide_matrix_scrolls_in_a_box_of_its_own_and_keeps_its_names(show):
 
 def test_names_of_columns_do_not_collide(show):
     long = attribute(["incomprehensibilities " * 3, " a", " internationalisation"], [" x", " y"], special=())
-    page = show(html.page(long))
+    page = show(document_of(long))
     page.click("summary")
     boxes = [page.locator("thead th[scope='col'] span").nth(index).bounding_box() for index in range(4)]
     for left, right in pairwise(boxes):
@@ -162,7 +164,7 @@ def test_names_of_columns_do_not_collide(show):
 def test_marks_on_squares_are_readable(show, scheme):
     shades = torch.linspace(-1, 1, 41)
     page = show(
-        html.page(
+        document_of(
             attribute([f" w{i}" for i in range(40)], [" x", " y"], torch.stack([shades, shades]), special=(), sink=None)
         ),
         color_scheme=scheme,
@@ -175,7 +177,7 @@ def test_marks_on_squares_are_readable(show, scheme):
 def test_the_clipped_sink_is_marked(show):
     scores = torch.tensor([[9.0, 1.0, -0.5]])
     example = attribute(["<s>", " a", " b"], [" x"], scores)
-    page = show(html.page(replace(example, encoder=0)))
+    page = show(document_of(replace(example, encoder=0)))
     page.click("summary")
     assert page.locator(".square.clipped").count() == 1
     assert page.locator("thead th[scope='col']").first.inner_text().endswith("†")

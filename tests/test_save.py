@@ -11,7 +11,7 @@ from models import adapter
 
 from tokensal import Attribution, attribute
 from tokensal.errors import FormatError, OutputError
-from tokensal.render import check
+from tokensal.render import check_output
 from tokensal.render.json import dumps, loads
 
 
@@ -82,18 +82,18 @@ def test_loading_runs_no_code(result):
 
 def test_outputs_are_checked(tmp_path):
     with pytest.raises(OutputError, match=r"suffix.*\.html, \.json, \.txt"):
-        check(tmp_path / "r.pdf")
+        check_output(tmp_path / "r.pdf")
     with pytest.raises(OutputError, match="does not exist"):
-        check(tmp_path / "no" / "r.json")
+        check_output(tmp_path / "no" / "r.json")
     (tmp_path / "d.html").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        check(tmp_path / "d.html")
+        check_output(tmp_path / "d.html")
 
 
 def test_a_place_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(OutputError, match="No permission"):
-        check(tmp_path / "r.json")
+        check_output(tmp_path / "r.json")
 
 
 def test_a_failed_save_keeps_the_old_file_and_leaves_no_litter(result, tmp_path, monkeypatch):

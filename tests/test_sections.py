@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -11,17 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
-from test_html import browser, contrast, data, marks, parse, show, target, text_of
+from test_html import browser, contrast, data, document_of, marks, parse, show, target, text_of
+from test_terminal import bare as without_codes
+from test_terminal import printed, text_page
 
-from tokensal.render.html import comparison as html_comparison
-from tokensal.render.html import heatmap as html
-from tokensal.render.labels import labels
 from tokensal.render.layout import lay_out
-from tokensal.render.sections import passages
-from tokensal.render.terminal import comparison as terminal_comparison
-from tokensal.render.terminal import heatmap as terminal
-from tokensal.render.terminal.cells import abridged
+from tokensal.render.layout.labels import labels, shortened
+from tokensal.render.layout.sections import sections
 from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.types import Role, Unit
@@ -51,7 +46,7 @@ def units(pieces: Sequence[Piece], start: int = 0) -> list[Unit]:
     return found
 
 
-def made(
+def attribution_of(
     pieces: Sequence[Piece],
     *,
     encoder: int = 0,
@@ -93,15 +88,15 @@ def made(
 
 
 def chat(**options: Any) -> Attribution:
-    return made(CHAT, **options)
+    return attribution_of(CHAT, **options)
 
 
 def paired(**options: Any) -> Attribution:
-    return made(PAIRED, encoder=4, sink=4, **options)
+    return attribution_of(PAIRED, encoder=4, sink=4, **options)
 
 
 def contrasted(**options: Any) -> Attribution:
-    return made(PLAIN, against=[" London", " and", " a"], **options)
+    return attribution_of(PLAIN, against=[" London", " and", " a"], **options)
 
 
 def several(one: Attribution, **options: Any) -> Comparison:
@@ -111,13 +106,13 @@ def several(one: Attribution, **options: Any) -> Comparison:
 
 
 def split_inputs(pieces: Sequence[Piece], encoder: int = 0, rest: Sequence[Piece] = ()) -> list[tuple[str, str]]:
-    """The name and the text of each passage."""
-    found = passages(labels(units(pieces)), encoder, labels(units(rest)), ())
-    assert [passage.start for passage in found] == [0, *(passage.stop for passage in found[:-1])]
+    """The name and the text of each section."""
+    found = sections(labels(units(pieces)), encoder, labels(units(rest)), ())
+    assert [section.start for section in found] == [0, *(section.stop for section in found[:-1])]
     assert found[-1].stop == len(pieces)
-    texts = ["".join(text for text, _ in pieces[passage.start : passage.stop]) for passage in found]
-    ends = ["".join(label.text for label in passage.rest) for passage in found]
-    return [(passage.name, text + end) for passage, text, end in zip(found, texts, ends, strict=True)]
+    texts = ["".join(text for text, _ in pieces[section.start : section.stop]) for section in found]
+    ends = ["".join(label.text for label in section.rest) for section in found]
+    return [(section.name, text + end) for section, text, end in zip(found, texts, ends, strict=True)]
 
 
 # ── layout ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,18 +164,18 @@ def test_what_an_encoder_reads_and_its_answer_are_two_passages():
 
 
 def test_what_was_not_written_stands_apart_and_whole():
-    *text, instead = lay_out(contrasted()).passages
-    assert [passage.name for passage in text] == [""]
+    *text, instead = lay_out(contrasted()).sections
+    assert [section.name for section in text] == [""]
     assert [label.text for label in text[0].rest] == [" of"]
     assert (instead.name, instead.stop - instead.start) == ("instead", 2)
     assert [label.text for label in instead.rest] == [" a"]
     assert [label.name for label in lay_out(contrasted()).targets] == ["Paris ≠ London", ", ≠ and", "of ≠ a"]
-    one = lay_out(made(PLAIN[:4], against=[" London"]))
-    assert [label.text for label in one.passages[-1].rest] == [" London"]
+    one = lay_out(attribution_of(PLAIN[:4], against=[" London"]))
+    assert [label.text for label in one.sections[-1].rest] == [" London"]
 
 
 def test_a_unit_keeps_its_lines():
-    first, second, third, *_ = lay_out(made(SENTENCES)).sources
+    first, second, third, *_ = lay_out(attribution_of(SENTENCES)).sources
     assert (first.unit, second.unit, third.unit) == (True, True, False)
     assert second.pieces == ("It saw↵", "the dog. ") and second.text == "It saw↵the dog. "
     assert (second.name, second.lines) == ("It saw↵the dog.", 0)
@@ -199,27 +194,21 @@ def test_shares_have_two_digits(probability, share):
 
 
 def test_long_names_keep_their_beginning_and_their_end():
-    assert abridged("The museum opened in 1891 and closed.", 20) == "The museum … closed."
-    assert abridged("The museum opened in 1891 and closed.", 11) == "The museum…"
-    assert abridged("short", 5) == "short"
-    assert abridged("incomprehensibilities", 8) == "incompr…"
+    assert shortened("The museum opened in 1891 and closed.", 20) == "The museum … closed."
+    assert shortened("The museum opened in 1891 and closed.", 11) == "The museum…"
+    assert shortened("short", 5) == "short"
+    assert shortened("incomprehensibilities", 8) == "incompr…"
 
 
 # ── terminal ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def printed(attribution: Attribution, width: int = 72, system: str | None = None) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=False)
-    terminal.show(attribution, console=console)
-    return console.file.getvalue()
-
-
 def bare(page: str) -> str:
-    return re.sub(r"\[[+-]?\d+]|\x1b\[[0-9;]*m", "", page)
+    return re.sub(r"\[[+−]?\d+]", "", without_codes(page))
 
 
 def test_a_chat_in_the_terminal():
-    assert bare(printed(chat())).split("\n\n")[1].splitlines() == [
+    assert bare(printed(chat(), 72)).split("\n\n")[1].splitlines() == [
         "── system ──",
         "<|start|>system↵",
         "Be brief.<|end|>↵",
@@ -233,7 +222,7 @@ def test_a_chat_in_the_terminal():
 
 
 def test_template_tokens_are_dim():
-    page = printed(chat(hidden=range(20)), system="truecolor")
+    page = printed(chat(hidden=range(20)), 72, system="truecolor")
     assert "\x1b[2m<|start|>" in page and "\x1b[2muser" in page and "\x1b[2m── user ──" in page
     assert "\x1b[2mWho" not in page
 
@@ -248,32 +237,32 @@ def test_an_alignment_is_shown_where_it_fits():
     assert "a row for each source" in narrow
     assert re.search(r"\n</s> .*\n\n›<pad>†", narrow)
     long = [*PAIRED[:4], *(("<pad>" if index == 0 else f" mot{index}", G) for index in range(20))]
-    assert "one scale" not in printed(made(long, encoder=4, sink=4), 72)
+    assert "one scale" not in printed(attribution_of(long, encoder=4, sink=4), 72)
     assert "one scale" not in printed(chat(), 72)
 
 
 def test_a_contrast_in_the_terminal():
-    page = bare(terminal.text(contrasted(), width=72))
+    page = bare(text_page(contrasted(), width=72))
     assert "The capital is ›Paris, of\n── instead ──\n London and a\n" in page
     assert "≠London" in page and "≠ the contrast, not written" in page
     assert "Positive speaks for the answer rather than the contrast" in page.replace("\n", " ")
-    assert "Positive" not in terminal.text(contrasted(signed=False)) + terminal.text(made(PLAIN))
+    assert "Positive" not in text_page(contrasted(signed=False)) + text_page(attribution_of(PLAIN))
 
 
 def test_units_in_the_terminal():
-    page = bare(printed(made(SENTENCES)))
+    page = bare(printed(attribution_of(SENTENCES), 72))
     assert "⟦The cat sat.⟧ ⟦It saw↵\nthe dog.⟧ Who? ›Tom." in page
     assert "⟦ ⟧ credited as one" in page
     for width in range(20, 60):
-        words = re.findall(r"\w+", bare(printed(made(SENTENCES), width)).split("\n\n")[1])
+        words = re.findall(r"\w+", bare(printed(attribution_of(SENTENCES), width)).split("\n\n")[1])
         assert words == ["The", "cat", "sat", "It", "saw", "the", "dog", "Who", "Tom"]
 
 
 def test_sources_that_are_left_out_are_counted_in_the_legend():
-    page = printed(chat(hidden=[0, 1, 2], sink=0))
+    page = printed(chat(hidden=[0, 1, 2], sink=0), 72)
     assert "3 of 21 sources have no score" in page
-    assert "† sink, where attention collects; without a score" in page.replace("\n", " ")
-    assert "have no score" not in printed(chat())
+    assert "† attention sink, without a score" in page.replace("\n", " ")
+    assert "have no score" not in printed(chat(), 72)
     assert "<|start|>†system" in page.splitlines()[3]
 
 
@@ -290,7 +279,7 @@ def test_a_comparison_in_the_terminal():
     seen[:, 0] = False
     one = chat(considered=[(" Tom", 0.62)])
     found = several(one, visible=seen, scores=one.scores.masked_fill(~seen, math.nan))
-    page = terminal_comparison.text(found)
+    page = text_page(found)
     assert page.count("── user ──") == 2
     assert page.count("considered  Tom") == 2  # for two targets, not for each method
     assert page.count("1 of 21 sources have no score") == 1
@@ -303,15 +292,15 @@ EXAMPLES = {
     "left out": chat(hidden=[0, 1, 2], sink=0),
     "paired": paired(),
     "contrasted": contrasted(),
-    "one contrast": made(PLAIN[:4], against=["<b>"]),
-    "units": made(SENTENCES),
+    "one contrast": attribution_of(PLAIN[:4], against=["<b>"]),
+    "units": attribution_of(SENTENCES),
 }
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_pages_are_valid_and_hold_every_source_in_order(name):
     example = EXAMPLES[name]
-    for document in (html.page(example), html_comparison.page(several(example))):
+    for document in (document_of(example), document_of(several(example))):
         tree = parse(document)
         views = tree.findall(".//*[@class='view']") or tree.findall(".//main")
         for view in views:
@@ -327,7 +316,7 @@ def groups(tree: Any) -> list[tuple[str, str]]:
 
 
 def test_messages_of_a_chat_are_blocks():
-    tree = parse(html.page(chat()))
+    tree = parse(document_of(chat()))
     assert groups(tree) == [
         ("system", "<|start|>system↵Be brief.<|end|>↵"),
         ("user", "<|start|>user↵Who am I?<|end|>↵"),
@@ -336,11 +325,11 @@ def test_messages_of_a_chat_are_blocks():
     kinds = [{"special", "template"} & set(mark.get("class").split()) for mark in marks(tree)[:4]]
     assert kinds == [{"special"}, {"template"}, {"template"}, set()]
     assert text_of(tree, "targets").strip() == "Tom."
-    assert groups(parse(html.page(made(PLAIN)))) == []
+    assert groups(parse(document_of(attribution_of(PLAIN)))) == []
 
 
 def test_the_decoders_start_belongs_to_the_answer():
-    tree = parse(html.page(paired()))
+    tree = parse(document_of(paired()))
     before, after = (tree.find(f".//section[@class='{name}']") for name in ("before", "after"))
     assert [mark.get("data-source") for mark in marks(before)] == ["0", "1", "2", "3"]
     assert [mark.get("data-source") for mark in marks(after)] == ["4", "5"]
@@ -351,13 +340,13 @@ def test_the_decoders_start_belongs_to_the_answer():
 def test_some_of_an_answer_leaves_what_the_decoder_read_among_the_sources():
     whole = paired()
     some = replace(whole, targets=whole.targets[1:], scores=whole.scores[1:], visible=whole.visible[1:])
-    tree = parse(html.page(some))
+    tree = parse(document_of(some))
     assert groups(tree) == [("source text", "The cat sat</s>"), ("answer", "<pad>Le")]
     assert text_of(tree, "targets").strip() == "chat"
 
 
 def test_a_contrast_stands_behind_the_answer():
-    tree = parse(html.page(contrasted()))
+    tree = parse(document_of(contrasted()))
     assert groups(tree) == [("instead", " London and a")]
     assert text_of(tree, "ends") == "for the contrastfor the answer"
     assert "speaks for the contrast" in text_of(tree, "marks")
@@ -365,15 +354,15 @@ def test_a_contrast_stands_behind_the_answer():
 
 
 def test_left_out_sources_are_told_from_unseen_ones():
-    tree = parse(html.page(chat(hidden=[0, 1, 2])))
+    tree = parse(document_of(chat(hidden=[0, 1, 2])))
     assert all("blank" in mark.get("class").split() and "style" not in mark.attrib for mark in marks(tree)[:3])
-    assert "left_out" in data(tree)["rows"][1]["marks"] and "left_out" in data(tree)["overview"]["marks"]
-    assert tree.find(".//*[@data-mark='left_out']").get("hidden") is None
-    assert parse(html.page(chat())).find(".//*[@data-mark='left_out']").get("hidden") is not None
+    assert "left_out" in data(tree)["rows"][1]["kinds"] and "left_out" in data(tree)["overview"]["kinds"]
+    assert tree.find(".//*[@data-kind='left_out']").get("hidden") is None
+    assert parse(document_of(chat())).find(".//*[@data-kind='left_out']") is None
 
 
 def test_a_unit_is_one_element_with_one_title():
-    tree = parse(html.page(made(SENTENCES)))
+    tree = parse(document_of(attribution_of(SENTENCES)))
     unit = marks(tree)[1]
     assert "unit" in unit.get("class").split() and len(unit.findall("br")) == 1
     assert re.fullmatch(r"It saw↵the dog.: −?[\d.]+", unit.get("title"))
@@ -381,26 +370,26 @@ def test_a_unit_is_one_element_with_one_title():
 
 
 def test_several_tokens_are_not_called_a_token():
-    example = made(PLAIN)
+    example = attribution_of(PLAIN)
     whole = replace(example.targets[0], ids=(3, 4, 5), text=" Paris, of", stop=example.targets[-1].stop)
     one = replace(example, targets=(whole,), scores=example.scores[2:], visible=example.visible[2:])
-    tree = parse(html.page(one))
+    tree = parse(document_of(one))
     assert (text_of(tree, "lead"), text_of(tree, "detail")) == ("Sum over all explained targets", "1 target")
-    assert "\ntarget " in terminal.text(one)
+    assert "\ntarget " in text_page(one)
 
 
 # ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_was_considered_is_said_of_the_selected_target(show):
-    page = show(html.page(EXAMPLES["chat"]))
+    page = show(document_of(EXAMPLES["chat"]))
     said = page.locator("#considered")
     assert said.inner_text() == ""
     target(page, 1).hover()
     assert said.inner_text() == "considered Tom 62\u00a0% · </script> 10\u00a0%"
     page.hover("h1")
     assert said.inner_text() == ""
-    both = show(html_comparison.page(several(EXAMPLES["chat"])))
+    both = show(document_of(several(EXAMPLES["chat"])))
     target(both, 0).nth(1).hover()
     assert both.locator("#considered").all_inner_texts() == ["considered Tom 62\u00a0% · </script> 10\u00a0%"]
 
@@ -420,7 +409,7 @@ PIXELS = """(e, pseudo) => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_template_tokens_are_faint_but_readable_on_every_shade(show, scheme):
-    page = show(html.page(chat()), color_scheme=scheme)
+    page = show(document_of(chat()), color_scheme=scheme)
     token = page.locator(".template").first
     found = []
     for step in range(21):
@@ -431,13 +420,13 @@ def test_template_tokens_are_faint_but_readable_on_every_shade(show, scheme):
 
 
 def test_a_screen_reader_hears_who_speaks(show):
-    page = show(html.page(chat()))
+    page = show(document_of(chat()))
     assert "Who am I?" in page.get_by_role("group", name="user").inner_text()
     assert page.get_by_role("region", name="prompt").get_by_role("group").count() == 3
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_narrow_windows_do_not_scroll_sideways(show, name):
-    page = show(html.page(EXAMPLES[name]), viewport={"width": 360, "height": 700})
+    page = show(document_of(EXAMPLES[name]), viewport={"width": 360, "height": 700})
     page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -35,9 +35,8 @@ from tokensal.engine.reductions import dot
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods.quadrature import RULES
 from tokensal.perturbations.inputs import PerturbedInputs
-from tokensal.render import layout
-from tokensal.render.html import heatmap as html
-from tokensal.render.terminal import heatmap as terminal
+from tokensal.render import html, terminal
+from tokensal.render.layout import lay_out
 from tokensal.scores import SCORES, logprob
 from tokensal.types import Role
 
@@ -91,11 +90,11 @@ def test_source_and_target_are_readable_apart():
     for token in (*example.sources, *example.targets):
         assert example.text[token.start : token.stop] == token.text
     result = attribute(tiny("T5"), "The cat sat", continuation=" on the mat", method="input_x_gradient")
-    lines = [label.lines for label in layout.lay_out(result).sources]
+    lines = [label.lines for label in lay_out(result).sources]
     assert lines[example.encoder - 1] == 1 and sum(lines) == 1
-    page = html.page(result)
+    page = html.draw_heatmap(lay_out(result))
     assert ">source text <small>" in page and ">answer <small>" in page
-    written = terminal.text(result).splitlines()
+    written = terminal.draw_heatmap(lay_out(result)).splitlines()
     source = written.index("── source text ──")
     assert written[source + 1].startswith("The")
     assert written[source + 2] == "── answer ──" and written[source + 3].startswith("›<pad>†")

@@ -1,4 +1,4 @@
-"""The heatmap as text: golden pages, and what holds at every width, in every ink."""
+"""The heatmap as text: golden pages, and what holds at every width, in every colour system."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
 
-from tokensal.render.terminal import cells
-from tokensal.render.terminal import heatmap as terminal
-from tokensal.render.terminal.colours import Ink, contrast, shading
-from tokensal.render.terminal.sheet import written
+from tokensal.render import terminal
+from tokensal.render.layout import lay_out, lay_out_comparison
+from tokensal.render.layout.labels import cut
+from tokensal.render.layout.numbers import Scale, exact
+from tokensal.render.terminal import lines
+from tokensal.render.terminal.colours import Colours, contrast, shading
 from tokensal.results.attribution import Attribution, Provenance
+from tokensal.results.comparison import Comparison
 from tokensal.types import Role, Unit
 
 NAN = math.nan
@@ -31,7 +34,7 @@ TEXTS = ["<s>", "The", " capital", " of", " France", " is", " Paris", ","]
 PROMPT = 5  # the rest is written by the model
 
 
-def made(texts=TEXTS, scores=None, *, prompt=PROMPT, sink=0, signed=True, special=(0,), values=None):
+def attribution_of(texts=TEXTS, scores=None, *, prompt=PROMPT, sink=0, signed=True, special=(0,), values=None):
     """An attribution with those token texts; without scores, targets find their sources at random."""
     tokens, position = [], 0
     for index, text in enumerate(texts):
@@ -60,18 +63,29 @@ def random_scores(targets, sources, prompt):
 
 
 def small(**options):
-    return made(scores=SCORES, **options)
+    return attribution_of(scores=SCORES, **options)
 
 
 FAMILY = " 👨\u200d👩\u200d👧"
 WIDE = ["日本", "の首都", FAMILY, "cafe\u0301", " שלום", " عالم", "‿", "", "\t", " [bold]", "x[/red]", "न", "\u0301n"]
-MIXED = made(["<s>", "user", "\n", *WIDE, " fin\n\n", " 東京", " שלום", FAMILY, "ok", "."], prompt=17)
+MIXED = attribution_of(["<s>", "user", "\n", *WIDE, " fin\n\n", " 東京", " שלום", FAMILY, "ok", "."], prompt=17)
 
 
-def printed(attribution, width=80, system=None, **options):
+def laid_out(result, sink=False):
+    return lay_out_comparison(result, sink=sink) if isinstance(result, Comparison) else lay_out(result, sink=sink)
+
+
+def printed(result, width=80, system=None, sink=False, **options):
+    """What a terminal shows of the result."""
     console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=False)
-    terminal.show(attribution, console=console, **options)
+    terminal.show(laid_out(result, sink), console=console, **options)
     return console.file.getvalue()
+
+
+def text_page(result, *, sink=False, width=100):
+    """The result as a .txt file."""
+    draw = terminal.draw_comparison if isinstance(result, Comparison) else terminal.draw_heatmap
+    return draw(laid_out(result, sink), width=width)
 
 
 def bare(text):
@@ -81,26 +95,27 @@ def bare(text):
 GOLDEN = """\
 tiny · Gradient() · logprob · float32
 
-<s>†↑[+10]The[+4] capital[-2] of[-2] France[+10] ›is[+4] Paris[+2],
+<s>†‡[+10]The[+4] capital[−2] of[−2] France[+10] ›is[+4] Paris[+2],
 
 token   logprob   top sources
-is      -0.20     France  +0.90 ████   capital +0.40 █▊     The +0.10 ▌
-Paris   -1.10     capital -0.60 ━━━━   ›is     +0.50 ███▍   The +0.30 ██
-,       -2.00     of      -0.25 ━━━━   ›Paris  +0.20 ███▎   ›is -0.10 ━╸
+is      −0.20     France  +0.90 ████   capital +0.40 █▊     The +0.10 ▌
+Paris   −1.10     capital −0.60 ━━━━   ›is     +0.50 ███▍   The +0.30 ██
+,       −2.00     of      −0.25 ━━━━   ›Paris  +0.20 ███▎   ›is −0.10 ━╸
 
 logprob: a row for each target, a column for each source; one scale,
 ±0.90; blank: not visible to it
 
         <s>†   The capital    of France   ›is ›Paris
-is    ↑+3.00 +0.10   +0.40 -0.02  +0.90
-Paris ↑+2.00 +0.30   -0.60     0  +0.20 +0.50
-,     ↑+1.00     0       0 -0.25      0 -0.10  +0.20
+is    ‡+3.00 +0.10   +0.40 −0.02  +0.90
+Paris ‡+2.00 +0.30   −0.60     0  +0.20 +0.50
+,     ‡+1.00     0       0 −0.25      0 −0.10  +0.20
 
-In the text: score summed over the 3 targets, in tenths of ±1.10.
+In the text: sum over all generated tokens, in tenths of ±1.10.
 █ for   ━ against, a full bar is the largest of its line
-› written by the model   ↑ above the scale   <s> special token
-† sink, left out of scale and ranking: +6.00 in all; the scale is ±1.10,
-with it ±6.00
+› written by the model   ‡ beyond the end of the scale
+<s> special token
+† attention sink, +6.00, left out of scale and ranking; with it, the
+scale would reach ±6.00
 """
 
 NARROW = """\
@@ -112,40 +127,39 @@ capital[2] of
 France[2] ›is[1]
 Paris,
 
-is    -0.20
+is    −0.20
   <s>†    3.00 ████
   France  0.90 █▎
   capital 0.40 ▌
-Paris -1.10
+Paris −1.10
   <s>†    2.00 ████
   capital 0.60 █▎
   ›is     0.50 █
-,     -2.00
+,     −2.00
   <s>†    1.00 ████
   of      0.25 █
   ›Paris  0.20 ▊
 
-In the text: score
-summed over the 3
-targets, in tenths
-of 0 … 6.00.
+In the text: sum
+over all generated
+tokens, in tenths of
+0 … 6.00.
 █ a full bar is the
 largest of its line
 › written by the
 model
 <s> special token
-† sink, where
-attention collects;
-counted in
+† attention sink,
+6.00, counted in
 """
 
 
 def test_a_whole_page():
-    assert terminal.text(small(), width=72) == GOLDEN
+    assert text_page(small(), width=72) == GOLDEN
 
 
 def test_a_narrow_page_of_an_unsigned_method_with_the_sink_counted_in():
-    assert terminal.text(small(signed=False), width=20, sink=True) == NARROW
+    assert text_page(small(signed=False), width=20, sink=True) == NARROW
 
 
 @pytest.mark.parametrize("attribution", [small(), MIXED], ids=["small", "mixed"])
@@ -154,7 +168,7 @@ def test_no_line_is_wider_than_the_page_and_no_source_is_missing(attribution, sy
     for width in range(20, 121):
         page = bare(printed(attribution, width, system, matrix=True))
         assert max(map(cell_len, page.splitlines())) <= width
-        flat = re.sub(r"\n|\[[+-]?\d+]", "", page.split("\n\ntoken ")[0] if "\ntoken " in page else page)
+        flat = re.sub(r"\n|\[[+−]?\d+]", "", page.split("\n\ntoken ")[0] if "\ntoken " in page else page)
         for token in attribution.sources:
             shown = token.text.strip(" \n\t\u0301")
             assert shown.replace(" ", "") in flat.replace(" ", ""), (width, shown)
@@ -162,15 +176,15 @@ def test_no_line_is_wider_than_the_page_and_no_source_is_missing(attribution, sy
 
 def test_lines_break_between_words_and_where_a_token_ends_in_a_line_break():
     texts = ["I", "mpossib", "le", ".", " Now", " then", "\n", "x", "\n\n\n\n", " y", " z", "."]
-    page = made(texts, [[0.0] * 11], prompt=11, sink=None, special=())
-    text = terminal.text(page, width=20).split("\n\n", 1)[1]
+    page = attribution_of(texts, [[0.0] * 11], prompt=11, sink=None, special=())
+    text = text_page(page, width=20).split("\n\n", 1)[1]
     assert text.splitlines()[:5] == ["Impossible. Now", "then↵", "x↵↵↵↵", "", " y z›."]
 
 
 def test_ideographs_break_anywhere_but_not_before_punctuation():
     texts = ["日本", "の首都", "は東京", "です", "。", "次", "a"]
-    page = made(texts, [[0.0] * 6], prompt=6, special=(), sink=None)
-    assert terminal.text(page, width=20).splitlines()[3:5] == ["日本の首都は東京", "です。次›a"]
+    page = attribution_of(texts, [[0.0] * 6], prompt=6, special=(), sink=None)
+    assert text_page(page, width=20).splitlines()[3:5] == ["日本の首都は東京", "です。次›a"]
 
 
 def test_columns_are_aligned_under_any_script():
@@ -181,7 +195,7 @@ def test_columns_are_aligned_under_any_script():
     assert len(places.pop()) >= 3
     assert all(line.count("\u2068") == line.count("\u2069") for line in page.splitlines())
     assert "\u2068שלום\u2069₁" in page  # the source in a list: its number stands outside
-    assert re.search("שלום\u2068\\[[+-]\\d]\u2069", page)  # the token in the running text: its mark stands for itself
+    assert re.search("שלום\u2068\\[[+−]\\d]\u2069", page)  # the token in the running text: its mark stands for itself
 
 
 def test_matrix_columns_are_aligned_under_any_script():
@@ -191,9 +205,9 @@ def test_matrix_columns_are_aligned_under_any_script():
 
 
 def test_an_invisible_cell_is_blank_and_nan_is_never_printed():
-    page = terminal.text(small(values=[NAN, -1.0, -1.0]), width=90)
-    first = next(line for line in page.splitlines() if line.startswith("is    ↑"))
-    assert first.split() == ["is", "↑+3.00", "+0.10", "+0.40", "-0.02", "+0.90"]
+    page = text_page(small(values=[NAN, -1.0, -1.0]), width=90)
+    first = next(line for line in page.splitlines() if line.startswith("is    ‡"))
+    assert first.split() == ["is", "‡+3.00", "+0.10", "+0.40", "−0.02", "+0.90"]
     assert "nan" not in page.lower()
 
 
@@ -203,61 +217,61 @@ def test_markup_is_drawn_literally():
 
 
 def test_a_large_matrix_is_dealt_out_to_panels_and_left_out_of_plain_text():
-    large = made([f"w{index}" for index in range(60)], prompt=30, sink=None, special=())
+    large = attribution_of([f"w{index}" for index in range(60)], prompt=30, sink=None, special=())
     page = printed(large, 60, matrix=True)
     heads = re.findall(r"(?m)^ +(w\d+.*)$", page.split("one scale")[1])
     assert [name for head in heads for name in head.split()] == [f"w{index}" for index in range(30, 60)]
     assert len(heads) > 2
-    assert "one scale" not in terminal.text(large, width=60)
-    assert "one scale" in terminal.text(large, width=300)
+    assert "one scale" not in text_page(large, width=60)
+    assert "one scale" in text_page(large, width=300)
 
 
 def test_the_sink_has_a_column_of_its_own_where_there_is_room():
     line = printed(small(), 100).split("token ")[1].splitlines()[1]
-    assert line.split()[:3] == ["is", "-0.20", "+3.00"]
+    assert line.split()[:3] == ["is", "−0.20", "+3.00"]
     assert "sink†" not in printed(small(), 100, sink=True)
 
 
 def test_sources_that_look_the_same_are_counted():
-    page = printed(made(["the", " cat", " the", " end"], [[0.5, 0.1, 1.0]], prompt=3, special=(), sink=None))
+    page = printed(attribution_of(["the", " cat", " the", " end"], [[0.5, 0.1, 1.0]], prompt=3, special=(), sink=None))
     assert re.search(r"the₂ \+1\.00.*the₁ \+0\.50", page)
     assert "₁ ₂ count tokens that look the same" in page
 
 
 def test_a_long_name_is_cut_and_keeps_its_marks():
     long = " inter" * 6
-    page = printed(made([long, long, " end"], [[0.5, NAN], [0.5, 1.0]], prompt=1, special=(), sink=None), 60)
+    page = printed(attribution_of([long, long, " end"], [[0.5, NAN], [0.5, 1.0]], prompt=1, special=(), sink=None), 60)
     assert "inter … inter₁ " in page
     assert "›inter … inter₂ +1.00" in page
 
 
 def test_a_terminal_too_narrow_to_read_is_treated_as_wider():
-    assert terminal.text(small(), width=3) == terminal.text(small(), width=20)
+    assert text_page(small(), width=3) == text_page(small(), width=20)
 
 
 def test_wide_names_leave_less_room_for_the_columns_of_a_matrix():
-    wide = made(["東京都" * 3, *[f"w{index}" for index in range(60)]], prompt=30, sink=None, special=())
+    wide = attribution_of(["東京都" * 3, *[f"w{index}" for index in range(60)]], prompt=30, sink=None, special=())
     for width in range(40, 60):
         panels = printed(wide, width, matrix=True).split("one scale")[1].split("In the text")[0]
         assert max(map(cell_len, panels.splitlines())) <= width
 
 
 def test_a_special_token_without_brackets_gets_some():
-    assert "⟨EOS⟩" in printed(made(["EOS", "a", "b"], [[1.0, 2.0]], prompt=2, sink=None))
+    assert "⟨EOS⟩" in printed(attribution_of(["EOS", "a", "b"], [[1.0, 2.0]], prompt=2, sink=None))
     assert "⟨" not in printed(small())
 
 
 def test_nothing_is_explained_that_does_not_occur():
-    page = printed(made(["a", " b", " c"], [[1.0, 2.0]], prompt=2, sink=None, special=()))
+    page = printed(attribution_of(["a", " b", " c"], [[1.0, 2.0]], prompt=2, sink=None, special=()))
     assert page.rstrip().splitlines()[-2:] == [
-        "In the text: score, in tenths of ±2.00.",
+        "In the text: sum over all generated tokens, in tenths of ±2.00.",
         "█ a full bar is the largest of its line   › written by the model",
     ]
 
 
 def test_scores_of_zero_everywhere():
-    page = printed(made(["a", " b", " c"], [[0.0, 0.0]], prompt=2, sink=None, special=()), matrix=True)
-    assert "\nIn the text: score, 0 everywhere.\n" in page
+    page = printed(attribution_of(["a", " b", " c"], [[0.0, 0.0]], prompt=2, sink=None, special=()), matrix=True)
+    assert "\nIn the text: sum over all generated tokens, 0 everywhere.\n" in page
     assert "█" not in page
 
 
@@ -281,7 +295,7 @@ def codes_before(page, text):
 def test_orange_speaks_for_and_underlined_blue_against(system):
     row = printed(small(), 80, system).split("token")[1]
     assert codes_before(row, "France").endswith(ORANGE[system])
-    against = codes_before(row, "capital\x1b[0m -0.60")
+    against = codes_before(row, "capital\x1b[0m −0.60")
     assert against.endswith(BLUE[system])
     assert "4" in against.split(";")[:2]
     assert "[+" not in row
@@ -295,11 +309,11 @@ def test_colours_are_lighter_on_a_light_terminal(monkeypatch):
 def test_no_escape_codes_without_colour(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console = Console(file=io.StringIO(), width=72, color_system="truecolor", force_terminal=True)
-    terminal.show(small(), console=console, matrix=True)
+    terminal.show(lay_out(small()), console=console, matrix=True)
     assert "\x1b" not in console.file.getvalue()
     assert console.file.getvalue() == GOLDEN
     plain = io.StringIO()
-    terminal.show(small(), file=plain)
+    terminal.show(lay_out(small()), file=plain)
     assert "\x1b" not in plain.getvalue()
     assert "France[+10]" in plain.getvalue()
 
@@ -328,7 +342,7 @@ PAPERS = ["yellow", "cyan", "bright_yellow", "bright_cyan"]
 @pytest.mark.parametrize("system", ["truecolor", "256"])
 def test_text_on_every_colour_has_contrast(system, dark):
     for step in range(-100, 101):
-        style = shading(Ink(system, dark), step / 100)
+        style = shading(Colours(system, dark), step / 100)
         if style.bgcolor:
             assert contrast(style.color.get_truecolor(), style.bgcolor.get_truecolor()) >= 4.5, step
 
@@ -337,7 +351,7 @@ def test_text_on_every_colour_has_contrast(system, dark):
 def test_text_on_the_sixteen_colours_has_contrast(terminal_name):
     palette = dict(zip(PAPERS, SIXTEEN[terminal_name], strict=True))
     for step in range(-100, 101):
-        style = shading(Ink("16"), step / 100)
+        style = shading(Colours("16"), step / 100)
         if style.bgcolor:
             assert style.color.name == "black"
             paper = Color.parse(palette[style.bgcolor.name]).triplet
@@ -348,7 +362,7 @@ def test_text_on_the_sixteen_colours_has_contrast(terminal_name):
 @pytest.mark.parametrize("system", ["truecolor", "256"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_greyscale_readers_see_larger_scores_stand_out_more(system, dark, sign):
-    papers = [shading(Ink(system, dark), sign * step / 20).bgcolor for step in range(2, 21)]
+    papers = [shading(Colours(system, dark), sign * step / 20).bgcolor for step in range(2, 21)]
     page = ColorTriplet(0, 0, 0) if dark else ColorTriplet(255, 255, 255)
     distances = [contrast(paper.get_truecolor(), page) for paper in papers]
     assert distances == sorted(distances)
@@ -359,70 +373,88 @@ def test_greyscale_readers_see_larger_scores_stand_out_more(system, dark, sign):
 
 
 @pytest.mark.parametrize(
-    ("value", "signed", "like", "expected"),
+    ("value", "signed", "limit", "expected"),
     [
-        (0.314, True, None, "+0.31"),
-        (-0.0523, True, None, "-0.052"),
-        (0.00421, False, None, "0.0042"),
-        (-0.00042, True, None, "-4.2e-4"),
-        (123456.0, True, None, "+1.2e5"),
-        (12.34, True, None, "+12.3"),
-        (456.7, False, None, "457"),
+        (0.314, True, 0.314, "+0.31"),
+        (-0.0523, True, 0.0523, "−0.052"),
+        (0.00421, False, 0.00421, "0.0042"),
+        (-0.00042, True, 0.00042, "−4.20×10⁻⁴"),
+        (123456.0, True, 123456.0, "+1.23×10⁵"),
+        (12.34, True, 12.34, "+12.3"),
+        (456.7, False, 456.7, "457"),
         (0.0004, True, 0.9, "0"),
         (12.0, True, 0.9, "+12.00"),
-        (-0.0, True, None, "0"),
-        (NAN, True, None, ""),
-        (math.inf, True, None, ""),
-        (None, True, None, ""),
+        (-0.0, True, 0.0, "0"),
+        (9.0, True, 3e-6, "+9.00"),
+        (NAN, True, 1.0, ""),
+        (math.inf, True, 1.0, ""),
+        (None, True, 1.0, ""),
     ],
 )
-def test_numbers_have_the_decimals_their_size_asks_for(value, signed, like, expected):
-    assert written(value, signed, like) == expected
+def test_numbers_have_the_decimals_their_scale_asks_for(value, signed, limit, expected):
+    assert Scale(limit, signed).write(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (-2.0, "−2"),
+        (1 / 3, "0.3333"),
+        (-3e-6, "−3×10⁻⁶"),
+        (12340.0, "1.234×10⁴"),
+        (9.99999, "10"),
+        (NAN, ""),
+    ],
+)
+def test_a_number_by_itself_has_four_digits(value, expected):
+    assert exact(value) == expected
 
 
 def test_a_text_is_cut_between_characters_not_inside():
-    assert cells.cut("日本語", 5) == "日本…"
-    assert cells.cut("日本語", 4) == "日…"
-    assert cells.cut("日本語", 6) == "日本語"
-    assert cells.cut("cafe\u0301s", 5) == "cafe\u0301s"
-    assert cells.cut("ab", 1) == "…"
-    assert cells.cut("ab", 0) == ""
+    assert cut("日本語", 5) == "日本…"
+    assert cut("日本語", 4) == "日…"
+    assert cut("日本語", 6) == "日本語"
+    assert cut("cafe\u0301s", 5) == "cafe\u0301s"
+    assert cut("ab", 1) == "…"
+    assert cut("ab", 0) == ""
 
 
 def test_a_text_never_joins_its_neighbours_nor_vanishes():
-    assert cells.drawn("◌\u200d👩") == "◌👩"
-    assert cells.drawn("👨\u200d") == "👨"
-    assert cells.drawn("\u1161") == "◌\u1161"
-    assert cells.drawn("می\u200cخواهم") == "می\u200cخواهم"
+    assert lines.standing_alone("◌\u200d👩") == "◌👩"
+    assert lines.standing_alone("👨\u200d") == "👨"
+    assert lines.standing_alone("\u1161") == "◌\u1161"
+    assert lines.standing_alone("می\u200cخواهم") == "می\u200cخواهم"
 
 
 def test_tokens_that_split_an_emoji_are_drawn_apart():
-    page = printed(made(["👨\u200d", "👩", " end"], [[1.0, 0.5]], prompt=2, special=(), sink=None))
+    page = printed(attribution_of(["👨\u200d", "👩", " end"], [[1.0, 0.5]], prompt=2, special=(), sink=None))
     assert "\u200d" not in page
     assert "👨[+10]👩[+5]" in page
 
 
 def test_a_token_of_spaces_is_kept_where_a_line_is_broken():
-    lines = cells.fill([cells.Word([cells.Run("aaaa")]), cells.Word([cells.Run("   ")])], 6)
-    assert [[run.text for run in line] for line in lines] == [["aaaa"], ["   "]]
+    filled = lines.fill([lines.Word([lines.Run("aaaa")]), lines.Word([lines.Run("   ")])], 6)
+    assert [[run.text for run in line] for line in filled] == [["aaaa"], ["   "]]
 
 
 def test_a_word_longer_than_a_line_breaks_between_its_tokens_first():
-    word = cells.Word([cells.Run("aaaa"), cells.Run("bbbb"), cells.Run("cccccccccc")])
-    lines = ["".join(run.text for run in line) for line in cells.fill([word], 6)]
-    assert lines == ["aaaa", "bbbb", "cccccc", "cccc"]
+    word = lines.Word([lines.Run("aaaa"), lines.Run("bbbb"), lines.Run("cccccccccc")])
+    filled = ["".join(run.text for run in line) for line in lines.fill([word], 6)]
+    assert filled == ["aaaa", "bbbb", "cccccc", "cccc"]
 
 
 def test_a_terminal_that_cannot_write_unicode_gets_question_marks():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    terminal.show(small(), file=file)
+    terminal.show(lay_out(small()), file=file)
     file.flush()
     assert b"<s>??[+10]The[+4]" in file.buffer.getvalue()
 
 
 def test_work_grows_with_the_number_of_cells_and_not_faster():
     def seconds(sources):
-        attribution = made([f" w{index % 700}" for index in range(sources + 20)], prompt=sources)
+        attribution = attribution_of([f" w{index % 700}" for index in range(sources + 20)], prompt=sources)
         begun = time.process_time()
         printed(attribution, 120, "truecolor")
         return time.process_time() - begun

@@ -1,56 +1,48 @@
-"""Draw and store results: a pure function of the result for each format, chosen by the file's suffix."""
+"""Draw and store results: a pure function of the result for each format, selected by the suffix of the file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 from tokensal.errors import OutputError
+from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
+from tokensal.render.renderers import RENDERERS, renderer
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 
 Result = Attribution | Comparison
+Loaded = TypeVar("Loaded", Attribution, Comparison)
+
+JSON = ".json"
 
 
-def _html(result: Result, sink: bool) -> str:
-    from tokensal.render.html import comparison as html_comparison
-    from tokensal.render.html import heatmap as html
+def show(result: Result, *, matrix: bool = False, sink: bool = False) -> None:
+    """Print the result to the terminal; `matrix` and `sink` as for `tokensal.results.result.Result.show`."""
+    from tokensal.render import terminal
 
-    if isinstance(result, Comparison):
-        return html_comparison.page(result, sink=sink)
-    return html.page(result, sink=sink)
+    terminal.show(_layout(result, sink), matrix=matrix)
 
 
-def _json(result: Result, sink: bool) -> str:
-    from tokensal.render import json
+def notebook(result: Result) -> str:
+    """The result as HTML for the output of a notebook's cell."""
+    from tokensal.render import html
 
-    return json.dumps(result)
-
-
-def _text(result: Result, sink: bool) -> str:
-    from tokensal.render.terminal import comparison as terminal_comparison
-    from tokensal.render.terminal import heatmap as terminal
-
-    if isinstance(result, Comparison):
-        return terminal_comparison.text(result, sink=sink)
-    return terminal.text(result, sink=sink)
+    return html.notebook(_layout(result, sink=False))
 
 
-FORMATS: dict[str, Callable[[Result, bool], str]] = {".html": _html, ".json": _json, ".txt": _text}
-
-
-def check(path: str | PathLike[str]) -> Path:
+def check_output(path: str | PathLike[str]) -> Path:
     """Make sure, before any work is done, that `path` can be written in a known format; returns it as a `Path`.
 
     Raises:
         OutputError: unknown suffix, missing folder, or no permission to write there.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise OutputError(f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {known}.")
+    if path.suffix.lower() not in (JSON, *RENDERERS):
+        suffixes = ", ".join(sorted((JSON, *RENDERERS)))
+        raise OutputError(f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {suffixes}.")
     if path.is_dir():
         raise OutputError(f"Output {str(path)!r} is a folder; name a file in it, such as {path / 'heatmap.html'}.")
     if not path.parent.is_dir():
@@ -64,36 +56,38 @@ def save(result: Result, path: str | PathLike[str], *, sink: bool = False) -> No
     """Write the result in the format of the suffix: aside first, then renamed into place.
 
     Raises:
-        OutputError: as `check`, or the disk refused while writing.
+        OutputError: as `check_output`, or the disk refused while writing.
     """
-    path = check(path)
-    document = FORMATS[path.suffix.lower()](result, sink)
+    path = check_output(path)
+    document = _document(result, path.suffix.lower(), sink)
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
-        aside.write_text(document, encoding="utf-8", newline="\n")
+        aside.write_bytes(document.encode() if isinstance(document, str) else document)
         os.replace(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise OutputError(f"Could not write output {str(path)!r}: {error.strerror}.") from error
 
 
-def load(path: str | PathLike[str]) -> Attribution:
-    """Read an attribution from a .json file.
+def load(path: str | PathLike[str], kind: type[Loaded]) -> Loaded:
+    """Read a result of that kind from a .json file.
 
     Raises:
         FormatError: a missing or damaged file, one that holds something else, or an unknown schema version.
     """
     from tokensal.render import json
 
-    return json.read(path, Attribution)
+    return json.read(path, kind)
 
 
-def load_comparison(path: str | PathLike[str]) -> Comparison:
-    """Read a comparison from a .json file.
+def _document(result: Result, suffix: str, sink: bool) -> str | bytes:
+    if suffix == JSON:
+        from tokensal.render import json
 
-    Raises:
-        FormatError: as `load`.
-    """
-    from tokensal.render import json
+        return json.dumps(result)
+    layout, draw = _layout(result, sink), renderer(suffix)
+    return draw.draw_heatmap(layout) if isinstance(layout, Heatmap) else draw.draw_comparison(layout)
 
-    return json.read(path, Comparison)
+
+def _layout(result: Result, sink: bool) -> Heatmap | HeatmapComparison:
+    return lay_out_comparison(result, sink=sink) if isinstance(result, Comparison) else lay_out(result, sink=sink)

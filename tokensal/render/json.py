@@ -3,9 +3,9 @@
     {
       "schema": "tokensal/attribution", "version": 3,
       "text": str,                              the shown text; start and stop count its characters
-      "sources": [unit, …],                  J of them: {"ids", "text", "start", "stop", "role", "special",
+      "sources": [unit, …],                     J of them: {"ids", "text", "start", "stop", "role", "special",
                                                 "against"}
-      "targets": [unit, …],                  K of them; "against" is the text of a contrast, or empty
+      "targets": [unit, …],                     K of them; "against" is the text of a contrast, or empty
       "scores": [[number | null, …], …],        K rows of J; null where visible is false
       "visible": [[bool, …], …],                K rows of J
       "values": [number, …],                    K explained scores
@@ -14,12 +14,20 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config"},
-      "diagnostics": [{"name", "values": [number, …] or [[number, …], …], "allowed": null | [number, …]}, …]
+      "diagnostics": [{
+        "name": str,                            see `tokensal.types.Diagnostic`
+        "dtype": "float32" | "int64",
+        "values": [number | null, …] | [[number | null, …], …],     K of them, or K rows of J; null for NaN
+        "allowed": [number, …] | null           K tolerances, if there are any
+      }, …]
     }
 
 A `Comparison` is {"schema": "tokensal/comparison", "version": 3, "attributions": [as above, …]}, two or more.
 
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
+
+Version 2 is read, too: instead of diagnostics it has a "certificate", null or {"change", "residual", "allowed",
+"nodes"} of K numbers each: the diagnostics `total`, `convergence_delta` with its tolerances, and `gradients`.
 """
 
 from __future__ import annotations
@@ -47,49 +55,52 @@ Result = TypeVar("Result", Attribution, Comparison)
 
 def dumps(result: Attribution | Comparison) -> str:
     """The attribution or comparison as a JSON document."""
-    document = _attributed(result) if isinstance(result, Attribution) else _compared(result)
+    document = _from_attribution(result) if isinstance(result, Attribution) else _from_comparison(result)
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _compared(comparison: Comparison) -> dict[str, Any]:
-    attributions = [_attributed(attribution) for attribution in comparison.attributions]
+def _from_comparison(comparison: Comparison) -> dict[str, Any]:
+    attributions = [_from_attribution(attribution) for attribution in comparison.attributions]
     return {"schema": COMPARISON, "version": VERSION, "attributions": attributions}
 
 
-def _attributed(attribution: Attribution) -> dict[str, Any]:
+def _from_attribution(attribution: Attribution) -> dict[str, Any]:
     return {
         "schema": ATTRIBUTION,
         "version": VERSION,
         "text": attribution.text,
         "sources": [asdict(unit) for unit in attribution.sources],
         "targets": [asdict(unit) for unit in attribution.targets],
-        "scores": [_numbers(row) for row in attribution.scores.tolist()],
+        "scores": _nested(attribution.scores),
         "visible": attribution.visible.tolist(),
-        "values": _numbers(attribution.values.tolist()),
+        "values": _nested(attribution.values),
         "signed": attribution.signed,
         "sink": attribution.sink,
         "encoder": attribution.encoder,
-        "alternatives": [[asdict(one) for one in row] for row in attribution.alternatives],
+        "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
         "provenance": asdict(attribution.provenance),
-        "diagnostics": [
-            {
-                "name": name,
-                "values": _nested(diagnostic.values),
-                "allowed": None if diagnostic.allowed is None else _nested(diagnostic.allowed),
-            }
-            for name, diagnostic in attribution.diagnostics.items()
-        ],
+        "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
 
 
-def _numbers(row: list[float]) -> list[float | None]:
-    return [float(f"{number:.9g}") if math.isfinite(number) else None for number in row]
+def _from_diagnostic(name: str, diagnostic: Diagnostic) -> dict[str, Any]:
+    values, allowed = diagnostic.values, diagnostic.allowed
+    return {
+        "name": name,
+        "dtype": "float32" if values.is_floating_point() else "int64",
+        "values": _nested(values),
+        "allowed": None if allowed is None else _nested(allowed),
+    }
 
 
 def _nested(tensor: torch.Tensor) -> list[Any]:
     if tensor.ndim > 1:
         return [_nested(row) for row in tensor]
     return _numbers(tensor.tolist()) if tensor.is_floating_point() else tensor.tolist()
+
+
+def _numbers(row: list[float]) -> list[float | None]:
+    return [float(f"{number:.9g}") if math.isfinite(number) else None for number in row]
 
 
 def read(path: str | PathLike[str], kind: type[Result]) -> Result:
@@ -100,15 +111,15 @@ def read(path: str | PathLike[str], kind: type[Result]) -> Result:
     """
     name = f"{kind.__name__.lower()} {str(path)!r}"
     try:
-        found = loads(Path(path).read_text(encoding="utf-8"))
+        result = loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(f"Cannot read {name}: {error.strerror}.") from error
     except (FormatError, UnicodeDecodeError) as error:
         raise FormatError(f"Cannot read {name}: {error}") from error
-    if not isinstance(found, kind):
-        there = type(found).__name__
-        raise FormatError(f"Cannot read {name}: its schema is that of a {there}; read it with `{there}.load`.")
-    return found
+    if not isinstance(result, kind):
+        stored = type(result).__name__
+        raise FormatError(f"Cannot read {name}: its schema is that of a {stored}; read it with `{stored}.load`.")
+    return result
 
 
 def loads(document: str) -> Attribution | Comparison:
@@ -142,7 +153,7 @@ def _comparison(data: dict[str, Any]) -> Comparison:
 
 
 def _attribution(data: dict[str, Any]) -> Attribution:
-    sources, targets = _segments(data["sources"]), _segments(data["targets"])
+    sources, targets = _units(data["sources"]), _units(data["targets"])
     shape = (len(targets), len(sources))
     attribution = Attribution(
         text=data["text"],
@@ -150,47 +161,58 @@ def _attribution(data: dict[str, Any]) -> Attribution:
         targets=targets,
         scores=_tensor(data["scores"], shape),
         visible=torch.tensor(data["visible"], dtype=torch.bool).reshape(shape),
-        values=_tensor([data["values"]], (1, len(targets)))[0],
+        values=_tensor(data["values"], (len(targets),)),
         signed=bool(data["signed"]),
         sink=data["sink"],
         provenance=Provenance(**data["provenance"]),
-        diagnostics=_diagnostics(data),
+        diagnostics=_diagnostics(data, shape),
         encoder=data["encoder"],
-        alternatives=tuple(tuple(Alternative(**one) for one in row) for row in data["alternatives"]),
+        alternatives=tuple(tuple(Alternative(**option) for option in row) for row in data["alternatives"]),
     )
     if not torch.equal(attribution.scores.isnan(), ~attribution.visible):
         raise ValueError("scores are null where they are visible, or numbers where they are not")
     return attribution
 
 
-def _segments(rows: list[dict[str, Any]]) -> tuple[Unit, ...]:
+def _units(rows: list[dict[str, Any]]) -> tuple[Unit, ...]:
     return tuple(Unit(**{**row, "ids": tuple(row["ids"]), "role": Role(row["role"])}) for row in rows)
 
 
-def _diagnostics(data: dict[str, Any]) -> dict[str, Diagnostic]:
+def _diagnostics(data: dict[str, Any], shape: tuple[int, int]) -> dict[str, Diagnostic]:
     if data["version"] == 2:
-        return _of_version_2(data["certificate"])
-    return {
-        row["name"]: Diagnostic(_loaded(row["values"]), None if row["allowed"] is None else _loaded(row["allowed"]))
-        for row in data["diagnostics"]
-    }
+        return _of_version_2(data["certificate"], shape)
+    return {row["name"]: _diagnostic(row, shape) for row in data["diagnostics"]}
 
 
-def _of_version_2(certificate: dict[str, Any] | None) -> dict[str, Diagnostic]:
+def _diagnostic(row: dict[str, Any], shape: tuple[int, int]) -> Diagnostic:
+    values, dtype = row["values"], row["dtype"]
+    if dtype not in ("int64", "float32"):
+        raise ValueError(f"a diagnostic should be int64 or float32, not {dtype!r}")
+    of_cells = bool(values) and isinstance(values[0], list)
+    return Diagnostic(
+        _tensor(values, shape if of_cells else shape[:1], getattr(torch, dtype)),
+        None if row["allowed"] is None else _tensor(row["allowed"], shape[:1]),
+    )
+
+
+def _of_version_2(certificate: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, Diagnostic]:
     if certificate is None:
         return {}
+    change, residual, allowed = (_tensor(certificate[name], shape[:1]) for name in ("change", "residual", "allowed"))
+    nodes = _tensor(certificate["nodes"], shape[:1], torch.int64)
     return {
-        "total": Diagnostic(_loaded(certificate["change"])),
-        "convergence_delta": Diagnostic(_loaded(certificate["residual"]), _loaded(certificate["allowed"])),
-        "gradients": Diagnostic(_loaded(certificate["nodes"])),
+        "total": Diagnostic(change),
+        "convergence_delta": Diagnostic(residual, allowed),
+        "gradients": Diagnostic(nodes),
     }
 
 
-def _loaded(values: list[Any]) -> torch.Tensor:
-    return torch.tensor(values)
-
-
-def _tensor(rows: list[list[float | None]], shape: tuple[int, int]) -> torch.Tensor:
-    if (len(rows), *{len(row) for row in rows}) != shape:
-        raise ValueError(f"a table should be {shape[0]} × {shape[1]}")
-    return torch.tensor([[math.nan if number is None else number for number in row] for row in rows])
+def _tensor(table: list[Any], shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """The numbers of a list, or of a list of lists; null is NaN where there is one."""
+    rows = table if len(shape) > 1 else [table]
+    if len(table) != shape[0] or any(len(row) != shape[-1] for row in rows):
+        raise ValueError(f"a table should be {' × '.join(map(str, shape))}")
+    if dtype == torch.int64 and not all(type(number) is int for row in rows for number in row):
+        raise ValueError("a table of int64 should hold integers only")
+    numbers = [[math.nan if number is None else number for number in row] for row in rows]
+    return torch.tensor(numbers, dtype=dtype).reshape(shape)

@@ -1,1 +1,1 @@
-"""Results are data, with one door to the package that draws and stores them."""
+"""Results: what a method says of an answer, as data that can be shown, saved and loaded."""

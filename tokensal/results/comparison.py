@@ -1,25 +1,25 @@
-"""Several methods asked about the same tokens: a `Comparison` is data, and says how far their rankings agree."""
+"""A `Comparison`: the attributions of several methods for the same tokens, and how far their rankings agree."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 
 import torch
 from torch import Tensor
 
 from tokensal.errors import InputError
 from tokensal.results.attribution import Attribution
+from tokensal.results.result import Result
 
 FEWEST = 3  # sources that make a ranking; two can only agree or disagree
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class Comparison(Result):
     """What M methods say about one example: the same sources, the same targets, scores on a scale of each method's own.
 
     Attributes:
-        attributions: M ≥ 2 of them, in the order asked for.
+        attributions: M ≥ 2 of them, in the order of the methods.
 
     Raises:
         InputError: fewer than two attributions, or some that are not about the same tokens.
@@ -59,44 +59,8 @@ class Comparison:
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
         tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
-        none = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
-        return torch.stack([none, *tables]).nanmean(0)
-
-    def show(self, *, sink: bool = False) -> None:
-        """Print the heatmaps and the table of agreement to the terminal.
-
-        Args:
-            sink: count the sink token into scales and rankings too.
-        """
-        from tokensal.render.terminal import comparison as terminal_comparison
-
-        terminal_comparison.show(self, sink=sink)
-
-    def save(self, path: str | PathLike[str], *, sink: bool = False) -> None:
-        """Write the comparison to `path`; the suffix chooses the format (.html, .json or .txt), as for `Attribution`.
-
-        Raises:
-            OutputError: unknown suffix, or a place that cannot be written.
-        """
-        from tokensal.render import save
-
-        save(self, path, sink=sink)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Comparison:
-        """Read what `save("….json")` wrote.
-
-        Raises:
-            FormatError: a missing or damaged file, or a schema version this tokensal does not know.
-        """
-        from tokensal.render import load_comparison
-
-        return load_comparison(path)
-
-    def _repr_html_(self) -> str:
-        from tokensal.render.html import comparison as html_comparison
-
-        return html_comparison.notebook(self)
+        undefined = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
+        return torch.stack([undefined, *tables]).nanmean(0)
 
     def __repr__(self) -> str:
         first = self.attributions[0]
@@ -104,8 +68,8 @@ class Comparison:
         return f"Comparison({methods}: {len(first.targets)} targets × {len(first.sources)} sources)"
 
 
-def _same_tokens(one: Attribution, other: Attribution) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in ("text", "sources", "targets", "sink"))
+def _same_tokens(first: Attribution, other: Attribution) -> bool:
+    return all(getattr(first, name) == getattr(other, name) for name in ("text", "sources", "targets", "sink"))
 
 
 def _spearman(sizes: Tensor) -> Tensor:
@@ -115,7 +79,7 @@ def _spearman(sizes: Tensor) -> Tensor:
 
 def _ranks(sizes: Tensor) -> Tensor:
     """The rank of each number, from 1 for the smallest; equal numbers share the average of theirs."""
-    place: Tensor
+    index: Tensor
     counts: Tensor
-    _, place, counts = sizes.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
-    return (counts.cumsum(0) - (counts - 1).double() / 2)[place]
+    _, index, counts = sizes.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    return (counts.cumsum(0) - (counts - 1).double() / 2)[index]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokensal.render.labels import Label
 from tokensal.render.layout import Cell, Heatmap
-from tokensal.render.sections import ANSWER, SOURCE, Passage
+from tokensal.render.layout.labels import Label
+from tokensal.render.layout.sections import ANSWER, SOURCE, Section
 from tokensal.types import Role
 
 
@@ -52,62 +52,38 @@ class Text:
 
 def running_text(heatmap: Heatmap) -> Text:
     """All sources in their order, and all targets."""
-    first = first_shared(heatmap)
-    passages = [passage for passage in heatmap.passages if passage.start < first]
-    blocks = [_block(heatmap, passage, min(passage.stop, first)) for passage in passages]
+    sections = [section for section in heatmap.sections if section.start < heatmap.shared]
+    blocks = [_block(heatmap, section, min(section.stop, heatmap.shared)) for section in sections]
     opening: tuple[Mark, ...] = ()
-    if heatmap.encoder and whole(heatmap):  # what the decoder starts with belongs to the answer
+    if heatmap.encoder and heatmap.complete:  # what the decoder starts with belongs to the answer
         *blocks, start = blocks
         opening = start.marks
-    unwritten = heatmap.passages[-1]
+    unwritten = heatmap.sections[-1]
     return Text(
         heads=_heads(heatmap),
         before=tuple(blocks),
-        after=(*opening, *_targets(heatmap, first)),
+        after=(*opening, *_targets(heatmap)),
         instead=_block(heatmap, unwritten, unwritten.stop) if heatmap.contrasted else None,
     )
 
 
-def whole(heatmap: Heatmap) -> bool:
-    """Whether all that was generated is explained, so that what is drawn before it is the prompt and no more."""
-    before = heatmap.sources[: first_shared(heatmap)]
-    # a decoder's start token was not generated
-    return all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in before)
-
-
-def first_shared(heatmap: Heatmap) -> int:
-    """The source that is also the first target: the last K - 1 sources are the targets but for the last one."""
-    end = own(heatmap)
-    first = end - len(heatmap.targets) + 1
-    if first < 0:
-        return end
-    pairs = list(zip(heatmap.sources[first:end], heatmap.targets, strict=False))
-    same = all(source.role is Role.GENERATED and source.text == target.text for source, target in pairs)
-    return first if same else end
-
-
-def own(heatmap: Heatmap) -> int:
-    """How many sources are not the text of a contrast."""
-    return heatmap.passages[-1].start if heatmap.contrasted else len(heatmap.sources)
-
-
 def _heads(heatmap: Heatmap) -> tuple[str, str]:
-    if not whole(heatmap):
+    if not heatmap.complete:
         return ("sources", "explained")
     return (SOURCE, ANSWER) if heatmap.encoder else ("prompt", "generated")
 
 
-def _block(heatmap: Heatmap, passage: Passage, stop: int) -> Block:
-    """The sources of a passage up to `stop`, and what of it is no source where it is drawn to its end."""
-    sources = [_source(heatmap, source) for source in range(passage.start, stop)]
-    rest = [_mark(label, None, None) for label in passage.rest if label.role is Role.CONTRAST]
-    return Block(passage.name, (*sources, *rest), passage.message)
+def _block(heatmap: Heatmap, section: Section, stop: int) -> Block:
+    """The sources of a section up to `stop`, and what of it is no source where it is drawn to its end."""
+    sources = [_source(heatmap, source) for source in range(section.start, stop)]
+    rest = [_mark(label, None, None) for label in section.rest if label.role is Role.CONTRAST]
+    return Block(section.name, (*sources, *rest), section.message)
 
 
-def _targets(heatmap: Heatmap, first: int) -> tuple[Mark, ...]:
-    shared = own(heatmap) - first
+def _targets(heatmap: Heatmap) -> tuple[Mark, ...]:
+    end = heatmap.sections[-1].start if heatmap.contrasted else len(heatmap.sources)
     return tuple(
-        _mark(label, _cell(heatmap, first + target) if target < shared else None, target)
+        _mark(label, _cell(heatmap, heatmap.shared + target) if heatmap.shared + target < end else None, target)
         for target, label in enumerate(heatmap.targets)
     )
 

@@ -1,1 +1,68 @@
-"""Heatmaps as text, for terminals and .txt files."""
+"""Results as text: for a terminal of any width and any number of colours, and for .txt files."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+
+from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout.numbers import MINUS
+from tokensal.render.terminal.colours import Colours, colours_of
+from tokensal.render.terminal.comparison import comparison_lines
+from tokensal.render.terminal.heatmap import heatmap_lines
+from tokensal.render.terminal.lines import Line, Run, plain
+from tokensal.render.terminal.matrix import matrix_of
+from tokensal.render.terminal.page import page_of
+
+WIDTH = 100  # cells of a .txt file
+
+
+def draw_heatmap(heatmap: Heatmap, *, width: int = WIDTH) -> str:
+    """The heatmap as plain text `width` cells wide; with the full matrix where the width holds it."""
+    page = page_of(heatmap, Colours(), width)
+    return plain(heatmap_lines(page, matrix_of(page, panels=1)))
+
+
+def draw_comparison(comparison: HeatmapComparison, *, width: int = WIDTH) -> str:
+    """The comparison as plain text `width` cells wide."""
+    return plain(comparison_lines(comparison, Colours(), width))
+
+
+def show(
+    layout: Heatmap | HeatmapComparison,
+    *,
+    matrix: bool = False,
+    file: IO[str] | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print a heatmap or a comparison to `console`, or else to `file`, or else to the standard output.
+
+    Args:
+        layout: what to print.
+        matrix: the full table of sources and targets as well, in as many panels as it takes. Without it, the
+            alignment of an encoder–decoder model is printed where it fits one.
+        file: a text file.
+        console: what decides on width and colours.
+    """
+    console = console or Console(file=file)
+    colours = colours_of(console)
+    if isinstance(layout, HeatmapComparison):
+        return _print(console, comparison_lines(layout, colours, console.width, matrix=matrix))
+    page = page_of(layout, colours, console.width)
+    table = matrix_of(page, panels=None if matrix else 1) if matrix or layout.encoder else []
+    return _print(console, heatmap_lines(page, table))
+
+
+def _print(console: Console, lines: list[Line]) -> None:
+    """Print lines as they are: neither wrapped nor cropped."""
+    segments = [Segment(run.text, run.style) for line in lines for run in [*line, Run("\n")]]
+    if not console.encoding.startswith("utf"):  # better a question mark than a crash
+        segments = [Segment(_encodable(text, console.encoding), style) for text, style, _ in segments]
+    console.print(Segments(segments), crop=False, end="")
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """The text with a question mark for all that the encoding lacks, but not for the sign of a number."""
+    return text.replace(MINUS, "-").encode(encoding, "replace").decode(encoding)

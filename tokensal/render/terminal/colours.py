@@ -1,8 +1,8 @@
 """Colours for scores in a terminal: orange speaks for, blue against, and nothing stands where the score is near 0.
 
 Both hues grow equally bright (on a dark terminal; equally dark on a light one), so that greyscale readers see the
-size of a score; what speaks against is underlined, so that they see its sign too. Four inks: truecolor, 256 colours
-and 16 colours with explicit buckets, and none.
+size of a score; what speaks against is underlined, so that they see its sign too. Four systems: truecolor, 256
+colours and 16 colours with explicit buckets, and none.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
-from tokensal.render.terminal.cells import PLAIN
+from tokensal.render.terminal.lines import PLAIN
 
 FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # below this |shade| no colour is laid down
 
 BLACK, WHITE = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
 
-# For each background, from a score near 0 to full strength: (for, against).
+# For a dark background and a light one: near 0, and at full strength for and against.
 ENDS = {
     True: (ColorTriplet(42, 40, 38), ColorTriplet(255, 160, 50), ColorTriplet(104, 182, 255)),
     False: (ColorTriplet(245, 244, 242), ColorTriplet(204, 92, 0), ColorTriplet(24, 110, 190)),
@@ -38,52 +38,52 @@ BARS = {"truecolor": ("#d9822b", "#4a90d9"), "256": ("color(172)", "color(68)"),
 
 
 @dataclass(frozen=True, slots=True)
-class Ink:
-    """What the terminal can show: `system` is truecolor, 256, 16 or none; `dark` is its background."""
+class Colours:
+    """The colours that a terminal can show: `system` is truecolor, 256, 16 or none; `dark` is its background."""
 
     system: str = "none"
     dark: bool = True
 
     @property
-    def colours(self) -> bool:
+    def available(self) -> bool:
         return self.system != "none"
 
 
-def ink_for(console: Console) -> Ink:
-    """The ink of a console; none for pipes, dumb terminals and NO_COLOR."""
+def colours_of(console: Console) -> Colours:
+    """The colours of a console; none for pipes, dumb terminals and NO_COLOR."""
     system = "none" if console.no_color else console.color_system or "none"
     names = {"standard": "16", "windows": "16"}
-    return Ink(names.get(system, system), dark=not _light_background())
+    return Colours(names.get(system, system), dark=not _light_background())
 
 
-def shading(ink: Ink, shade: float) -> Style:
+def shading(colours: Colours, shade: float) -> Style:
     """The style of a text whose score is `shade`, in [-1, 1], of its scale; scores near 0 have none."""
-    return _shading(ink, round(shade, 2))
+    return _shading(colours, round(shade, 2))
 
 
 @cache  # a matrix has many cells and few colours
-def _shading(ink: Ink, shade: float) -> Style:
-    if abs(shade) < FAINTEST[ink.system]:
+def _shading(colours: Colours, shade: float) -> Style:
+    if abs(shade) < FAINTEST[colours.system]:
         return PLAIN
-    if ink.system == "16":
+    if colours.system == "16":
         return _bucket_of_16(shade)
-    paper = _bucket_of_256(ink, shade) if ink.system == "256" else Color.from_triplet(_blend(ink, shade))
-    return Style(color=_readable_on(paper, ink), bgcolor=paper, underline=shade < 0 or None)
+    background = (_bucket_of_256 if colours.system == "256" else _blend)(colours, shade)
+    return Style(color=_readable_on(background, colours), bgcolor=background, underline=shade < 0 or None)
 
 
-def bar_style(ink: Ink, against: bool) -> Style:
+def bar_style(colours: Colours, against: bool) -> Style:
     """The style of a bar; its hue is readable on dark and on light terminals."""
-    return Style.parse(BARS[ink.system][against]) if ink.colours else PLAIN
+    return Style.parse(BARS[colours.system][against]) if colours.available else PLAIN
 
 
-def attribute(ink: Ink, definition: str) -> Style:
-    """A style without colour, such as "dim" or "bold"; none where the ink is none."""
-    return Style.parse(definition) if ink.colours else PLAIN
+def attribute(colours: Colours, definition: str) -> Style:
+    """A style without colour, such as "dim" or "bold"; none where there are no colours."""
+    return Style.parse(definition) if colours.available else PLAIN
 
 
-def contrast(one: ColorTriplet, other: ColorTriplet) -> float:
+def contrast(first: ColorTriplet, second: ColorTriplet) -> float:
     """The contrast ratio of two colours, from 1 to 21, as WCAG 2 defines it."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    darker, lighter = sorted((_luminance(first), _luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -92,26 +92,26 @@ def _light_background() -> bool:
     return os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
 
 
-def _blend(ink: Ink, shade: float) -> ColorTriplet:
-    near, *ends = ENDS[ink.dark]
-    mixed = (round(a + (b - a) * abs(shade)) for a, b in zip(near, ends[shade < 0], strict=True))
-    return ColorTriplet(*mixed)
+def _blend(colours: Colours, shade: float) -> Color:
+    faint, *ends = ENDS[colours.dark]
+    mixed = (round(a + (b - a) * abs(shade)) for a, b in zip(faint, ends[shade < 0], strict=True))
+    return Color.from_triplet(ColorTriplet(*mixed))
 
 
-def _bucket_of_256(ink: Ink, shade: float) -> Color:
-    ramp = OF_256[ink.dark][shade < 0]
+def _bucket_of_256(colours: Colours, shade: float) -> Color:
+    ramp = OF_256[colours.dark][shade < 0]
     return Color.from_ansi(ramp[min(int(abs(shade) * len(ramp)), len(ramp) - 1)])
 
 
 def _bucket_of_16(shade: float) -> Style:
-    paper = OF_16[shade < 0][abs(shade) >= 0.4]
-    return Style(color="black", bgcolor=paper, bold=abs(shade) >= 0.75 or None, underline=shade < 0 or None)
+    background = OF_16[shade < 0][abs(shade) >= 0.4]
+    return Style(color="black", bgcolor=background, bold=abs(shade) >= 0.75 or None, underline=shade < 0 or None)
 
 
-def _readable_on(paper: Color, ink: Ink) -> Color:
-    triplet = paper.get_truecolor()
+def _readable_on(background: Color, colours: Colours) -> Color:
+    triplet = background.get_truecolor()
     best = max((BLACK, WHITE), key=lambda text: contrast(text, triplet))
-    if ink.system == "256":  # the corners of the colour cube; 0 and 15 belong to the terminal's own palette
+    if colours.system == "256":  # the corners of the colour cube; 0 and 15 belong to the terminal's own palette
         return Color.from_ansi(16 if best == BLACK else 231)
     return Color.from_triplet(best)
 

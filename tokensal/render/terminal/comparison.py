@@ -9,86 +9,65 @@
 
 from __future__ import annotations
 
-from typing import IO
-
-from rich.console import Console
-
-from tokensal.render.layout import Heatmaps, lay_out_comparison
-from tokensal.render.terminal.captions import heading, left_out_note, marks, scale, sign_note, sink_note
-from tokensal.render.terminal.cells import Line, Run, apart, cut, fill, plain, words
-from tokensal.render.terminal.colours import Ink, attribute, ink_for, shading
-from tokensal.render.terminal.heatmap import considered, print_lines
-from tokensal.render.terminal.matrix import Table, dealt
+from tokensal.render.layout import HeatmapComparison
+from tokensal.render.layout.labels import cut
+from tokensal.render.terminal.colours import Colours, attribute, shading
+from tokensal.render.terminal.heatmap import considered
+from tokensal.render.terminal.legend import heading, marks, scale, sink_note
+from tokensal.render.terminal.lines import Line, Run, apart, fill, plain, words
+from tokensal.render.terminal.matrix import Table, dealt, matrix_of
+from tokensal.render.terminal.page import HEAD, Page, page_of, target_name
 from tokensal.render.terminal.running_text import running_text
-from tokensal.render.terminal.sheet import HEAD, Sheet, sheet_of, target_name
-from tokensal.results.comparison import Comparison
 
 COLUMN = 6  # cells of a number in the table, and the space before it
 
 
-def show(
-    comparison: Comparison, *, sink: bool = False, file: IO[str] | None = None, console: Console | None = None
-) -> None:
-    """Print the comparison to `console`, or else to `file`, or else to the standard output.
-
-    Args:
-        sink: count the sink token into scales and rankings too.
-    """
-    console = console or Console(file=file)
-    print_lines(console, _page(lay_out_comparison(comparison, sink=sink), ink_for(console), console.width))
-
-
-def text(comparison: Comparison, *, sink: bool = False, width: int = 100) -> str:
-    """The comparison as plain text `width` cells wide."""
-    return plain(_page(lay_out_comparison(comparison, sink=sink), Ink(), width))
+def comparison_lines(
+    comparison: HeatmapComparison, colours: Colours, width: int, *, matrix: bool = False
+) -> list[Line]:
+    """A comparison as lines `width` cells wide; with the matrix of each method where that is asked for."""
+    pages = [page_of(heatmap, colours, width) for heatmap in comparison.heatmaps]
+    first = pages[0]
+    parts = [block for number, page in enumerate(pages) for block in _part(comparison, number, page, matrix)]
+    title = heading(comparison.shared, colours, first.width)
+    body = apart([title, *parts, _considered(first), _agreement(comparison, first)])
+    sign_note = next((page.heatmap.legend.sign_note for page in pages if page.heatmap.signed), "")
+    return apart([body, [*first.faint(sign_note), *marks(first, comparison.entries, plain(body))]])
 
 
-def _page(drawn: Heatmaps, ink: Ink, width: int) -> list[Line]:
-    sheets = [sheet_of(heatmap, ink, width) for heatmap in drawn.heatmaps]
-    first = sheets[0]
-    parts = [block for number, sheet in enumerate(sheets) for block in _part(drawn, number, sheet)]
-    body = apart([heading(drawn.shared, ink, first.width), *parts, _considered(first), _agreement(drawn, first)])
-    signed = next((sheet for sheet in sheets if sheet.heatmap.signed), first)
-    return apart([body, [*sign_note(signed), *marks(first, plain(body))]])
-
-
-def _part(drawn: Heatmaps, number: int, sheet: Sheet) -> list[list[Line]]:
+def _part(comparison: HeatmapComparison, number: int, page: Page, matrix: bool) -> list[list[Line]]:
     """What one method says: its facts above the text, and below it the scale of its own."""
-    (_, method), *facts = drawn.own[number]
-    title = heading((("method", f"{number + 1} {method}"), *facts), sheet.ink, sheet.width)
-    return [[*title, *running_text(sheet)], [*scale(sheet), *left_out_note(sheet), *sink_note(sheet)]]
+    (_, method), *facts = comparison.own[number]
+    title = heading((("method", f"{number + 1} {method}"), *facts), page.colours, page.width)
+    notes = [*scale(page), *page.faint(page.heatmap.legend.left_out_note), *sink_note(page)]
+    return [[*title, *running_text(page)], matrix_of(page) if matrix else [], notes]
 
 
-def _considered(sheet: Sheet) -> list[Line]:
+def _considered(page: Page) -> list[Line]:
     """Each target, and what else might have been there."""
-    if not sheet.heatmap.considered:
+    if not page.heatmap.considered:
         return []
-    style = attribute(sheet.ink, "bold")
-    targets = range(len(sheet.heatmap.targets))
+    style = attribute(page.colours, "bold")
+    targets = range(len(page.heatmap.targets))
     return [
         line
         for target in targets
-        for line in ([Run(target_name(sheet, target, sheet.width), style)], *considered(sheet, target))
+        for line in ([Run(target_name(page, target, page.width), style)], *considered(page, target))
     ]
 
 
-def _agreement(drawn: Heatmaps, sheet: Sheet) -> list[Line]:
-    room = max(HEAD, sheet.width - COLUMN * len(drawn.names))
+def _agreement(comparison: HeatmapComparison, page: Page) -> list[Line]:
+    count = len(comparison.names)
+    width = max(HEAD, page.width - COLUMN * count)
     table = Table(
-        names=[cut(f"{number} {name}", room) for number, name in enumerate(drawn.names, 1)],
-        heads=[str(number) for number in range(1, len(drawn.names) + 1)],
-        rows=[
-            [_number(sheet, value, row == column) for column, value in enumerate(values)]
-            for row, values in enumerate(drawn.agreement)
-        ],
+        names=[cut(f"{number} {name}", width) for number, name in enumerate(comparison.names, 1)],
+        heads=[str(number) for number in range(1, count + 1)],
+        rows=[[_number(comparison, page, row, column) for column in range(count)] for row in range(count)],
     )
-    title = fill(words("Rank agreement", attribute(sheet.ink, "bold")), sheet.width)
-    meaning = fill(words(drawn.meaning, attribute(sheet.ink, "dim")), sheet.width)
-    return apart([[*title, *dealt(table, sheet.ink, sheet.width)], meaning])
+    title = fill(words("Rank agreement", attribute(page.colours, "bold")), page.width)
+    return apart([[*title, *dealt(table, page.colours, page.width)], page.faint(comparison.meaning)])
 
 
-def _number(sheet: Sheet, value: float | None, same: bool) -> Run:
-    """A method agrees with itself, which is no news; and some pairs have nothing to be ranked by."""
-    if same or value is None:
-        return Run("·" if same else "none")
-    return Run(f"{value:.2f}", shading(sheet.ink, value))
+def _number(comparison: HeatmapComparison, page: Page, row: int, column: int) -> Run:
+    shade = 0.0 if row == column else comparison.agreement[row][column] or 0.0
+    return Run(comparison.agreement_text(row, column), shading(page.colours, shade))

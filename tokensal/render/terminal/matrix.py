@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from tokensal.render.layout import Cell
-from tokensal.render.terminal.cells import Line, Run, apart, beside, fill, words
-from tokensal.render.terminal.colours import Ink, attribute, shading
-from tokensal.render.terminal.sheet import (
-    HEAD,
-    Sheet,
-    clip_mark,
-    letters_underlined,
-    score_name,
-    source_name,
-    span,
-    target_name,
-    written,
-)
+from tokensal.render.layout import CLIPPED, Cell, Matrix, lay_out_matrix
+from tokensal.render.terminal.colours import Colours, attribute, shading
+from tokensal.render.terminal.lines import Line, Run, apart, beside
+from tokensal.render.terminal.page import HEAD, Page, letters_underlined, source_name, target_name
 
 BAR = "│"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to be: names of the rows, heads of the columns, and a run for each cell.
+    """What a table holds: names of the rows, heads of the columns, and a run for each cell.
 
     Before the columns in `barred` stands a bar, and before the rows in `gapped` an empty line: what is on both sides
     is of different kinds.
@@ -36,81 +25,56 @@ class Table:
     names: list[str]
     heads: list[str]
     rows: list[Line]
-    title: str = ""
     barred: tuple[int, ...] = ()
     gapped: tuple[int, ...] = ()
 
 
-def matrix_of(sheet: Sheet, panels: int | None = None) -> list[Line]:
+def matrix_of(page: Page, panels: int | None = None) -> list[Line]:
     """Every score on one scale, the way round that takes fewer panels; nothing where that is more than `panels`."""
-    heatmap = sheet.heatmap
-    scored = heatmap.scored
-    if panels and 2 * min(len(heatmap.targets), len(scored)) > panels * sheet.width:
+    heatmap = page.heatmap
+    if panels and 2 * min(len(heatmap.targets), len(heatmap.scored)) > panels * page.width:
         return []  # for a large one there is no need to measure
-    targets = [target_name(sheet, target, HEAD) for target in range(len(heatmap.targets))]
-    sources = [source_name(sheet, source, HEAD) for source in scored]
-    limit = heatmap.limit
-    rows = [[_matrix_cell(sheet, row.cells[source], limit) for source in scored] for row in heatmap.rows]
-    turned = [list(column) for column in zip(*rows, strict=True)]
-    edges = tuple(_edges(sheet))
-    across = Table(targets, sources, rows, "a row for each target, a column for each source", barred=edges)
-    down = Table(sources, targets, turned, "a row for each source, a column for each target", gapped=edges)
-    table = min(across, down, key=lambda table: len(_panels(table, sheet.width)))
-    if panels is not None and len(_panels(table, sheet.width)) > panels:
+    matrix = lay_out_matrix(heatmap)
+    targets = [target_name(page, target, HEAD) for target in range(len(heatmap.targets))]
+    sources = [source_name(page, column.source, HEAD) for column in matrix.columns]
+    rows = [[_cell(page, matrix, cell) for cell in row] for row in matrix.rows]
+    edges = tuple(index for index, column in enumerate(matrix.columns) if column.begins)
+    upright = Table(targets, sources, rows, barred=edges)
+    turned = Table(sources, targets, [list(column) for column in zip(*rows, strict=True)], gapped=edges)
+    table = min(upright, turned, key=lambda table: len(_panels(table, page.width)))
+    if panels is not None and len(_panels(table, page.width)) > panels:
         return []
-    title = f"{score_name(sheet)}: {table.title}; one scale, {span(limit, heatmap.signed)}{_blanks(sheet)}"
-    return [*fill(words(title, attribute(sheet.ink, "dim")), sheet.width), [], *dealt(table, sheet.ink, sheet.width)]
+    return [*page.faint(matrix.note(turned=table is turned)), [], *dealt(table, page.colours, page.width)]
 
 
-def _edges(sheet: Sheet) -> Iterator[int]:
-    """Where, among the sources with a score, another text begins: what the decoder reads, or what was not written."""
-    for passage in sheet.heatmap.passages:
-        edge = sum(source < passage.start for source in sheet.heatmap.scored)
-        if not passage.message and 0 < edge < len(sheet.heatmap.scored):
-            yield edge
-
-
-def _blanks(sheet: Sheet) -> str:
-    """What an empty cell means, where there is one."""
-    rows, scored = sheet.heatmap.rows, sheet.heatmap.scored
-    return (
-        "; blank: not visible to it"
-        if any(row.cells[source].value is None for row in rows for source in scored)
-        else ""
-    )
-
-
-def dealt(table: Table, ink: Ink, width: int) -> list[Line]:
+def dealt(table: Table, colours: Colours, width: int) -> list[Line]:
     """A table as lines, in as many panels as the width asks for."""
-    return apart(_panel(table, part, ink) for part in _panels(table, width))
+    return apart(_panel(table, part, colours) for part in _panels(table, width))
 
 
-def _matrix_cell(sheet: Sheet, cell: Cell, limit: float) -> Run:
-    if not cell.value or not limit:
-        return Run(written(cell.value, False))
-    shade = max(-1.0, min(1.0, cell.value / limit))
-    number = written(cell.value, sheet.heatmap.signed, like=limit)
-    return Run(clip_mark(shade, abs(cell.value) > limit) + number, shading(sheet.ink, shade))
+def _cell(page: Page, matrix: Matrix, cell: Cell) -> Run:
+    number = matrix.scale.write(cell.value)
+    return Run((CLIPPED if cell.clipped else "") + number, shading(page.colours, cell.shade))
 
 
 def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
     """The columns (index, cells) dealt out to panels, each as wide as the page allows."""
     first = max(map(cell_len, table.names), default=0)
     panels: list[list[tuple[int, int]]] = []
-    room = 0
+    left = 0
     for index, head in enumerate(table.heads):
         cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
         taken = cells + (len(f" {BAR}") if index in table.barred else 0)
-        if not panels or taken > room:
+        if not panels or taken > left:
             panels.append([])
-            room = width - first
+            left = width - first
         panels[-1].append((index, cells))
-        room -= taken
+        left -= taken
     return panels
 
 
-def _panel(table: Table, part: list[tuple[int, int]], ink: Ink) -> list[Line]:
-    style = attribute(ink, "dim")
+def _panel(table: Table, part: list[tuple[int, int]], colours: Colours) -> list[Line]:
+    style = attribute(colours, "dim")
     names: list[Line] = [[], *([Run(name)] for name in table.names)]
     columns = [names]
     for index, cells in part:

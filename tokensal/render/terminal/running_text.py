@@ -12,54 +12,55 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from tokensal.render.labels import Label
-from tokensal.render.layout import Cell
-from tokensal.render.sections import Passage
-from tokensal.render.terminal.cells import Line, Run, Word, cut, fill, right_to_left
+from tokensal.render.layout import CLIPPED, GENERATED, SINK, Cell
+from tokensal.render.layout.labels import Label, cut
+from tokensal.render.layout.numbers import MINUS
+from tokensal.render.layout.sections import Section
 from tokensal.render.terminal.colours import attribute
-from tokensal.render.terminal.sheet import GENERATED, SINK, Sheet, bracketed, clip_mark, letters_underlined, token_style
+from tokensal.render.terminal.lines import Line, Run, Word, fill, right_to_left
+from tokensal.render.terminal.page import Page, bracketed, letters_underlined, token_style
 from tokensal.types import Role
 
 OPEN, CLOSE = "⟦", "⟧"
 NOTHING = Cell(-1, None, 0.0, clipped=False, apart=False)
 
 
-def running_text(sheet: Sheet) -> list[Line]:
-    """The sources as running text, and the targets that end it; what a passage is stands above it.
+def running_text(page: Page) -> list[Line]:
+    """The sources as running text, and the targets that end it; what a section is stands above it.
 
     Lines end between words, and where a token ends in a line break.
     """
-    return [line for passage in sheet.heatmap.passages for line in _passage(sheet, passage)]
+    return [line for section in page.heatmap.sections for line in _section(page, section)]
 
 
-def _passage(sheet: Sheet, passage: Passage) -> list[Line]:
-    heading = [[Run(cut(f"── {passage.name} ──", sheet.width), attribute(sheet.ink, "dim"))]] if passage.name else []
-    sources = sheet.heatmap.sources[passage.start : passage.stop]
-    cells = [*sheet.heatmap.overview.cells[passage.start : passage.stop], *(NOTHING for _ in passage.rest)]
+def _section(page: Page, section: Section) -> list[Line]:
+    heading = [[Run(cut(f"── {section.name} ──", page.width), attribute(page.colours, "dim"))]] if section.name else []
+    sources = page.heatmap.sources[section.start : section.stop]
+    cells = [*page.heatmap.overview.cells[section.start : section.stop], *(NOTHING for _ in section.rest)]
     text: list[Word] = []
     before: Label | None = None
-    for label, cell in zip((*sources, *passage.rest), cells, strict=True):
-        first, *others = _words(sheet, label, cell, before)
+    for label, cell in zip((*sources, *section.rest), cells, strict=True):
+        first, *others = _words(page, label, cell, before)
         if before is None or before.lines or _breakable(before.text, label.text):
             text.append(first)
         else:
             text[-1] = Word([*text[-1].runs, *first.runs], first.breaks)
         text += others
         before = label
-    return [*heading, *fill(text, sheet.width)]
+    return [*heading, *fill(text, page.width)]
 
 
-def _words(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> Iterator[Word]:
+def _words(page: Page, label: Label, cell: Cell, before: Label | None) -> Iterator[Word]:
     """A source in one style: one word, or those that are credited as one; it breaks where its text does."""
-    style = token_style(sheet, label, cell.shade)
-    *lines, last = _running(sheet, label, cell, before)
+    style = token_style(page, label, cell.shade)
+    *lines, last = _running(page, label, cell, before)
     for line, breaks in [*((line, 1) for line in lines), (last, label.lines)]:
         *inner, end = re.findall(r" *[^ ]+(?: +$)?| +", line) if label.unit else [line]
         yield from (Word(letters_underlined(word, style)) for word in inner)
         yield Word(letters_underlined(end, style), breaks)
 
 
-def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> list[str]:
+def _running(page: Page, label: Label, cell: Cell, before: Label | None) -> list[str]:
     """The lines of a source, with its marks before and behind."""
     first, *others = label.pieces if len(label.pieces) > 1 else [bracketed(label, label.text)]
     opening = OPEN if label.unit else ""
@@ -67,13 +68,13 @@ def _running(sheet: Sheet, label: Label, cell: Cell, before: Label | None) -> li
         opening = GENERATED + opening
     inner = first.lstrip(" ")
     lines = [" " * (len(first) - len(inner)) + opening + inner, *others]
-    lines[-1] = _marked(lines[-1], label, _marks(sheet, label, cell))
+    lines[-1] = _marked(lines[-1], label, _marks(page, label, cell))
     return lines
 
 
-def _marks(sheet: Sheet, label: Label, cell: Cell) -> str:
-    marks = (SINK if label.sink else "") + clip_mark(cell.shade, cell.clipped)
-    return marks if sheet.ink.colours else marks + _tenths(cell.shade, sheet.heatmap.signed)
+def _marks(page: Page, label: Label, cell: Cell) -> str:
+    marks = (SINK if label.sink else "") + (CLIPPED if cell.clipped else "")
+    return marks if page.colours.available else marks + _tenths(cell.shade, page.heatmap.signed)
 
 
 def _marked(line: str, label: Label, marks: str) -> str:
@@ -93,4 +94,5 @@ def _breakable(before: str, after: str) -> bool:
 
 def _tenths(shade: float, signed: bool) -> str:
     tenths = round(shade * 10) if abs(shade) >= 0.1 else 0
-    return f"[{tenths:+d}]" if tenths and signed else f"[{tenths}]" if tenths else ""
+    number = f"{tenths:+d}" if signed else str(tenths)
+    return f"[{number.replace('-', MINUS)}]" if tenths else ""

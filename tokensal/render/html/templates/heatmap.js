@@ -19,12 +19,13 @@
   let peeked = null;
   const panel = (view, index) => (index === null ? view.overview : view.rows[index]);
 
-  // The twin of `_exact` in html.py; the numbers have 4 digits already.
+  // The twin of `exact` in layout/numbers.py; the numbers have four digits already.
   function exact(value) {
     const size = Math.abs(value);
     const far = size && (size < 1e-4 || size >= 1e4);
-    const text = far ? size.toExponential().replace("+", "") : String(size);
-    return (value < 0 ? "−" : "") + text.replace("-", "−");
+    const [digits, power] = (far ? size.toExponential() : String(size)).split("e");
+    const raised = [...(power ?? "").replace("+", "")].map((digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
+    return (value < 0 ? "−" : "") + digits + (power ? `×10${raised.join("")}` : "");
   }
 
   function paint(view, { scores, limit }) {
@@ -51,7 +52,7 @@
     const button = make("button", "name", make("bdi", "", name), " ", position);
     const bar = make("i", shade < 0 ? "negative" : "");
     bar.style.setProperty("--s", Math.abs(shade));
-    const point = () => sources[source].classList.toggle("found", button.matches(":hover, :focus"));
+    const point = () => sources[source].classList.toggle("pointed", button.matches(":hover, :focus"));
     button.type = "button";
     button.title = `Find “${name}” in the text`;
     button.addEventListener("click", () => sources[source].scrollIntoView({ block: "center" }));
@@ -64,7 +65,7 @@
     view.part("low").textContent = shown.low;
     view.part("high").textContent = shown.high;
     if (view.part("sink-note")) view.part("sink-note").textContent = shown.sink;
-    for (const element of view.sources) element.classList.remove("found");
+    for (const element of view.sources) element.classList.remove("pointed");
     view.part("top").replaceChildren(...shown.top.map((rank) => line(rank, view.sources)));
     view.part("readout").textContent = "";
   }
@@ -73,8 +74,8 @@
   function announce(panels) {
     for (const key of ["lead", "name", "detail"]) $(key).textContent = panels[0][key];
     if ($("considered")) $("considered").textContent = panels[0].considered;
-    const marks = panels.flatMap((shown) => shown.marks);
-    for (const item of $("marks").querySelectorAll("[data-mark]")) item.hidden = !marks.includes(item.dataset.mark);
+    const kinds = panels.flatMap((shown) => shown.kinds);
+    for (const item of $("marks").querySelectorAll("[data-kind]")) item.hidden = !kinds.includes(item.dataset.kind);
   }
 
   let drawn;

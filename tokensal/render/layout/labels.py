@@ -1,17 +1,26 @@
-"""How tokens look in every format: labels that are safe to draw, never empty, and never zero columns wide."""
+"""How units look and are called in every format: labels that are safe to draw, never empty, never zero columns wide.
+
+cut        a text to a width, measured in terminal cells: an ideograph takes two, an accent none
+shortened  a text to a width, of which the end is seen as well
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from rich.cells import cell_len, chop_cells
 
 from tokensal.types import Role, Unit
 
 PIECE = "‿"  # a further token of the character drawn before it
+EMPTY = "∅"  # a token without text
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
 JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,7 @@ class Label:
 
     `pieces` are its lines in running text, and keep their spaces; `name` is for lists and shows spaces as ␣ where
     nothing else is left. `lines` is how many line breaks end the unit, or stand between it and the next; running
-    text breaks there, too.
+    text breaks there, too. `ordinal` tells units of one name apart: ₁, ₂, … in their order; empty for the others.
     """
 
     pieces: tuple[str, ...]
@@ -29,6 +38,7 @@ class Label:
     role: Role
     special: bool
     sink: bool
+    ordinal: str = ""
 
     @property
     def text(self) -> str:
@@ -45,7 +55,7 @@ def labels(units: Sequence[Unit], sink: int | None = None, text: str = "") -> tu
     """The labels of units; with the text they are from, a line break between two of them belongs to the first."""
     gaps = [_gap(text, before, after) for before, after in pairwise(units)]
     pairs = zip(units, [*gaps, 0], strict=False)  # without a unit there is no gap behind it
-    return tuple(label(unit, lines, sink=index == sink) for index, (unit, lines) in enumerate(pairs))
+    return _numbered([label(unit, lines, sink=index == sink) for index, (unit, lines) in enumerate(pairs)])
 
 
 def _gap(text: str, before: Unit, after: Unit) -> int:
@@ -55,20 +65,30 @@ def _gap(text: str, before: Unit, after: Unit) -> int:
     return text[before.stop : after.start].count("\n")
 
 
+def _numbered(unnumbered: Sequence[Label]) -> tuple[Label, ...]:
+    """The labels, with ordinals for those of one name."""
+    total, count, numbered = Counter(label.name for label in unnumbered), Counter[str](), []
+    for label in unnumbered:
+        count[label.name] += 1
+        ordinal = str(count[label.name]).translate(SUBSCRIPTS) if total[label.name] > 1 else ""
+        numbered.append(replace(label, ordinal=ordinal))
+    return tuple(numbered)
+
+
 def label(unit: Unit, lines: int = 0, *, sink: bool = False) -> Label:
     """The label of a unit with so many line breaks behind it, besides its own."""
     pieces = _pieces(unit)
     lines += len(unit.text) - len(unit.text.rstrip("\n"))
-    name = named("".join(pieces))
+    name = name_in_lists("".join(pieces))
     if unit.against:
-        name = f"{name} ≠ {named(drawable(unit.against))}"
+        name = f"{name} ≠ {name_in_lists(drawable(unit.against))}"
     return Label(pieces, name, lines, unit.role, unit.special, sink)
 
 
 def _pieces(unit: Unit) -> tuple[str, ...]:
     """What is drawn, parted after each line break inside."""
     if not unit.text:
-        return (PIECE if unit.stop > unit.start else "∅",)
+        return (PIECE if unit.stop > unit.start else EMPTY,)
     kept = unit.text.rstrip("\n")
     *inner, last = kept.split("\n")
     first, *others = (drawable(line) for line in (*(f"{line}\n" for line in inner), last + unit.text[len(kept) :]))
@@ -77,8 +97,8 @@ def _pieces(unit: Unit) -> tuple[str, ...]:
     return (first, *others)
 
 
-def named(text: str) -> str:
-    """A drawable text for lists."""
+def name_in_lists(text: str) -> str:
+    """A drawable text without the spaces around it, or with a picture for each where it is nothing else."""
     return text.strip() or "␣" * len(text)
 
 
@@ -95,3 +115,27 @@ def _drawable(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in JOINERS:
         return f"⟨U+{ord(character):04X}⟩"
     return character
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most `width` cells, with an ellipsis where something was cut off."""
+    if cell_len(text) <= width:
+        return text
+    return chop_cells(text, width - 1)[0].rstrip(" ") + "…" if width > 1 else "…"[:width]
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in at most `width` cells: of several words the first and the last ones, else what `cut` leaves."""
+    if cell_len(text) <= width:
+        return text
+    words = text.split()
+    count = 1
+    while count < len(words) and cell_len(_ends(words, count + 1)) <= width:
+        count += 1
+    return _ends(words, count) if count > 1 else cut(text, width)
+
+
+def _ends(words: Sequence[str], count: int) -> str:
+    """So many words, from both ends in turn."""
+    first = (count + 1) // 2
+    return " ".join([*words[:first], "…", *words[len(words) - (count - first) :]])

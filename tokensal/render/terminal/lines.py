@@ -3,8 +3,6 @@
 fill     words into lines of a width
 beside   columns of lines into a table
 apart    blocks of lines into a page
-cut      a text to a width
-abridged a text to a width, of which the end is seen as well
 """
 
 from __future__ import annotations
@@ -89,43 +87,19 @@ def _put(lines: list[Line], run: Run, width: int) -> None:
     lines.extend([piece] for piece in pieces[1:])
 
 
-def cut(text: str, width: int) -> str:
-    """The text in at most `width` cells, with an ellipsis where something was cut off."""
-    if cell_len(text) <= width:
-        return text
-    return chop_cells(text, width - 1)[0].rstrip(" ") + "…" if width > 1 else "…"[:width]
-
-
-def abridged(text: str, width: int) -> str:
-    """The text in at most `width` cells: of several words the first and the last ones, else what `cut` leaves."""
-    if cell_len(text) <= width:
-        return text
-    whole = text.split()
-    taken = 1
-    while taken < len(whole) and cell_len(_ends(whole, taken + 1)) <= width:
-        taken += 1
-    return _ends(whole, taken) if taken > 1 else cut(text, width)
-
-
-def _ends(whole: Sequence[str], taken: int) -> str:
-    """So many words, from both ends in turn."""
-    first = (taken + 1) // 2
-    return " ".join([*whole[:first], "…", *whole[len(whole) - (taken - first) :]])
-
-
 def beside(columns: Sequence[list[Line]], gap: int) -> list[Line]:
     """Columns of equally many lines side by side, `gap` cells apart; nothing is padded at the right end."""
     widths = [max(map(size, column), default=0) for column in columns]
     table: list[Line] = []
     for lines in zip(*columns, strict=True):
-        join_forwards: Line = []
-        position = wanted = 0
+        joined: Line = []
+        end = start = 0
         for line, width in zip(lines, widths, strict=True):
             if line:
-                join_forwards += [Run(" " * (wanted - position)), *line] if wanted > position else line
-                position = wanted + size(line)
-            wanted += width + gap
-        table.append(join_forwards)
+                joined += [Run(" " * (start - end)), *line] if start > end else line
+                end = start + size(line)
+            start += width + gap
+        table.append(joined)
     return table
 
 
@@ -148,7 +122,7 @@ def on_the_point(numbers: Sequence[str]) -> list[str]:
     return [number.ljust(width) for number in shifted]
 
 
-def drawn(text: str) -> str:
+def standing_alone(text: str) -> str:
     """The text such that its neighbours do not join it: it has a width of its own, and no dangling joiner."""
     text = text.replace("◌" + JOINER, "◌").rstrip(JOINER)
     return text if cell_len(text) else "◌" + text

@@ -1,12 +1,12 @@
-"""Passages: where a running text is parted, and what stands above each part, in whatever format it is drawn.
+"""Sections: where a running text is parted, and what stands above each part, in whatever format it is drawn.
 
 1. What an encoder reads and what its decoder reads are two texts.
 2. What was not written, of a contrast, stands behind both.
-3. Of a chat, each message is a passage, with what its template puts around it. Between two messages, the template's
+3. Of a chat, each message is a section, with what its template puts around it. Between two messages, the template's
    tokens are parted: those that end the one (`<|im_end|>`, or `[/INST]`) stay with it, and those that begin the other
-   (`<|im_start|>user`) go with that. What a template says before the first message is a passage of its own.
+   (`<|im_start|>user`) go with that. What a template says before the first message is a section of its own.
 
-Anything else is one passage, with nothing above it.
+Anything else is one section, with nothing above it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from tokensal.render.labels import Label
+from tokensal.render.layout.labels import Label
 from tokensal.types import Role
 
 SOURCE, ANSWER, CONTRAST = "source text", "answer", "instead"
@@ -23,7 +23,7 @@ CHAT = {Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL, Role.TEMPLATE}
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class Section:
     """Sources `start` to `stop` of the running text, and the `rest` that ends it without being sources.
 
     `name` is what stands above it: who speaks, or which text it is; empty where there is but one. `message` says that
@@ -37,10 +37,10 @@ class Passage:
     message: bool = False
 
 
-def passages(
+def sections(
     sources: Sequence[Label], encoder: int, rest: tuple[Label, ...], unwritten: tuple[Label, ...]
-) -> tuple[Passage, ...]:
-    """The passages of all sources, in order and without gaps.
+) -> tuple[Section, ...]:
+    """The sections of all sources, in order and without gaps.
 
     Args:
         sources: the labels of the sources.
@@ -49,28 +49,28 @@ def passages(
         unwritten: what ends the contrast without being sources.
     """
     end = next((index for index, label in enumerate(sources) if label.role is Role.CONTRAST), len(sources))
-    found = _text(sources, 0, encoder, SOURCE, ()) if encoder else []
-    found += _text(sources, encoder, end, ANSWER if encoder else "", rest)
+    parts = _text(sources, 0, encoder, SOURCE, ()) if encoder else []
+    parts += _text(sources, encoder, end, ANSWER if encoder else "", rest)
     if end < len(sources) or unwritten:
-        found.append(Passage(CONTRAST, end, len(sources), unwritten))
-    return tuple(found)
+        parts.append(Section(CONTRAST, end, len(sources), unwritten))
+    return tuple(parts)
 
 
-def _text(sources: Sequence[Label], start: int, stop: int, name: str, rest: tuple[Label, ...]) -> list[Passage]:
-    """One passage, or one for each message of a chat."""
+def _text(sources: Sequence[Label], start: int, stop: int, name: str, rest: tuple[Label, ...]) -> list[Section]:
+    """One section, or one for each message of a chat."""
     part = sources[start:stop]
     if not any(label.role in CHAT for label in part):
-        return [Passage(name, start, stop, rest)]
+        return [Section(name, start, stop, rest)]
     begins = list(_messages(part, rest))
     ends = [begin for _, begin in begins[1:]] + [len(part)]
-    found = [
-        Passage(who, start + begin, start + end, message=True) for (who, begin), end in zip(begins, ends, strict=True)
+    messages = [
+        Section(who, start + begin, start + end, message=True) for (who, begin), end in zip(begins, ends, strict=True)
     ]
-    return [*found[:-1], replace(found[-1], rest=rest)]
+    return [*messages[:-1], replace(messages[-1], rest=rest)]
 
 
 def _messages(part: Sequence[Label], rest: Sequence[Label]) -> Iterator[tuple[str, int]]:
-    """Who speaks in each message, and where it begins; all of them together are the whole part."""
+    """Who speaks in each message, and where it begins; the first begins where the part does."""
     speaker, ended = "", 0
     for role, begin, end in _runs([label.role for label in (*part, *rest)]):
         if role is Role.TEMPLATE:

@@ -1,0 +1,72 @@
+"""What several methods say about the same tokens, before it is drawn: a heatmap each, and how far they agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tokensal.render.layout.heatmap import Facts, Heatmap, lay_out
+from tokensal.render.layout.legend import Entry, Kind, in_order
+from tokensal.render.layout.numbers import MINUS
+from tokensal.results.comparison import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class HeatmapComparison:
+    """M heatmaps of the same tokens, and how far the rankings of their methods agree.
+
+    `names` are those of the methods, without their options. `shared` are the facts of the captions that hold for all;
+    `own`, for each, those that do not, beginning with the method. `agreement` (M, M) has two decimals, None where it is
+    undefined; `meaning` says what it is.
+    """
+
+    heatmaps: tuple[Heatmap, ...]
+    names: tuple[str, ...]
+    shared: Facts
+    own: tuple[Facts, ...]
+    agreement: tuple[tuple[float | None, ...], ...]
+    meaning: str
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """One legend for all; what is left out differs by method, and is a note of each."""
+        entries = (entry for heatmap in self.heatmaps for entry in heatmap.legend.entries)
+        merged = {(entry.kind, entry.sample): entry for entry in entries if entry.kind is not Kind.LEFT_OUT}
+        return in_order(merged.values())
+
+    def agreement_text(self, row: int, column: int) -> str:
+        """A cell of the table: a method agrees with itself, and some pairs have nothing to be ranked by."""
+        value = self.agreement[row][column]
+        return "·" if row == column else "none" if value is None else f"{value:.2f}".replace("-", MINUS)
+
+
+def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> HeatmapComparison:
+    """Turn a comparison into heatmaps and a table; `sink` counts the sink into limits and rankings.
+
+    Raises:
+        NonFiniteScores: a visible score is NaN or infinite.
+    """
+    heatmaps = tuple(lay_out(attribution, sink=sink) for attribution in comparison.attributions)
+    captions = [set(heatmap.caption) for heatmap in heatmaps]
+    common = {fact for fact in set.intersection(*captions) if fact[0] != "method"}
+    left_out = ", the sink left out" if heatmaps[0].sink is not None and not sink else ""
+    meaning = (
+        f"Spearman correlation of how two methods rank the visible sources{left_out}, averaged over the targets: "
+        "1 the same order, 0 unrelated, −1 reversed. Magnitudes are ranked, since some methods have no sign."
+    )
+    provenances = [attribution.provenance for attribution in comparison.attributions]
+    return HeatmapComparison(
+        heatmaps=heatmaps,
+        names=tuple(provenance.method for provenance in provenances),
+        shared=tuple(fact for fact in heatmaps[0].caption if fact in common),
+        own=tuple(
+            (*(fact for fact in heatmap.caption if fact not in common), ("time", f"{provenance.seconds:.2f} s"))
+            for heatmap, provenance in zip(heatmaps, provenances, strict=True)
+        ),
+        agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=sink).tolist()),
+        meaning=meaning,
+    )
+
+
+def _hundredths(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2) + 0.0  # and never -0

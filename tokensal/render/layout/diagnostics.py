@@ -1,0 +1,86 @@
+"""What a method measured about its own error, in sentences for the caption of every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from torch import Tensor
+
+from tokensal.render.layout.labels import Label
+from tokensal.render.layout.numbers import exact, percent
+from tokensal.render.layout.rows import Row
+from tokensal.types import Diagnostic, Diagnostics
+
+IN_SENTENCES = {"total", "convergence_delta", "constants", "gradients", "standard_error"}
+
+
+def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """A name and a sentence for each diagnostic, or for those that belong together.
+
+    Args:
+        diagnostics: by name, as in `tokensal.types.Diagnostic`.
+        targets: the labels of the K targets.
+        rows: the K rows, for the scale and the visible sources of each.
+    """
+    if not rows:
+        return
+    total, delta = (diagnostics.get(name) for name in ("total", "convergence_delta"))
+    if delta and total:
+        yield "certificate", _certificate(delta, total, diagnostics.get("gradients"), targets)
+    constants = diagnostics.get("constants")
+    if constants and total and constants.values.any():
+        shares = _shares(constants, total)
+        yield "constants", f"biases and learned positions: median {percent(median(shares))} of the score"
+    if error := diagnostics.get("standard_error"):
+        yield "standard error", _standard_error(error.values, rows)
+    for name, diagnostic in diagnostics.items():
+        if name not in IN_SENTENCES or (total is None and name == "convergence_delta"):
+            yield name.replace("_", " "), _summary(diagnostic)
+
+
+def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | None, targets: Sequence[Label]) -> str:
+    """How far the scores are from adding up, at what cost, and which targets missed their tolerance."""
+    shares = _shares(delta, total)
+    parts = [f"unexplained: median {percent(median(shares))}, at most {percent(max(shares))}"]
+    if gradients is not None:
+        fewest, most = (int(count) for count in (gradients.values.min(), gradients.values.max()))
+        parts.append(f"{fewest if fewest == most else f'{fewest}–{most}'} gradients a target")
+    missed = [
+        f"{target.name} ({percent(share)})"
+        for target, share, reached in zip(targets, shares, delta.reached.tolist(), strict=True)
+        if not reached
+    ]
+    if missed:
+        parts.append(f"⚠ tolerance missed by {', '.join(missed)}")
+    return "; ".join(parts)
+
+
+def _standard_error(errors: Tensor, rows: Sequence[Row]) -> str:
+    """The errors of the visible scores as shares of the largest score of their row, which the sink is no part of."""
+    shares = [
+        _share(errors[index, cell.source].item(), row.limit)
+        for index, row in enumerate(rows)
+        for cell in row.cells
+        if cell.value is not None and not cell.apart
+    ]
+    return f"median {percent(median(shares))} of the largest score, at most {percent(max(shares))}" if shares else ""
+
+
+def _summary(diagnostic: Diagnostic) -> str:
+    values = [value for value in diagnostic.values.flatten().tolist() if math.isfinite(value)]
+    if not values:
+        return ""
+    if min(values) == max(values):
+        return exact(values[0])
+    return f"median {exact(median(values))}, from {exact(min(values))} to {exact(max(values))}"
+
+
+def _shares(part: Diagnostic, total: Diagnostic) -> list[float]:
+    """(K,) the magnitudes as shares of the totals'."""
+    return [_share(*pair) for pair in zip(part.values.tolist(), total.values.tolist(), strict=True)]
+
+
+def _share(part: float, of: float) -> float:
+    return abs(part / of) if of else math.inf if part else 0.0

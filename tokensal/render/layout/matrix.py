@@ -1,0 +1,77 @@
+"""The matrix: every score on one scale, a row for each target, and a column for each source that has a score.
+
+Of an encoder–decoder model this is the alignment of the source text with the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokensal.render.layout.heatmap import Heatmap
+from tokensal.render.layout.labels import Label
+from tokensal.render.layout.numbers import Scale
+from tokensal.render.layout.rows import Cell, cell
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One source; `begins` says that a section begins with it, and that it is not the first column."""
+
+    source: int
+    label: Label
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A table that is ready to be drawn.
+
+    `rows` hold a cell for each column, shaded on the scale of the matrix. `sections` are the names above the columns,
+    and how many columns each has. `left_out` sources have no score and no column.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    sections: tuple[tuple[str, int], ...]
+    scale: Scale
+    score: str
+    left_out: int
+
+    def note(self, *, turned: bool = False) -> str:
+        """What the table shows, for a format that draws it as it is or `turned`, with a row for each source."""
+        down, across = ("source", "target") if turned else ("target", "source")
+        parts = [f"{self.score}: a row for each {down}, a column for each {across}", f"one scale, {self.scale.span}"]
+        if any(each.value is None for row in self.rows for each in row):
+            parts.append("blank: not visible to it")
+        if self.left_out:
+            have = "source without a score has" if self.left_out == 1 else "sources without a score have"
+            parts.append(f"{self.left_out} {have} no {'row' if turned else 'column'}")
+        return "; ".join(parts)
+
+
+def lay_out_matrix(heatmap: Heatmap) -> Matrix:
+    """The matrix of a heatmap: K × the number of sources with a score."""
+    scored, limit = heatmap.scored, max((row.limit for row in heatmap.rows), default=0.0)
+    counts = [
+        (section.name, sum(section.start <= source < section.stop for source in scored)) for section in heatmap.sections
+    ]
+    return Matrix(
+        name="alignment matrix" if heatmap.encoder else "matrix",
+        columns=_columns(heatmap),
+        rows=tuple(tuple(cell(source, row.cells[source].value, limit) for source in scored) for row in heatmap.rows),
+        sections=tuple((name, count) for name, count in counts if count),
+        scale=Scale(limit, heatmap.signed),
+        score=heatmap.score,
+        left_out=len(heatmap.sources) - len(scored),
+    )
+
+
+def _columns(heatmap: Heatmap) -> tuple[Column, ...]:
+    starts = {section.start for section in heatmap.sections}
+    columns, last = [], -1
+    for source in heatmap.scored:
+        begins = last >= 0 and any(last < start <= source for start in starts)
+        columns.append(Column(source, heatmap.sources[source], begins))
+        last = source
+    return tuple(columns)

@@ -1,0 +1,80 @@
+"""How numbers are written in every format: with a true minus, and never as -0.
+
+exact    a number by itself, of four significant digits
+Scale    numbers that are compared: the same decimals and the same power of ten for all
+percent  a share
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+MINUS, TIMES = "\u2212", "\u00d7"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def rounded(value: float) -> float:
+    """`value` to four significant digits: short in JSON, and finer than any eye."""
+    return float(f"{value:.4g}") + 0.0
+
+
+def exact(value: float) -> str:
+    """A number by itself, nothing for NaN; `exact` in the script of the HTML page is its twin."""
+    if not math.isfinite(value):
+        return ""
+    mantissa, _, power = f"{rounded(value):.4g}".partition("e")
+    return mantissa.replace("-", MINUS) + (_power_of_ten(int(power)) if power else "")
+
+
+def _power_of_ten(power: int) -> str:
+    return f"{TIMES}10{str(power).translate(SUPERSCRIPTS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale that is symmetric about zero, or begins there where it is not signed.
+
+    `limit` is the magnitude at its end, and decides how its numbers are written.
+    """
+
+    limit: float
+    signed: bool
+
+    def write(self, value: float | None) -> str:
+        """A number on the scale, with its sign on a signed one; nothing for None and for NaN."""
+        if value is None or not math.isfinite(value):
+            return ""
+        if abs(value) > 1000 * self.limit > 0:  # as a sink may be: on a scale of its own
+            return Scale(abs(value), self.signed).write(value)
+        power = math.floor(math.log10(self.limit)) if self.limit else 0
+        far = not 1e-3 <= self.limit < 1e5 and power != 0
+        decimals = 2 if far else max(0, 2 - power) if power >= 0 else max(2, 1 - power)
+        digits = f"{value / 10.0**power if far else value:{'+' if self.signed else ''}.{decimals}f}"
+        if float(digits) == 0:
+            return "0"
+        return digits.replace("-", MINUS) + (_power_of_ten(power) if far else "")
+
+    @property
+    def low(self) -> str:
+        """The number at its beginning."""
+        return self.write(-self.limit) if self.signed else "0"
+
+    @property
+    def high(self) -> str:
+        """The number at its end."""
+        return self.write(self.limit)
+
+    @property
+    def span(self) -> str:
+        """Both ends in one."""
+        end = Scale(self.limit, signed=False).high
+        return f"±{end}" if self.signed else f"0 … {end}"
+
+
+def percent(share: float) -> str:
+    """A share in two digits, such as 62 % and 8.0 %; the smallest are not told apart from one another."""
+    if not math.isfinite(share):
+        return "∞\u00a0%"
+    text = f"{share:.0%}" if share >= 0.095 or share == 0 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
+    return text.replace("%", "\u00a0%")

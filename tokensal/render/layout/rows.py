@@ -1,0 +1,129 @@
+"""Rows: the scores of one target, or their sum over all, shaded on one scale; and what is said of them.
+
+The limit of a row is its largest |score|. The sink stands apart: it is left out of limits and rankings unless asked
+for, and is drawn at full strength, marked as clipped, where it lies outside the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tokensal.render.layout.legend import Kind
+from tokensal.render.layout.numbers import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score, ready to be shaded.
+
+    `value` is None where there is no score (causality forbids one, or the question or the method leaves the source
+    out), and the cell is left blank. `shade` is value / limit within [-1, 1]; `clipped` says that the value lies
+    outside; `apart` that it is the sink, left out of the ranking.
+    """
+
+    source: int
+    value: float | None
+    shade: float
+    clipped: bool
+    apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What a row is about: a sentence that begins with `lead`, goes on with the name of the target, and `detail`."""
+
+    lead: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The scores of one target (`target` None: the sum over all) on one colour scale.
+
+    `value` is the explained score of the target itself (the sum over all has none). `full_scale` is what the scale
+    would be with the sink counted in. `kinds` are the entries of the legend that this row needs, of those in `OF_ROWS`.
+    `sink_note` says what the sink's score is, and what it does to the scale; empty without a sink.
+    """
+
+    target: int | None
+    value: float | None
+    title: Title
+    cells: tuple[Cell, ...]
+    scale: Scale
+    full_scale: Scale
+    kinds: tuple[Kind, ...]
+    sink_note: str
+
+    @property
+    def limit(self) -> float:
+        """The |score| drawn at full strength."""
+        return self.scale.limit
+
+    def top(self, count: int) -> list[Cell]:
+        """The `count` visible cells with the largest |score| that are not zero, largest first, the sink left apart."""
+        ranked = [cell for cell in self.cells if cell.value and not cell.apart]
+        return sorted(ranked, key=lambda cell: -abs(cell.value or 0))[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the rows of a heatmap have in common.
+
+    `sink` is the sink, and `apart` says that it is left out of limits and rankings. `left_out` says that some sources
+    have no score in any row.
+    """
+
+    signed: bool
+    sink: int | None
+    apart: bool
+    left_out: bool
+
+    def row(self, scores: Sequence[float | None], title: Title, target: int | None, value: float | None) -> Row:
+        """One row; a score is None where the target does not see the source."""
+        sizes = [0.0 if score is None else abs(score) for score in scores]
+        full_scale = Scale(max(sizes, default=0.0), self.signed)
+        apart = self.sink if self.apart else None
+        limit = max((size for source, size in enumerate(sizes) if source != apart), default=0.0) or full_scale.limit
+        cells = tuple(cell(source, score, limit, apart=source == apart) for source, score in enumerate(scores))
+        return Row(
+            target=target,
+            value=value,
+            title=title,
+            cells=cells,
+            scale=Scale(limit, self.signed),
+            full_scale=full_scale,
+            kinds=tuple(self._kinds(cells, target)),
+            sink_note=self._sink_note(cells, limit, full_scale),
+        )
+
+    def _kinds(self, cells: Sequence[Cell], target: int | None) -> Iterator[Kind]:
+        if any((cell.value or 0.0) < 0 for cell in cells):
+            yield Kind.NEGATIVE
+        if any(cell.clipped for cell in cells):
+            yield Kind.CLIPPED
+        if cells:  # the last target is no source
+            yield Kind.UNSEEN if target is None else Kind.BLANK
+        if self.left_out:
+            yield Kind.LEFT_OUT
+
+    def _sink_note(self, cells: Sequence[Cell], limit: float, full_scale: Scale) -> str:
+        if self.sink is None or not cells:
+            return ""
+        score = cells[self.sink].value
+        if score is None:
+            return "attention sink, without a score"
+        number = full_scale.write(score)
+        if not self.apart:
+            return f"attention sink, {number}, counted in"
+        end = full_scale.span if self.signed else full_scale.high
+        reach = f"; with it, the scale would reach {end}" if full_scale.limit != limit else ""
+        return f"attention sink, {number}, left out of scale and ranking{reach}"
+
+
+def cell(source: int, score: float | None, limit: float, *, apart: bool = False) -> Cell:
+    """A score on a scale that ends at `limit`."""
+    if score is None or limit == 0.0:
+        return Cell(source, score, 0.0, clipped=False, apart=apart)
+    return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)

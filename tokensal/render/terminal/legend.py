@@ -1,0 +1,97 @@
+"""What a terminal page says around its text: the heading above, and below it the scale, the marks and the sink."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tokensal.render.layout import SINK, Entry, Facts, Kind
+from tokensal.render.terminal.colours import Colours, attribute, bar_style, shading
+from tokensal.render.terminal.lines import Line, Run, Word, fill, size, words
+from tokensal.render.terminal.page import Page
+from tokensal.render.terminal.running_text import CLOSE, OPEN
+
+GAP = 3  # cells between the entries of a legend
+SWATCHES = 5  # steps of the colour scale on either side of 0
+BARE = ("model", "method", "score", "dtype", "time")  # facts that need no name beside them
+
+SYMBOLS = (Kind.GENERATED, Kind.CONTRAST, Kind.CLIPPED, Kind.PICTURE)  # drawn as they are, and looked for in the text
+
+
+def heading(facts: Facts, colours: Colours, width: int) -> list[Line]:
+    """Facts on one line, or as many as it takes."""
+    parts = [text if name in BARE else f"{name} {text}" for name, text in facts if name != "tokensal"]
+    return fill(words(" · ".join(parts), attribute(colours, "bold")), width)
+
+
+def legend(page: Page, body: str) -> list[Line]:
+    """The scale of the running text, the marks that occur in the body of the page, and the notes."""
+    parts = page.heatmap.legend
+    return [
+        *scale(page),
+        *page.faint(parts.sign_note),
+        *marks(page, parts.entries, body),
+        *page.faint(parts.left_out_note),
+        *sink_note(page),
+    ]
+
+
+def marks(page: Page, entries: Iterable[Entry], body: str) -> list[Line]:
+    """The meaning of the marks that occur in the body of a page."""
+    parts = [*_bars(page, body), *(_mark(entry) for entry in entries if _occurs(entry, body))]
+    line = [word for index, part in enumerate(parts) for word in _entry(page, *part, gap=GAP if index else 0)]
+    return fill(line, page.width)
+
+
+def scale(page: Page) -> list[Line]:
+    """The scale of the running text: in colours, or as what the written tenths are tenths of."""
+    return fill(_scale(page), page.width)
+
+
+def sink_note(page: Page) -> list[Line]:
+    """What the sink would do to the scale, or that it is counted in."""
+    note = page.heatmap.overview.sink_note
+    return fill([Word([Run(SINK)]), *page.faint_words(f" {note}")], page.width) if note else []
+
+
+def _occurs(entry: Entry, body: str) -> bool:
+    """Whether an entry explains something that a terminal draws, and that is in the body of the page."""
+    if entry.kind is Kind.ORDINAL:
+        return re.search("[₀-₉]", body) is not None
+    if entry.kind is Kind.UNIT:
+        return OPEN in body
+    return entry.kind is Kind.SPECIAL or (entry.kind in SYMBOLS and entry.sample in body)
+
+
+def _mark(entry: Entry) -> tuple[Run, str]:
+    return Run(f"{OPEN} {CLOSE}" if entry.kind is Kind.UNIT else entry.sample), entry.meaning
+
+
+def _entry(page: Page, mark: Run, meaning: str, gap: int) -> list[Word]:
+    """A mark and its meaning, kept on one line if they fit one."""
+    style = attribute(page.colours, "dim")
+    sample = [Run(" " * gap), mark] if gap else [mark]
+    line = [*sample, Run(f" {meaning}", style)]
+    return [Word(line)] if size(line) <= page.width else [Word(sample), *words(f" {meaning}", style)]
+
+
+def _scale(page: Page) -> list[Word]:
+    overview, colours = page.heatmap.overview, page.colours
+    subject = f"in the text: {overview.title.lead[0].lower()}{overview.title.lead[1:]}"
+    if not overview.limit:
+        return page.faint_words(f"I{subject[1:]}, 0 everywhere.")
+    if not colours.available:
+        return words(f"I{subject[1:]}, in tenths of {overview.scale.span}.")
+    steps = range(-SWATCHES if page.heatmap.signed else 0, SWATCHES + 1)
+    swatches = [Run(" ", shading(colours, step / SWATCHES)) for step in steps]
+    ends = [Run(f"{overview.scale.low} "), *swatches, Run(f" {overview.scale.high}")]
+    return [Word(ends), *page.faint_words(f"  {subject}")]
+
+
+def _bars(page: Page, body: str) -> list[tuple[Run, str]]:
+    full = "a full bar is the largest of its line"
+    block, line = Run("█", bar_style(page.colours, False)), Run("━", bar_style(page.colours, True))
+    if re.search("[━╸]", body):
+        against, towards = page.heatmap.legend.ends
+        return [(block, towards), (line, f"{against}, {full}")]
+    return [(block, full)] if re.search("[▏▎▍▌▋▊▉█]", body) else []

@@ -55,17 +55,17 @@ BATCH, RATE = 64, 3e-3
 def tokenizer() -> PreTrainedTokenizerFast:
     """Words and numbers of `vocabulary` are tokens, all others are spelled in bytes; nothing is lost."""
     ids = {token: id for id, token in enumerate(vocabulary())}
-    made = Tokenizer(models.BPE(ids, merges=[], ignore_merges=True))  # whole words or single bytes, nothing between
-    made.pre_tokenizer = pre_tokenizers.Sequence(
+    backend = Tokenizer(models.BPE(ids, merges=[], ignore_merges=True))  # whole words or single bytes, nothing between
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    made.decoder = decoders.ByteLevel()
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", ids["</s>"])])
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", ids["</s>"])])
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", clean_up_tokenization_spaces=False
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", clean_up_tokenization_spaces=False
     )
 
 
@@ -105,13 +105,13 @@ def untrained(size: int) -> T5ForConditionalGeneration:
 
 def train(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
     """Teacher forcing on dates that are written afresh for every step."""
-    rng, known = random.Random(seed), days()[0]
+    rng, training_days = random.Random(seed), days()[0]
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     started = time.perf_counter()
     model.train()
     for step in range(1, steps + 1):
-        loss = _loss(model, coder, [draw(rng.choice(known), rng) for _ in range(BATCH)])
+        loss = _loss(model, coder, [draw(rng.choice(training_days), rng) for _ in range(BATCH)])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -124,13 +124,13 @@ def train(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, ste
 
 def _loss(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, batch: Sequence[Written]) -> torch.Tensor:
     """What the model misses of the answers, in nats a token, when words of half of the batch are dropped."""
-    given = coder([one.text for one in batch], padding=True, return_tensors="pt")
-    answers = coder([one.iso for one in batch], padding=True, return_tensors="pt")
+    texts = coder([date.text for date in batch], padding=True, return_tensors="pt")
+    answers = coder([date.iso for date in batch], padding=True, return_tensors="pt")
     labels = answers.input_ids.masked_fill(answers.attention_mask == 0, -100)
     rates = torch.rand(len(batch), 1) * (torch.arange(len(batch)) % 2)[:, None]
     return model(
-        inputs_embeds=_dropped(model, given.input_ids, rates),
-        attention_mask=given.attention_mask,
+        inputs_embeds=_dropped(model, texts.input_ids, rates),
+        attention_mask=texts.attention_mask,
         decoder_inputs_embeds=_dropped(model, model.prepare_decoder_input_ids_from_labels(labels), rates),
         labels=labels,
     ).loss
@@ -147,16 +147,16 @@ def readings(
     model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, written: Sequence[Written]
 ) -> list[str]:
     """What the model makes of each text, greedily."""
-    given = coder([one.text for one in written], padding=True, return_tensors="pt")
-    found = model.generate(given.input_ids, attention_mask=given.attention_mask, max_new_tokens=8, do_sample=False)
-    return coder.batch_decode(found, skip_special_tokens=True)
+    texts = coder([date.text for date in written], padding=True, return_tensors="pt")
+    answers = model.generate(texts.input_ids, attention_mask=texts.attention_mask, max_new_tokens=8, do_sample=False)
+    return coder.batch_decode(answers, skip_special_tokens=True)
 
 
 def report(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, count: int = 5000) -> None:
     """Print how many held-out dates are read rightly, and some that are not."""
     written = held_out(count, seed=1)
-    said = [text for start in range(0, count, 500) for text in readings(model, coder, written[start : start + 500])]
-    wrong = [(one.text, text) for one, text in zip(written, said, strict=True) if text != one.iso]
+    answers = [text for start in range(0, count, 500) for text in readings(model, coder, written[start : start + 500])]
+    wrong = [(date.text, answer) for date, answer in zip(written, answers, strict=True) if answer != date.iso]
     print(f"{1 - len(wrong) / count:.2%} of {count} held-out dates are read rightly")
     for text, misread in wrong[:10]:
         print(f"  {text!r} was read as {misread!r}")

@@ -152,9 +152,9 @@ def write(date: datetime.date, wording: Wording) -> Written:
             text += wording.weekday
         elif field:
             part, say = FIELDS[field]
-            said = wording.case(say(date)) if part == "month" else say(date)
-            spans[part] = (len(text), len(text) + len(said))
-            text += said
+            value = wording.case(say(date)) if part == "month" else say(date)
+            spans[part] = (len(text), len(text) + len(value))
+            text += value
     return Written(text + after, date, spans, wording)
 
 

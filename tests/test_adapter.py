@@ -159,7 +159,7 @@ def test_a_tokenizer_without_a_template_refuses_a_chat():
         adapt(model("Llama"), coder).example(messages=CHAT)
 
 
-def test_what_a_template_refuses_is_said():
+def test_what_a_template_refuses_is_reported():
     import copy
 
     coder = copy.deepcopy(tokenizer())
@@ -181,15 +181,15 @@ _SMALL = {
 
 
 @pytest.mark.parametrize(
-    ("made", "why"),
+    ("build", "reason"),
     [
         (lambda: hf.MambaForCausalLM(hf.MambaConfig(vocab_size=32, hidden_size=32, num_hidden_layers=1)), "recurrent"),
         (lambda: hf.LlamaModel(hf.LlamaConfig(**_SMALL)), "no language-model head"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_attributed_is_refused_with_a_reason(made, why):
-    with pytest.raises(UnsupportedModel, match=why):
-        adapt(made(), tokenizer())
+def test_what_cannot_be_attributed_is_refused_with_a_reason(build, reason):
+    with pytest.raises(UnsupportedModel, match=reason):
+        adapt(build(), tokenizer())
 
 
 def test_per_layer_embeddings_are_refused():
@@ -206,12 +206,12 @@ def test_recurrent_layers_are_refused_by_their_configuration():
         check_config(hf.Qwen3NextConfig(num_hidden_layers=4))
 
 
-def test_a_model_without_input_embeddings_is_refused():
-    class Deaf(hf.LlamaForCausalLM):
+def test_a_model_whose_forward_takes_no_embeddings_is_refused():
+    class WithoutEmbeddings(hf.LlamaForCausalLM):
         def forward(self, input_ids=None): ...
 
     with pytest.raises(UnsupportedModel, match="inputs_embeds"):
-        adapt(Deaf(hf.LlamaConfig(**_SMALL)), tokenizer())
+        adapt(WithoutEmbeddings(hf.LlamaConfig(**_SMALL)), tokenizer())
 
 
 def test_offloaded_models_are_attributed_where_they_are_computed():
@@ -222,5 +222,5 @@ def test_offloaded_models_are_attributed_where_they_are_computed():
     expected = attribute(adapter("Llama"), "The cat", continuation=" sat on", method="input_x_gradient")
     offloaded = model("Llama")
     cpu_offload(offloaded, execution_device=torch.device("cpu"))
-    found = attribute(adapt(offloaded, tokenizer()), "The cat", continuation=" sat on", method="input_x_gradient")
-    torch.testing.assert_close(found.scores, expected.scores, equal_nan=True)
+    result = attribute(adapt(offloaded, tokenizer()), "The cat", continuation=" sat on", method="input_x_gradient")
+    torch.testing.assert_close(result.scores, expected.scores, equal_nan=True)

@@ -1,4 +1,4 @@
-"""The embedded model `dates`: a trained model whose truth is known, its texts, and what methods say of it."""
+"""The embedded model `dates`: a trained model with a known alignment, its texts, and what methods return for it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def texts():
     return held_out(500)
 
 
-def said(written, part):
+def part_text(written, part):
     start, stop = written.spans[part]
     return written.text[start:stop]
 
 
 def test_the_evidence_is_remembered(texts):
     for written in texts:
-        year, month, day = (said(written, part) for part in PARTS)
+        year, month, day = (part_text(written, part) for part in PARTS)
         assert year == str(written.date.year)
         assert re.match(r"\d+", day)[0].lstrip("0") == str(written.date.day)
         assert month.lower()[:3] == f"{written.date:%b}".lower() or int(month) == written.date.month
@@ -62,10 +62,10 @@ def test_a_swap_alters_one_part_and_nothing_else(texts, part):
         differing = [name for name in PARTS if getattr(other.date, name) != getattr(written.date, name)]
         assert differing == [part]
         start, stop = written.spans[part]
-        assert other.text == written.text[:start] + said(other, part) + written.text[stop:]
+        assert other.text == written.text[:start] + part_text(other, part) + written.text[stop:]
 
 
-def test_every_form_is_asked_and_numbers_that_stand_twice_are_seen(texts):
+def test_every_form_is_drawn_and_repeated_numbers_are_ambiguous(texts):
     assert {written.wording.form for written in texts} == set(written_dates.FORMS)
     assert 0 < sum(written.ambiguous for written in texts) < len(texts) / 4
     date = texts[0].date.replace(month=4, day=4)
@@ -78,10 +78,10 @@ def test_every_form_is_asked_and_numbers_that_stand_twice_are_seen(texts):
 
 
 def test_held_out_days_are_never_trained_on_and_always_the_same():
-    known, kept = map(set, written_dates.days())
-    assert not known & kept
-    assert len(kept) == pytest.approx(len(known | kept) / 10, rel=1e-3)
-    assert {written.date for written in held_out(300)} <= kept
+    training_days, held_out_days = map(set, written_dates.days())
+    assert not training_days & held_out_days
+    assert len(held_out_days) == pytest.approx(len(training_days | held_out_days) / 10, rel=1e-3)
+    assert {written.date for written in held_out(300)} <= held_out_days
     assert held_out(20) == held_out(20) != held_out(20, seed=1)
 
 
@@ -93,9 +93,9 @@ def test_training_learns_and_a_seed_repeats_it(capsys):
 
     def trained():
         torch.manual_seed(0)
-        made = train_dates.untrained(len(coder))
-        train_dates.train(made, coder, steps=3, seed=0)
-        return made.state_dict()
+        network = train_dates.untrained(len(coder))
+        train_dates.train(network, coder, steps=3, seed=0)
+        return network.state_dict()
 
     first, second = trained(), trained()
     assert all(first[name].equal(second[name]) for name in first)
@@ -131,16 +131,15 @@ def test_each_part_is_one_token_of_the_text_and_one_of_the_answer(model, texts):
         assert "".join(token.text for token in result.sources[: result.encoder - 1]) == written.text
         assert [token.text for token in result.targets] == re.split(r"(-)", written.iso)
         for part in PARTS:
-            [token] = [
-                one for one, is_it in zip(result.sources, dates.evidence(result, written, part), strict=True) if is_it
-            ]
-            assert token.text.strip() == said(written, part)
+            is_evidence = dates.evidence(result, written, part)
+            [token] = [source for source, evident in zip(result.sources, is_evidence, strict=True) if evident]
+            assert token.text.strip() == part_text(written, part)
 
 
 def test_it_reads_dates_that_it_was_not_trained_on(model):
     written = held_out(1000, seed=2)
-    said = train_dates.readings(model.model, model.tokenizer, written)
-    assert fmean(text == one.iso for text, one in zip(said, written, strict=True)) >= 0.95
+    answers = train_dates.readings(model.model, model.tokenizer, written)
+    assert fmean(text == date.iso for text, date in zip(answers, written, strict=True)) >= 0.95
 
 
 def test_days_or_months_come_first_as_the_mark_between_them_says(model):
@@ -178,7 +177,7 @@ def test_a_folder_of_that_name_needs_a_path_and_is_pointed_out(model, tmp_path, 
             load(path)
 
 
-# What methods say of it
+# What methods return for it
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +190,12 @@ def questions(model):
 )
 def test_year_month_and_day_point_at_their_words(model, questions, method):
     assert len(questions) > 35
-    readings = [dates.read(model, method, one) for one in questions]
+    readings = [dates.read(model, method, written) for written in questions]
     assert fmean(fmean(reading.hits[dates.AS_IS]) for reading in readings) >= 0.95
     assert all(reading.diagnostics["convergence_delta"].reached.all() for reading in readings if reading.diagnostics)
 
 
-class Scribe:
+class WritingModel:
     """A model with a token for each character, that writes what `writes` makes of the prompt."""
 
     def __init__(self, writes):
@@ -221,11 +220,11 @@ def test_a_date_counts_when_each_part_of_the_answer_follows_its_word():
     def honest(text):
         return "-".join(reversed(text.split(".")))
 
-    assert dates.verdict(Scribe(honest), written, rng) == "accepted"
-    assert dates.verdict(Scribe(lambda text: "1987-03-14"), written, rng) == "unproved"
-    assert dates.verdict(Scribe(lambda text: "1987-03-15"), written, rng) == "misread"
+    assert dates.verdict(WritingModel(honest), written, rng) == "accepted"
+    assert dates.verdict(WritingModel(lambda text: "1987-03-14"), written, rng) == "unproved"
+    assert dates.verdict(WritingModel(lambda text: "1987-03-15"), written, rng) == "misread"
     twice = written_dates.write(written.date.replace(day=3), written.wording)
-    assert dates.verdict(Scribe(honest), twice, rng) == "ambiguous"
+    assert dates.verdict(WritingModel(honest), twice, rng) == "ambiguous"
 
 
 def test_the_readme_has_a_row_for_every_method():

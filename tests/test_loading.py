@@ -1,4 +1,4 @@
-"""Loading: names, folders, files, and a cache that survives what happens to it."""
+"""Loading: names, folders, files, and a cache that survives damage and crashes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def folder(tmp_path_factory):
 def test_a_local_folder(folder):
     loaded = load(str(folder))
     expected = attribute(adapter("Llama", dtype=torch.float32), "The cat", continuation=" sat")
-    found = attribute(loaded, "The cat", continuation=" sat")
-    torch.testing.assert_close(found.scores, expected.scores, equal_nan=True)
-    assert found.provenance.model == str(folder)
-    assert found.provenance.revision is None
+    result = attribute(loaded, "The cat", continuation=" sat")
+    torch.testing.assert_close(result.scores, expected.scores, equal_nan=True)
+    assert result.provenance.model == str(folder)
+    assert result.provenance.revision is None
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_options_reach_the_model_and_the_provenance(folder, option, field, expec
         ({"attention": "nonsense"}, ModelError, "nonsense"),
     ],
 )
-def test_what_cannot_be_loaded_is_said(folder, options, error, sentence):
+def test_what_cannot_be_loaded_is_reported(folder, options, error, sentence):
     with pytest.raises(error, match=sentence):
         load(**{"model": folder, **options})
 
 
-def test_a_folder_without_a_model_is_said(tmp_path):
+def test_a_folder_without_a_model_is_reported(tmp_path):
     with pytest.raises(ModelError, match="Could not load"):
         load(tmp_path)
 
@@ -84,16 +84,16 @@ def test_without_the_package_the_default_is_the_hub_id(monkeypatch):
         load()
 
 
-# The cache of the default model. The conversion itself is replaced: what is tested is what happens around it.
+# The cache of the default model. The conversion itself is replaced; the handling of the cache is tested.
 
 
 @pytest.fixture
 def conversions(folder, tmp_path, monkeypatch):
-    """A cache of its own, a file to convert, and the list of conversions that were made."""
-    made = []
+    """A cache of its own, a file to convert, and the list of the files that were converted."""
+    converted = []
 
     def convert(gguf, aside):
-        made.append(gguf)
+        converted.append(gguf)
         if gguf.read_text() == "crash":
             (aside / "half").write_text("written")
             raise KeyboardInterrupt
@@ -101,7 +101,7 @@ def conversions(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(embedded, "_convert", convert)
     monkeypatch.setattr("huggingface_hub.cached_assets_path", lambda *names: tmp_path)
-    return made
+    return converted
 
 
 @pytest.fixture

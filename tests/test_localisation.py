@@ -32,25 +32,25 @@ def words(text):
 # The questions
 
 
-def drawn(kind):
+def draw_questions(kind):
     rng = random.Random(0)
     return [prompts.draw(kind, index / 100, rng) for index in range(100)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_evidence_is_the_answer_and_stands_there_once(kind):
-    for question in drawn(kind):
-        for one in (question, question.swapped()):
-            start, stop = one.evidence
-            assert one.prompt[start:stop] == one.answer
-            assert words(one.prompt).count(one.answer) == 1
-            assert one.other not in words(one.prompt)
+    for question in draw_questions(kind):
+        for variant in (question, question.swapped()):
+            start, stop = variant.evidence
+            assert variant.prompt[start:stop] == variant.answer
+            assert words(variant.prompt).count(variant.answer) == 1
+            assert variant.other not in words(variant.prompt)
         assert question.swapped().swapped() == question
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_character_tells_all_values_apart(kind):
-    for question in drawn(kind):
+    for question in draw_questions(kind):
         values = [*VALUES.intersection(words(question.prompt)), question.other]
         assert len({value[0] for value in values}) == len(values)
         assert len(values) == 2 if kind == "needle" else len(values) >= 4
@@ -58,16 +58,16 @@ def test_the_first_character_tells_all_values_apart(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_evidence_goes_from_the_beginning_to_the_end(kind):
-    places = [question.evidence[0] / question.prompt.index("Question:") for question in drawn(kind)]
+    places = [question.evidence[0] / question.prompt.index("Question:") for question in draw_questions(kind)]
     assert places[0] < 0.25 and places[-1] > 0.75
     assert fmean(places[:50]) < 0.4 and fmean(places[50:]) > 0.6
 
 
 def test_a_seed_draws_the_same_questions_again():
-    assert drawn("needle") == drawn("needle")
+    assert draw_questions("needle") == draw_questions("needle")
 
 
-class Reader:
+class ReadingModel:
     """A model with a token for each word, that says what `says` makes of the prompt."""
 
     name = "reader"
@@ -76,19 +76,19 @@ class Reader:
         self.says = says
 
     def example(self, prompt, *, continuation=None, max_new_tokens=None):
-        said = words(self.says(prompt) if continuation is None else continuation)
-        return SimpleNamespace(targets=[SimpleNamespace(id=word) for word in said])
+        answer = words(self.says(prompt) if continuation is None else continuation)
+        return SimpleNamespace(targets=[SimpleNamespace(id=word) for word in answer])
 
 
 def test_a_question_is_accepted_when_the_answer_follows_the_evidence():
-    honest = Reader(lambda prompt: VALUES.intersection(words(prompt)).pop())
-    found = prompts.accepted(honest, "needle", 3, seed=0)
-    assert found == prompts.accepted(honest, "needle", 3, seed=0) != prompts.accepted(honest, "needle", 3, seed=1)
+    honest = ReadingModel(lambda prompt: VALUES.intersection(words(prompt)).pop())
+    questions = prompts.accepted(honest, "needle", 3, seed=0)
+    assert questions == prompts.accepted(honest, "needle", 3, seed=0) != prompts.accepted(honest, "needle", 3, seed=1)
 
 
-def test_a_model_that_knows_the_answer_without_the_evidence_is_not_asked():
+def test_a_model_that_answers_without_the_evidence_is_refused():
     with pytest.raises(RuntimeError, match="reader failed 200 needle questions in a row"):
-        prompts.accepted(Reader(lambda prompt: "Paris"), "needle", 1, seed=0)
+        prompts.accepted(ReadingModel(lambda prompt: "Paris"), "needle", 1, seed=0)
 
 
 def test_the_evidence_is_every_token_that_shares_a_character_with_it():
@@ -102,7 +102,7 @@ def test_the_evidence_is_every_token_that_shares_a_character_with_it():
 
 
 @pytest.mark.parametrize(
-    ("scores", "wanted", "count", "expected"),
+    ("scores", "relevant", "count", "expected"),
     [
         ([3, 2, 1], [False, True, False], 1, 0),
         ([3, 2, 1], [False, True, False], 2, 1),
@@ -112,21 +112,21 @@ def test_the_evidence_is_every_token_that_shares_a_character_with_it():
         ([9, 5, 5, 1], [True, True, False, True], 2, 3 / 2),  # the first for certain, the second by a coin
     ],
 )
-def test_equal_scores_count_by_chance(scores, wanted, count, expected):
-    assert localisation.caught(torch.tensor(scores), torch.tensor(wanted), count) == expected
+def test_equal_scores_count_by_chance(scores, relevant, count, expected):
+    assert localisation.top_count(torch.tensor(scores), torch.tensor(relevant), count) == expected
 
 
 def test_recall_looks_at_a_tenth_rounded_up():
     scores = torch.arange(21.0)
-    wanted = torch.zeros(21, dtype=torch.bool)
-    wanted[[17, 18]] = True
-    assert localisation.hit(scores, wanted) == localisation.Hit(top=0, recall=0.5)
+    relevant = torch.zeros(21, dtype=torch.bool)
+    relevant[[17, 18]] = True
+    assert localisation.hit(scores, relevant) == localisation.Hit(top=0, recall=0.5)
 
 
 def test_the_sink_is_left_out_and_magnitude_is_another_ranking():
     result = SimpleNamespace(scores=torch.tensor([[9.0, 1.0, -5.0]]), sink=0, signed=True)
-    found = localisation.hits(result, torch.tensor([False, True, False]))
-    assert {name.format("m"): (free.top, full.top) for name, (free, full) in found.items()} == {
+    rankings = localisation.hits(result, torch.tensor([False, True, False]))
+    assert {name.format("m"): (free.top, full.top) for name, (free, full) in rankings.items()} == {
         "m": (1, 0),
         "\\|m\\|": (0, 0),
     }
@@ -134,11 +134,11 @@ def test_the_sink_is_left_out_and_magnitude_is_another_ranking():
     assert len(localisation.hits(result, torch.tensor([False, True, False]))) == 1
 
 
-def test_chance_and_recency_are_what_they_say():
+def test_chance_and_recency_have_their_expected_ranks():
     example = SimpleNamespace(sources=range(5), targets=range(1))
-    wanted = torch.tensor([False, True, True, False, False])
-    assert localisation.hit(localisation.Random()(example, None).matrix[0], wanted).top == pytest.approx(2 / 5)
-    assert localisation.hit(localisation.Recency()(example, None).matrix[0], wanted.roll(2)).top == 1
+    relevant = torch.tensor([False, True, True, False, False])
+    assert localisation.hit(localisation.Random()(example, None).matrix[0], relevant).top == pytest.approx(2 / 5)
+    assert localisation.hit(localisation.Recency()(example, None).matrix[0], relevant.roll(2)).top == 1
 
 
 def test_an_interval_holds_its_mean():
@@ -169,8 +169,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def questions(model):
-    found = prompts.accepted(model, "key_value", 4, seed=2)
-    return sorted(found, key=lambda question: len(question.prompt))
+    questions = prompts.accepted(model, "key_value", 4, seed=2)
+    return sorted(questions, key=lambda question: len(question.prompt))
 
 
 @real
@@ -179,8 +179,8 @@ def test_the_evidence_is_found_among_real_tokens(model, questions):
     for question in questions:
         sources = model.example(question.prompt, continuation=question.continuation).sources
         marked = prompts.evidence(question, sources)
-        found = "".join(source.text for source, here in zip(sources, marked, strict=True) if here)
-        assert found.strip() == question.answer
+        evidence = "".join(source.text for source, is_evidence in zip(sources, marked, strict=True) if is_evidence)
+        assert evidence.strip() == question.answer
         assert not marked[0], "the evidence is never the sink"
 
 

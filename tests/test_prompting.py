@@ -1,4 +1,4 @@
-"""Whose each token of a prompt is, and which marked passage it is in. Templates are probed, never searched."""
+"""The role of each token of a prompt, and the marked passage that it is in, whatever the chat template."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ THINKING = (
 )
 
 
-def coder(template=CHAT, base=None):
-    made = copy.deepcopy(base or tokenizer())
-    made.chat_template = template
-    return made
+def tokenizer_with(template=CHAT, base=None):
+    coder = copy.deepcopy(base or tokenizer())
+    coder.chat_template = template
+    return coder
 
 
 def chat(*contents, first="user"):
@@ -57,11 +57,11 @@ def chat(*contents, first="user"):
     return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
 
 
-def pieces(made: hf.PreTrainedTokenizerBase, prompt: Prompt):
-    """What tokens of one role and mark spell, with both; without the mark where there is none."""
-    _, tokens = read(made, prompt.ids, prompt.roles)
-    found = groupby(zip(tokens, prompt.marks, strict=True), key=lambda pair: (pair[0].role, pair[1]))
-    texts = [("".join(token.text for token, _ in group), *label) for label, group in found]
+def pieces(coder: hf.PreTrainedTokenizerBase, prompt: Prompt):
+    """The text of each run of tokens of one role and mark, with both; without the mark if it is None."""
+    _, tokens = read(coder, prompt.ids, prompt.roles)
+    runs = groupby(zip(tokens, prompt.marks, strict=True), key=lambda pair: (pair[0].role, pair[1]))
+    texts = [("".join(token.text for token, _ in group), *label) for label, group in runs]
     return [piece if piece[2] is not None else piece[:2] for piece in texts]
 
 
@@ -69,10 +69,10 @@ def pieces(made: hf.PreTrainedTokenizerBase, prompt: Prompt):
 
 
 def test_a_plain_prompt_has_one_role_and_no_marks():
-    made = tokenizer()
-    ids = tuple(made("The cat [[sat]]")["input_ids"])
-    assert read_prompt(made, "The cat [[sat]]", None) == Prompt(ids, (P,) * len(ids), (None,) * len(ids))
-    assert read_prompt(made, list(ids), None) == Prompt(ids, (P,) * len(ids), (None,) * len(ids))
+    coder = tokenizer()
+    ids = tuple(coder("The cat [[sat]]")["input_ids"])
+    assert read_prompt(coder, "The cat [[sat]]", None) == Prompt(ids, (P,) * len(ids), (None,) * len(ids))
+    assert read_prompt(coder, list(ids), None) == Prompt(ids, (P,) * len(ids), (None,) * len(ids))
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,20 @@ def test_a_plain_prompt_has_one_role_and_no_marks():
         ]),
     ],
 )  # fmt: skip
-def test_tokens_of_a_chat_know_whose_they_are(template, messages, expected):
-    assert pieces(coder(template), read_prompt(coder(template), None, messages)) == expected
+def test_tokens_of_a_chat_have_the_role_of_their_speaker(template, messages, expected):
+    assert pieces(tokenizer_with(template), read_prompt(tokenizer_with(template), None, messages)) == expected
 
 
 def test_roles_that_templates_may_know():
     roles = ["developer", "system", "tool", "ipython", "generated"]
     messages = [{"role": role, "content": "a"} for role in roles]
-    found = [role for text, role in pieces(coder(), read_prompt(coder(), None, messages)) if text == "a"]
-    assert found == [Role.SYSTEM, Role.SYSTEM, Role.TOOL, P, P]
+    roles_of_a = [
+        role for text, role in pieces(tokenizer_with(), read_prompt(tokenizer_with(), None, messages)) if text == "a"
+    ]
+    assert roles_of_a == [Role.SYSTEM, Role.SYSTEM, Role.TOOL, P, P]
 
 
-def test_contents_may_be_missing_or_made_of_blocks():
+def test_contents_may_be_missing_or_consist_of_blocks():
     template = (
         "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% elif m.content %}"
         "{% for b in m.content %}{{ b.text or '<|pad|>' }}{% endfor %}{% endif %}{{ m.calls }};{% endfor %}"
@@ -145,7 +147,7 @@ def test_contents_may_be_missing_or_made_of_blocks():
         {"role": "tool", "content": "f"},
     ]
     before = copy.deepcopy(messages)
-    assert pieces(coder(), read_prompt(coder(template), None, messages)) == [
+    assert pieces(tokenizer_with(), read_prompt(tokenizer_with(template), None, messages)) == [
         ("a ", U), ("<|pad|>", T), ("cat", U), (";f();", T), ("f", Role.TOOL), (";", T),
     ]  # fmt: skip
     assert messages == before
@@ -153,21 +155,21 @@ def test_contents_may_be_missing_or_made_of_blocks():
 
 def test_a_token_that_straddles_belongs_where_its_first_character_is_that_is_not_space():
     glue = "{% for m in messages %}The {{ m.content }}{% endfor %}"
-    made = coder(glue)
-    assert made.tokenize("The cat sat") == ["The", "Ġcat", "Ġsat"]
-    assert pieces(made, read_prompt(made, None, chat("cat sat"))) == [("The", T), (" cat sat", U)]
-    made = coder("{% for m in messages %}Th{{ m.content }}{% endfor %}")
-    assert pieces(made, read_prompt(made, None, chat("e cat"))) == [("The", T), (" cat", U)]
+    coder = tokenizer_with(glue)
+    assert coder.tokenize("The cat sat") == ["The", "Ġcat", "Ġsat"]
+    assert pieces(coder, read_prompt(coder, None, chat("cat sat"))) == [("The", T), (" cat sat", U)]
+    coder = tokenizer_with("{% for m in messages %}Th{{ m.content }}{% endfor %}")
+    assert pieces(coder, read_prompt(coder, None, chat("e cat"))) == [("The", T), (" cat", U)]
 
 
 def test_pieces_of_a_character_have_its_role():
-    made = coder("{% for m in messages %}a{{ m.content }}東{% endfor %}")
-    prompt = read_prompt(made, None, chat("🙂京"))
+    coder = tokenizer_with("{% for m in messages %}a{{ m.content }}東{% endfor %}")
+    prompt = read_prompt(coder, None, chat("🙂京"))
     assert prompt.roles == (T, *(U,) * 7, *(T,) * 3)
 
 
-def spelled(template, messages):
-    """What two templates make of messages, and whose it is, written once more in Python."""
+def expected_runs(template, messages):
+    """What two templates make of messages, with the roles, written once more in Python."""
     for index, message in enumerate(messages):
         yield f"<|start|>{message['role']}\n" + "\n" * (template is STRIPPING), T
         content = message["content"].strip() if template is STRIPPING else message["content"]
@@ -198,23 +200,23 @@ def test_whatever_messages_say(template):
     for _ in range(60):
         messages = chat(*("".join(generator.choices(words, k=generator.randrange(1, 6))) for _ in range(3)))
         messages = messages[: generator.choice([1, 3])]  # transformers itself rewrites some unfinished answers
-        whose = [role for text, role in spelled(template, messages) for _ in text]
-        text = "".join(text for text, _ in spelled(template, messages))
-        prompt = read_prompt(coder(template), None, messages)
+        roles = [role for text, role in expected_runs(template, messages) for _ in text]
+        text = "".join(text for text, _ in expected_runs(template, messages))
+        prompt = read_prompt(tokenizer_with(template), None, messages)
         shown, tokens = read(tokenizer(), prompt.ids, prompt.roles)
         assert shown == text
         for token in tokens:
             blank = text[token.start : token.stop]
-            assert token.role is whose[token.start + len(blank) - len(blank.lstrip()) if blank.strip() else token.start]
+            assert token.role is roles[token.start + len(blank) - len(blank.lstrip()) if blank.strip() else token.start]
 
 
 def test_ids_are_those_of_the_template():
     messages = chat("Be brief. ", " Hi?", "I", first="system")
-    expected = coder().apply_chat_template(messages, add_generation_prompt=False, continue_final_message=True)
-    assert list(read_prompt(coder(), None, messages).ids) == list(expected["input_ids"])
+    expected = tokenizer_with().apply_chat_template(messages, add_generation_prompt=False, continue_final_message=True)
+    assert list(read_prompt(tokenizer_with(), None, messages).ids) == list(expected["input_ids"])
 
 
-# Where roles cannot be told
+# Where roles cannot be determined
 
 
 TWICE = "{% for m in messages %}{{ m.content }}|{{ m.content }}{% endfor %}"
@@ -222,20 +224,20 @@ COUNTING = "{% for m in messages %}{{ m.content | length }}{{ m.content }}{% end
 
 
 @pytest.mark.parametrize("template", [TWICE, COUNTING])
-def test_a_template_that_cannot_be_followed_makes_a_plain_prompt_and_says_so(template, caplog):
-    made = coder(template)
+def test_a_template_that_cannot_be_followed_makes_a_plain_prompt_with_a_warning(template, caplog):
+    coder = tokenizer_with(template)
     with caplog.at_level(logging.WARNING, "tokensal"):
-        prompt = read_prompt(made, None, chat("cat"))
+        prompt = read_prompt(coder, None, chat("cat"))
     assert set(prompt.roles) == {P}
-    assert list(prompt.ids) == made.apply_chat_template(chat("cat"), add_generation_prompt=True)["input_ids"]
+    assert list(prompt.ids) == coder.apply_chat_template(chat("cat"), add_generation_prompt=True)["input_ids"]
     [record] = caplog.records
     assert "does not show where each word of the messages goes" in record.getMessage()
     with pytest.raises(InputError, match="mark them in a plain prompt"):
-        read_prompt(made, None, chat("[[cat]]"), True)
+        read_prompt(coder, None, chat("[[cat]]"), True)
 
 
-def test_nothing_is_said_where_roles_are_told(caplog):
-    read_prompt(coder(), None, chat("cat"))
+def test_no_warning_where_roles_are_determined(caplog):
+    read_prompt(tokenizer_with(), None, chat("cat"))
     assert not caplog.records
 
 
@@ -243,7 +245,7 @@ def test_nothing_is_said_where_roles_are_told(caplog):
 
 
 class Letters(hf.PreTrainedTokenizer):
-    """A tokenizer in Python, a token for each letter; it knows no offsets, and may forget what is upper case."""
+    """A tokenizer in Python, a token for each letter; it has no offsets, and may lower the case."""
 
     vocab_files_names: dict = {}  # noqa: RUF012
 
@@ -267,7 +269,7 @@ class Letters(hf.PreTrainedTokenizer):
         return self.letters[token]
 
     def _convert_id_to_token(self, id):
-        return next(letter for letter, known in self.letters.items() if known == id)
+        return next(letter for letter, number in self.letters.items() if number == id)
 
     def convert_tokens_to_string(self, tokens):
         return "".join(tokens)
@@ -277,30 +279,30 @@ class Letters(hf.PreTrainedTokenizer):
 
 
 def test_a_tokenizer_without_offsets_is_read_by_what_it_decodes(caplog):
-    made = Letters(chat_template="{% for m in messages %}<s>{{ m.role }}:{{ m.content }}</s>{% endfor %}")
-    assert pieces(made, read_prompt(made, None, chat("user"))) == [("<s>user:", T), ("user", U), ("</s>", T)]
-    prompt = read_prompt(made, "a [[cat]]", None, True)
+    coder = Letters(chat_template="{% for m in messages %}<s>{{ m.role }}:{{ m.content }}</s>{% endfor %}")
+    assert pieces(coder, read_prompt(coder, None, chat("user"))) == [("<s>user:", T), ("user", U), ("</s>", T)]
+    prompt = read_prompt(coder, "a [[cat]]", None, True)
     assert prompt.marks == (None, None, None, 0, 0, 0, None)
-    assert read_prompt(made, "a [[cat]]", None, [(0, 1)]).marks[:3] == (None, 0, None)
+    assert read_prompt(coder, "a [[cat]]", None, [(0, 1)]).marks[:3] == (None, 0, None)
     assert not caplog.records
 
 
-def test_a_tokenizer_that_neither_knows_offsets_nor_spells_the_text(caplog):
-    made = Letters(lower=True, chat_template="{% for m in messages %}{{ m.content }}{% endfor %}")
-    assert pieces(made, read_prompt(made, None, chat("Cat"))) == [("cat", P)]
+def test_a_tokenizer_without_offsets_that_does_not_decode_to_the_text(caplog):
+    coder = Letters(lower=True, chat_template="{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert pieces(coder, read_prompt(coder, None, chat("Cat"))) == [("cat", P)]
     assert len(caplog.records) == 1
     with pytest.raises(InputError, match="use a fast tokenizer"):
-        read_prompt(made, "A [[Cat]]", None, True)
+        read_prompt(coder, "A [[Cat]]", None, True)
     with pytest.raises(InputError, match="mark them in a plain prompt"):
-        read_prompt(made, None, chat("A [[Cat]]"), True)
+        read_prompt(coder, None, chat("A [[Cat]]"), True)
 
 
 def sentencepiece_like():
     from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
-    known = ["<unk>", "<s>", "▁", "▁The", "▁cat", "s", ":", "\n", *(f"<0x{byte:02X}>" for byte in range(256))]
-    vocabulary = {piece: id for id, piece in enumerate(known)}
-    letters = sorted({letter for piece in known[2:7] for letter in piece} - {"▁", ":", "s"})
+    tokens = ["<unk>", "<s>", "▁", "▁The", "▁cat", "s", ":", "\n", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = {piece: id for id, piece in enumerate(tokens)}
+    letters = sorted({letter for piece in tokens[2:7] for letter in piece} - {"▁", ":", "s"})
     vocabulary |= {piece: len(vocabulary) + id for id, piece in enumerate([*letters, "Th", "The", "ca", "cat"])}
     merges = [("T", "h"), ("Th", "e"), ("▁", "The"), ("c", "a"), ("ca", "t"), ("▁", "cat")]
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True))
@@ -313,12 +315,12 @@ def sentencepiece_like():
 
 
 def test_sentencepiece_like_tokenizers():
-    made = coder("{% for m in messages %}<s>The:{{ m.content }}\n{% endfor %}", sentencepiece_like())
-    assert pieces(made, read_prompt(made, None, chat("cat 🙂", "The s"))) [:-1] == [
+    coder = tokenizer_with("{% for m in messages %}<s>The:{{ m.content }}\n{% endfor %}", sentencepiece_like())
+    assert pieces(coder, read_prompt(coder, None, chat("cat 🙂", "The s"))) [:-1] == [
         ("<s> The:", T), ("cat 🙂", U), ("\n<s> The:", T),
     ]  # fmt: skip
-    prompt = read_prompt(made, "[[The]] [[🙂]] cat", None, True)
-    assert [made.convert_ids_to_tokens(id) for id in prompt.ids] == [
+    prompt = read_prompt(coder, "[[The]] [[🙂]] cat", None, True)
+    assert [coder.convert_ids_to_tokens(id) for id in prompt.ids] == [
         "<s>", "▁The", "▁", "<0xF0>", "<0x9F>", "<0x99>", "<0x82>", "▁cat",
     ]  # fmt: skip
     assert prompt.marks == (None, 0, None, 1, 1, 1, 1, None)
@@ -327,17 +329,17 @@ def test_sentencepiece_like_tokenizers():
 def test_offsets_without_white_space():
     from tokenizers import processors
 
-    made = coder()
-    made.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)  # as RoBERTa's
+    coder = tokenizer_with()
+    coder.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)  # as RoBERTa's
     text = "a\n\n[[  \n]]b [[cat]]"
-    assert read_prompt(made, text, None, True) == read_prompt(tokenizer(), text, None, True)
+    assert read_prompt(coder, text, None, True) == read_prompt(tokenizer(), text, None, True)
 
 
 # Marked passages
 
 
-def marks(text, by=True):
-    return pieces(tokenizer(), read_prompt(tokenizer(), text, None, by))
+def marks(text, marking=True):
+    return pieces(tokenizer(), read_prompt(tokenizer(), text, None, marking))
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def marks(text, by=True):
         ("a[[ ]]\n", [("a", P), (" ", P, 0), ("\n", P)]),
     ],
 )
-def test_brackets_mark_segments(text, expected):
+def test_brackets_mark_passages(text, expected):
     assert marks(text) == expected
 
 
@@ -362,13 +364,13 @@ def test_brackets_are_no_part_of_the_text():
     assert prompt.marks == (None, 0)
 
 
-def test_character_spans_mark_segments_in_their_order():
+def test_character_spans_mark_passages_in_their_order():
     assert marks("The cat sat", [(8, 11), (0, 3)]) == [("The", P, 1), (" cat", P), (" sat", P, 0)]
     assert marks("[[cat]]", [(2, 5)]) == [("[[", P), ("cat", P, 0), ("]]", P)]
     assert marks("The cat", [[0, 7]]) == [("The cat", P, 0)]
 
 
-def test_special_tokens_around_a_prompt_are_in_no_segment():
+def test_special_tokens_around_a_prompt_are_in_no_passage():
     from models import ending_tokenizer
 
     prompt = read_prompt(ending_tokenizer(), "[[The cat]]", None, True)
@@ -376,25 +378,27 @@ def test_special_tokens_around_a_prompt_are_in_no_segment():
     assert prompt.roles == (P, P, P)
 
 
-def test_units_are_counted_through_all_messages():
+def test_passages_are_numbered_through_all_messages():
     messages = chat("Be [[brief]].", "a [[cat]] [[b]]", first="system")
-    assert pieces(coder(), read_prompt(coder(), None, messages, True)) == [
+    assert pieces(tokenizer_with(), read_prompt(tokenizer_with(), None, messages, True)) == [
         ("<|start|>system\n", T), ("Be ", S), ("brief", S, 0), (".", S), ("<|end|><|start|>user\n", T),
         ("a", U), (" cat", U, 1), (" ", U), ("b", U, 2), ("<|end|><|start|>assistant\n", T),
     ]  # fmt: skip
 
 
-def test_units_in_what_a_template_strips_and_cuts():
-    found = pieces(coder(STRIPPING), read_prompt(coder(STRIPPING), None, chat("[[ The ]] [[cat ]]"), True))
-    assert found[1:3] == [("The ", U, 0), (" cat", U, 1)]
-    made = coder(THINKING)
+def test_passages_in_what_a_template_strips_and_cuts():
+    shown = pieces(
+        tokenizer_with(STRIPPING), read_prompt(tokenizer_with(STRIPPING), None, chat("[[ The ]] [[cat ]]"), True)
+    )
+    assert shown[1:3] == [("The ", U, 0), (" cat", U, 1)]
+    coder = tokenizer_with(THINKING)
     messages = chat("a", "<think>why</think>\nThe [[cat]]", "b")
-    assert (" cat", A, 0) in pieces(made, read_prompt(made, None, messages, True))
+    assert (" cat", A, 0) in pieces(coder, read_prompt(coder, None, messages, True))
     with pytest.raises(InputError, match="'why' has no token of its own: the chat template leaves it out"):
-        read_prompt(made, None, chat("a", "<think>[[why]]</think>\nThe cat", "b"), True)
+        read_prompt(coder, None, chat("a", "<think>[[why]]</think>\nThe cat", "b"), True)
 
 
-def test_marked_segments_become_spans():
+def test_marked_passages_become_spans():
     prompt = read_prompt(tokenizer(), "The [[cat sat]] on", None, True)
     _, tokens = read(tokenizer(), prompt.ids, prompt.roles)
     assert marked(tokens, prompt.marks) == [(0, 1), (1, 3), (3, len(tokens))]
@@ -404,7 +408,7 @@ def test_marked_segments_become_spans():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "messages", "by", "sentence"),
+    ("prompt", "messages", "marking", "sentence"),
     [
         ("a [[b", None, True, r"never ends, at '\[\[b': write \]\]"),
         ("a b]]", None, True, r"A \]\] ends no marked passage, at '\]\]': write \[\["),
@@ -434,33 +438,33 @@ def test_marked_segments_become_spans():
         ("a", chat("a"), False, "either a prompt or messages"),
     ],
 )
-def test_bad_input(prompt, messages, by, sentence):
+def test_bad_input(prompt, messages, marking, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
-        read_prompt(tokenizer(), prompt, messages, by)
+        read_prompt(tokenizer(), prompt, messages, marking)
     assert str(caught.value).endswith((".", "it.", "them."))
 
 
-def test_what_a_template_refuses_is_said():
+def test_what_a_template_refuses_is_reported():
     with pytest.raises(InputError, match="refuses these messages: roles must be user or assistant"):
-        read_prompt(coder(INST), None, [{"role": "tool", "content": "a"}])
+        read_prompt(tokenizer_with(INST), None, [{"role": "tool", "content": "a"}])
     with pytest.raises(InputError, match="no chat template"):
-        read_prompt(coder(None), None, chat("a"))
+        read_prompt(tokenizer_with(None), None, chat("a"))
 
 
 # The user's tokenizer
 
 
-@pytest.mark.parametrize("by", [False, True])
-def test_the_tokenizer_is_left_as_it_was(by):
-    made = coder()
-    made.backend_tokenizer.enable_truncation(3)
-    made.backend_tokenizer.enable_padding(length=30)
-    before = made.backend_tokenizer.to_str()
-    assert len(read_prompt(made, "The [[cat]] sat on the mat", None, by).ids) > 3
-    read_prompt(made, None, chat("The [[cat]] sat on the mat"), by)
+@pytest.mark.parametrize("marking", [False, True])
+def test_the_tokenizer_is_left_as_it_was(marking):
+    coder = tokenizer_with()
+    coder.backend_tokenizer.enable_truncation(3)
+    coder.backend_tokenizer.enable_padding(length=30)
+    before = coder.backend_tokenizer.to_str()
+    assert len(read_prompt(coder, "The [[cat]] sat on the mat", None, marking).ids) > 3
+    read_prompt(coder, None, chat("The [[cat]] sat on the mat"), marking)
     with pytest.raises(InputError):
-        read_prompt(made, "a [[b", None, [(9, 9)])
-    assert made.backend_tokenizer.to_str() == before
+        read_prompt(coder, "a [[b", None, [(9, 9)])
+    assert coder.backend_tokenizer.to_str() == before
 
 
 # The real default model's tokenizer
@@ -483,7 +487,7 @@ def test_the_real_template(real):
         ("<|im_start|>system\n", T), ("You are", S), (" brief", S, 0), (".", S), ("<|im_end|>\n<|im_start|>user\n", T),
         ("system 東京 👩‍👩‍👧?", U), (" Don't\n\nsay user", U, 1), ("<|im_end|>\n<|im_start|>assistant\n", T),
     ]  # fmt: skip
-    found = pieces(real, read_prompt(real, None, chat("Hi.", "Hello")))
-    assert found[0] == ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    shown = pieces(real, read_prompt(real, None, chat("Hi.", "Hello")))
+    assert shown[0] == ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
                         "<|im_end|>\n<|im_start|>user\n", T)  # fmt: skip
-    assert found[1:] == [("Hi.", U), ("<|im_end|>\n<|im_start|>assistant\n", T), ("Hello", A)]
+    assert shown[1:] == [("Hi.", U), ("<|im_end|>\n<|im_start|>assistant\n", T), ("Hello", A)]

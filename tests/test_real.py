@@ -40,10 +40,10 @@ def test_the_default_model_knows_the_capital_of_france(model):
 def test_agrees_with_its_slow_twin(model, method):
     prompt = model.tokenizer("Anna lives in Lisbon. Tom lives in")["input_ids"]
     answer = model.tokenizer(" Oslo, Norway")["input_ids"]
-    found = tokensal.attribute(model, prompt, continuation=answer, method=method[0])
+    result = tokensal.attribute(model, prompt, continuation=answer, method=method[0])
     expected = slow_twins.attribution(model.model, prompt, answer, method, "logprob").float()
-    assert found.scores.isnan().equal(expected.isnan())
-    error = (found.scores - expected).nan_to_num().abs().sum() / expected.nan_to_num().abs().sum()
+    assert result.scores.isnan().equal(expected.isnan())
+    error = (result.scores - expected).nan_to_num().abs().sum() / expected.nan_to_num().abs().sum()
     assert error < 3e-4  # float32, and the order of its sums, which differs with the number of threads
 
 
@@ -59,18 +59,20 @@ def test_the_gradient_points_at_the_evidence(model):
 
 
 def test_bfloat16_is_near(model):
-    rough = tokensal.load(dtype="bfloat16")
+    lower_precision = tokensal.load(dtype="bfloat16")
     options = {"continuation": " Paris, of course.", "method": "gradient", "score": "logit"}
-    fine = tokensal.attribute(model, "The capital of France is", **options)
-    found = tokensal.attribute(rough, "The capital of France is", **options)
-    assert found.provenance.dtype == "bfloat16"
-    error = (found.scores - fine.scores).nan_to_num().abs().sum() / fine.scores.nan_to_num().abs().sum()
+    expected = tokensal.attribute(model, "The capital of France is", **options)
+    result = tokensal.attribute(lower_precision, "The capital of France is", **options)
+    assert result.provenance.dtype == "bfloat16"
+    error = (result.scores - expected.scores).nan_to_num().abs().sum() / expected.scores.nan_to_num().abs().sum()
     assert error < 0.15
 
 
 def test_the_demo_runs(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True, check=True)
-    assert "Oslo" in done.stdout and "demo.html" in done.stdout
+    process = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True, check=True
+    )
+    assert "Oslo" in process.stdout and "demo.html" in process.stdout
     data = json.loads((ROOT / "demo.json").read_text())
     assert "Tom lives in Oslo" in data["text"]
     assert (ROOT / "demo.html").stat().st_size > 10_000

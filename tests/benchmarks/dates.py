@@ -1,4 +1,4 @@
-"""Do the methods point at the year, the month and the day? A table on the embedded model `dates`, whose truth is known.
+"""How often methods point at the year, month and day: a table on the embedded model `dates`, whose alignment is known.
 
     python tests/benchmarks/dates.py [--dates 200] [--seed 1] [--methods 'occl*'] [--sweep grad_cam]
 
@@ -32,12 +32,13 @@ from tokensal.methods import Method
 from tokensal.types import Diagnostics, Role
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, caught, interval, matching, names
+from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, interval, matching, names, top_count
 from written_dates import PARTS, Written, held_out, swapped  # folders of scripts, not packages
 
-KEPT = ("sink", "special", "template", "generated")  # what of the text does it come from, given what is written so far?
+# Only the text is explained; the part of the answer that is already written is held constant.
+KEPT = ("sink", "special", "template", "generated")
 METHODS: Mapping[str, Method] = {
-    **{name: entry.method() for name, entry in tokensal.METHODS.items()},
+    **{name: method() for name, method in tokensal.METHODS.items()},
     "integrated_gradients with the answer kept": tokensal.IntegratedGradients(keep=KEPT),
     "integrated_gradients from the mean with the answer kept": tokensal.IntegratedGradients(keep=KEPT, baseline="mean"),
     "random": Random(),
@@ -65,7 +66,7 @@ class Reading:
 
 
 def verdict(model: tokensal.Seq2SeqAdapter, written: Written, rng: random.Random) -> str:
-    """Whether the truth of a date is known: "accepted", or why not."""
+    """Whether the evidence of a date is proved: "accepted", or why not."""
     if written.ambiguous:
         return "ambiguous"
     if not right(model, written):
@@ -76,17 +77,17 @@ def verdict(model: tokensal.Seq2SeqAdapter, written: Written, rng: random.Random
 
 def right(model: tokensal.Seq2SeqAdapter, written: Written) -> bool:
     """Whether the model, greedily, writes the date, and then ends."""
-    *said, end = model.example(written.text).targets
-    return "".join(token.text for token in said) == written.iso and end.special
+    *answer, end = model.example(written.text).targets
+    return "".join(token.text for token in answer) == written.iso and end.special
 
 
 def accepted(
     model: tokensal.Seq2SeqAdapter, written: Sequence[Written], seed: int
 ) -> tuple[list[Written], Counter[str]]:
-    """The dates whose truth is known, and how many there are of each verdict."""
+    """The dates whose evidence is proved, and how many there are of each verdict."""
     rng = random.Random(f"swaps {seed}")
-    verdicts = [verdict(model, one, rng) for one in written]
-    return [one for one, said in zip(written, verdicts, strict=True) if said == "accepted"], Counter(verdicts)
+    verdicts = [verdict(model, date, rng) for date in written]
+    return [date for date, result in zip(written, verdicts, strict=True) if result == "accepted"], Counter(verdicts)
 
 
 # How it is measured
@@ -103,9 +104,9 @@ def read(model: tokensal.Seq2SeqAdapter, method: Method, written: Written) -> Re
 def hits(result: tokensal.Attribution, written: Written, part: str) -> dict[str, float]:
     """Whether each ranking points at that part; of equals, what chance gives."""
     ranked = torch.tensor([source.role is Role.PROMPT and not source.special for source in result.sources])
-    scores, wanted = result.scores[TARGETS[part]][ranked], evidence(result, written, part)[ranked]
+    scores, relevant = result.scores[TARGETS[part]][ranked], evidence(result, written, part)[ranked]
     rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
-    return {name: caught(ranking, wanted, 1) for name, ranking in rankings.items()}
+    return {name: top_count(ranking, relevant, 1) for name, ranking in rankings.items()}
 
 
 def evidence(result: tokensal.Attribution, written: Written, part: str) -> Tensor:
@@ -120,11 +121,11 @@ def evidence(result: tokensal.Attribution, written: Written, part: str) -> Tenso
 def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
     """Markdown rows of one method: one, or two where it is signed."""
     for ranking in readings[0].hits:
-        found = [reading.hits[ranking] for reading in readings]
+        hits_by_date = [reading.hits[ranking] for reading in readings]
         cells = [
             ranking.format(f"`{name}`" if ranking == AS_IS else name),
-            *(share(part) for part in zip(*found, strict=True)),
-            share([fmean(parts) for parts in found]),
+            *(share(part) for part in zip(*hits_by_date, strict=True)),
+            share([fmean(parts) for parts in hits_by_date]),
             f"{fmean(reading.seconds for reading in readings):.2f}",
             certified([reading.diagnostics for reading in readings if reading.diagnostics]),
         ]
@@ -160,7 +161,7 @@ def main() -> None:
     print(f"{options.dates} dates, seed {options.seed}: {', '.join(f'{n} {why}' for why, n in verdicts.items())}\n")
     print("| method | year | month | day | all | s | residual |\n|---|---|---|---|---|---:|---|")
     for name, method in methods.items():
-        print(*rows(name, [read(model, method, one) for one in written]), sep="\n", flush=True)
+        print(*rows(name, [read(model, method, date) for date in written]), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -119,20 +119,20 @@ def uniform(case: Case, steps: int) -> Tensor:
 
 def map_errors(case: Case, matrix: Tensor, reference: Tensor) -> list[tuple[float, float]]:
     """For each target, the rank correlation with the reference and the relative L1 distance, sink left out."""
-    found = []
+    errors = []
     for row, truth, predictor in zip(matrix, reference, case.example.predictors, strict=True):
         ours, truth = row[1 : predictor + 1], truth[1 : predictor + 1]
         ranks = torch.stack([values.argsort().argsort().double() for values in (ours, truth)])
         distance = (ours - truth).abs().sum() / truth.abs().sum()
-        found.append((float(torch.corrcoef(ranks)[0, 1]), float(distance)))
-    return found
+        errors.append((float(torch.corrcoef(ranks)[0, 1]), float(distance)))
+    return errors
 
 
-def maps(chosen: list[Case], reference: int, ladder: tuple[int, ...]) -> list[str]:
+def maps(cases: list[Case], reference: int, ladder: tuple[int, ...]) -> list[str]:
     """Rows of Markdown: the certified scores and those of uniform nodes, beside the reference."""
     errors: dict[str, list[tuple[float, float]]] = {}
     spent: dict[str, list[float]] = {}
-    for case in chosen:
+    for case in cases:
         truth = fixed(case, reference).matrix
         certified = case.scores.diagnostics["gradients"].values.double().mean().item()
         errors.setdefault("certified", []).extend(map_errors(case, case.scores.matrix, truth))
@@ -146,8 +146,8 @@ def maps(chosen: list[Case], reference: int, ladder: tuple[int, ...]) -> list[st
         "| nodes | gradients a target | Spearman, median | lowest | relative L1, median | highest |",
         "|---|" + "---:|" * 5,
     ]
-    for name, found in errors.items():
-        ranks, distances = zip(*found, strict=True)
+    for name, pairs in errors.items():
+        ranks, distances = zip(*pairs, strict=True)
         lines.append(
             f"| {name} | {mean(spent[name]):.0f} | {median(ranks):.3f} | {min(ranks):.3f} "
             f"| {median(distances):.1%} | {max(distances):.1%} |"
@@ -162,16 +162,16 @@ def fixed(case: Case, steps: int) -> Any:
 # The report
 
 
-def residuals(found: list[Case], ladder: tuple[int, ...], tolerance: float) -> list[str]:
+def residuals(cases: list[Case], ladder: tuple[int, ...], tolerance: float) -> list[str]:
     """Rows of Markdown: what the certified integral and uniform nodes leave unexplained."""
-    nodes = torch.cat([case.scores.diagnostics["gradients"].values for case in found]).double()
+    nodes = torch.cat([case.scores.diagnostics["gradients"].values for case in cases]).double()
     lines = [
         "| nodes | gradients a target | median share | 95 % of targets within | targets ≤ 5 % |",
         "|---|" + "---:|" * 4,
     ]
-    lines.append(row("certified", nodes.mean().item(), torch.cat([case.shares for case in found]), tolerance))
+    lines.append(row("certified", nodes.mean().item(), torch.cat([case.shares for case in cases]), tolerance))
     for steps in ladder:
-        shares = torch.cat([uniform(case, steps) for case in found])
+        shares = torch.cat([uniform(case, steps) for case in cases])
         lines.append(row(f"uniform, {steps}", steps, shares, tolerance))
         say(f"uniform, {steps}: done")
     return lines
@@ -207,17 +207,17 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=4096, help="its nodes")
     options = parser.parse_args()
     model = tokensal.load(dtype="float32")
-    found = []
+    measured = []
     for case in cases(model, options):
-        found.append(case)
+        measured.append(case)
         nodes = case.scores.diagnostics["gradients"].values.tolist()
         say(f"{case.seconds:5.1f} s, nodes {nodes}, {case.shares.max():.1%} at most: {case.example.text!r}")
-    tolerance = found[0].method.tolerance
-    print(f"## Residuals, baseline {options.baseline}, {sum(len(case.shares) for case in found)} targets\n")
-    print("\n".join(residuals(found, options.ladder, tolerance)), flush=True)
+    tolerance = measured[0].method.tolerance
+    print(f"## Residuals, baseline {options.baseline}, {sum(len(case.shares) for case in measured)} targets\n")
+    print("\n".join(residuals(measured, options.ladder, tolerance)), flush=True)
     if options.maps:
         print(f"\n## Scores against {options.reference} nodes, {options.maps} prompts\n")
-        print("\n".join(maps(found[: options.maps], options.reference, options.ladder)), flush=True)
+        print("\n".join(maps(measured[: options.maps], options.reference, options.ladder)), flush=True)
 
 
 if __name__ == "__main__":

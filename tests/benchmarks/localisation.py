@@ -84,11 +84,11 @@ def _the_same_for_all(scores: Tensor, example: Example) -> Scores:
 
 def grid(method: Callable[..., Method], **options: Sequence[Any]) -> dict[str, Method]:
     """A method with every combination of the options, named after them."""
-    found = {}
+    methods = {}
     for values in itertools.product(*options.values()):
-        chosen = dict(zip(options, values, strict=True))
-        found[" ".join(f"{name}={value}" for name, value in chosen.items())] = method(**chosen)
-    return found
+        combination = dict(zip(options, values, strict=True))
+        methods[" ".join(f"{name}={value}" for name, value in combination.items())] = method(**combination)
+    return methods
 
 
 METHODS: Mapping[str, Method] = {
@@ -150,18 +150,18 @@ class Reading:
     diagnostics: Diagnostics
 
 
-def caught(scores: Tensor, wanted: Tensor, count: int) -> float:
+def top_count(scores: Tensor, relevant: Tensor, count: int) -> float:
     """How many of the wanted (S,) bool are among the `count` best of the scores (S,); of equals, what chance gives."""
     threshold = scores.topk(count).values[-1]
     better, equal = scores > threshold, scores == threshold
     share = (count - better.sum()) / equal.sum()
-    return float((better & wanted).sum() + share * (equal & wanted).sum())
+    return float((better & relevant).sum() + share * (equal & relevant).sum())
 
 
-def hit(scores: Tensor, wanted: Tensor) -> Hit:
+def hit(scores: Tensor, relevant: Tensor) -> Hit:
     """Pointing game and recall at a tenth: scores (S,), wanted (S,) bool."""
     tenth = math.ceil(len(scores) / 10)
-    return Hit(caught(scores, wanted, 1), caught(scores, wanted, tenth) / float(wanted.sum()))
+    return Hit(top_count(scores, relevant, 1), top_count(scores, relevant, tenth) / float(relevant.sum()))
 
 
 def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> Reading:
@@ -173,11 +173,11 @@ def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> R
     return Reading(hits(result, evidence(question, result.sources)), seconds, result.diagnostics)
 
 
-def hits(result: tokensal.Attribution, wanted: Tensor) -> dict[str, tuple[Hit, Hit]]:
+def hits(result: tokensal.Attribution, relevant: Tensor) -> dict[str, tuple[Hit, Hit]]:
     """Each ranking of the first target's sources, without the sink and with it."""
-    scores, others = result.scores[0], torch.arange(len(wanted)) != result.sink
+    scores, others = result.scores[0], torch.arange(len(relevant)) != result.sink
     rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
-    return {name: (hit(ranked[others], wanted[others]), hit(ranked, wanted)) for name, ranked in rankings.items()}
+    return {name: (hit(ranked[others], relevant[others]), hit(ranked, relevant)) for name, ranked in rankings.items()}
 
 
 # The report
@@ -228,10 +228,10 @@ def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], question
 
 def matching(methods: Mapping[str, Method], patterns: Sequence[str]) -> dict[str, Method]:
     """The methods whose name fits one of the patterns."""
-    found = {name: method for name, method in methods.items() if any(fnmatchcase(name, one) for one in patterns)}
-    if not found:
+    matches = {name: method for name, method in methods.items() if any(fnmatchcase(name, one) for one in patterns)}
+    if not matches:
         raise SystemExit(f"None of {', '.join(patterns)} is among: {', '.join(methods)}.")
-    return found
+    return matches
 
 
 def names(text: str) -> list[str]:

@@ -89,21 +89,21 @@ def accepted(model: tokensal.CausalAdapter, kind: str, count: int, seed: int) ->
         RuntimeError: the model fails again and again.
     """
     rng = random.Random(f"{kind} {seed}")
-    found = []
+    questions = []
     for index in range(count):
         tries = (draw(kind, (index + 0.5) / count, rng) for _ in range(TRIES))
-        question = next((one for one in tries if answers(model, one) and answers(model, one.swapped())), None)
+        question = next((each for each in tries if answers(model, each) and answers(model, each.swapped())), None)
         if question is None:
             raise RuntimeError(f"{model.name} failed {TRIES} {kind} questions in a row.")
-        found.append(question)
-    return found
+        questions.append(question)
+    return questions
 
 
 def answers(model: tokensal.CausalAdapter, question: Question) -> bool:
     """Whether greedy generation gives the answer, token for token."""
     right = [token.id for token in model.example(question.prompt, continuation=question.continuation).targets]
-    said = model.example(question.prompt, max_new_tokens=len(right)).targets
-    return [token.id for token in said] == right
+    answer = model.example(question.prompt, max_new_tokens=len(right)).targets
+    return [token.id for token in answer] == right
 
 
 def evidence(question: Question, sources: Sequence[Token]) -> Tensor:

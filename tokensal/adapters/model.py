@@ -237,9 +237,9 @@ class ModelAdapter(ABC):
         """
         if example.branch is None:
             return self._forward(example, perturbed, states)
-        begun = self._completed(example, perturbed, min(perturbed.first, example.predictors[0]))
-        runs = zip(split_branches(example), split_inputs(example, begun), states or (None, None), strict=True)
-        return join_forwards([self._forward(branch, part, known) for branch, part, known in runs])
+        completed = self._completed(example, perturbed, min(perturbed.first, example.predictors[0]))
+        runs = zip(split_branches(example), split_inputs(example, completed), states or (None, None), strict=True)
+        return join_forwards([self._forward(branch, part, part_states) for branch, part, part_states in runs])
 
     @abstractmethod
     def _original(self, example: Example) -> Original:

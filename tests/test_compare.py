@@ -266,6 +266,11 @@ def test_no_escape_codes_without_colour(monkeypatch):
     assert console.file.getvalue() == text_page(three(), width=100)
 
 
+def test_the_matrix_of_each_method_is_printed_where_it_is_asked_for():
+    assert printed(three(), 100, matrix=True).count("one scale") == 3
+    assert "one scale" not in printed(three(), 100)
+
+
 def test_what_has_no_agreement_is_said_to_have_none():
     flat = Comparison((attribute(scores=torch.zeros(4, 9)), capital()))
     assert re.search(r"1 gradient +· none", text_page(flat))
@@ -276,8 +281,8 @@ def test_what_has_no_agreement_is_said_to_have_none():
 
 
 def hostile() -> Comparison:
-    one = attribute(HOSTILE, HOSTILE)
-    return Comparison((named(one, "<b>&"), named(one, "{{x}}</script>")))
+    example = attribute(HOSTILE, HOSTILE)
+    return Comparison((named(example, "<b>&"), named(example, "{{x}}</script>")))
 
 
 @pytest.mark.parametrize("example", [three(), hostile()], ids=["three", "hostile"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tokensal.render.layout import lay_out, lay_out_matrix
 from tokensal.results.attribution import Attribution, Provenance
-from tokensal.types import Role, Unit
+from tokensal.types import Diagnostic, Role, Unit
 
 NAN = math.nan
 
@@ -106,3 +107,75 @@ def test_a_further_piece_of_a_character_is_marked():
 def test_the_caption_says_where_the_numbers_came_from():
     caption = dict(lay_out(attribution_of(TEXTS, SCORES)).caption)
     assert caption == {"model": "m", "method": "X()", "score": "logprob", "dtype": "float32", "tokensal": "9"}
+
+
+# Diagnostics
+
+
+def facts(**diagnostics):
+    """The facts of the caption about those diagnostics, of two targets and three sources, the sink first."""
+    result = replace(attribution_of(TEXTS, SCORES), diagnostics=diagnostics)
+    caption = dict(lay_out(result).caption)
+    return {
+        name: text for name, text in caption.items() if name not in ("model", "method", "score", "dtype", "tokensal")
+    }
+
+
+def numbers(*values, allowed=None):
+    return Diagnostic(torch.tensor(values), None if allowed is None else torch.tensor(allowed))
+
+
+TOTAL = numbers(2.0, -4.0)
+
+
+def test_a_convergence_delta_is_a_share_of_the_total():
+    delta, sentence = numbers(0.02, 0.2), "unexplained: median 3.0\u00a0%, at most 5.0\u00a0%"
+    assert facts(total=TOTAL, convergence_delta=delta) == {"certificate": sentence}
+    assert facts(total=TOTAL, convergence_delta=delta, gradients=numbers(9, 12)) == {
+        "certificate": f"{sentence}; 9–12 gradients a target"
+    }
+    assert facts(total=numbers(0.0, 1.0), convergence_delta=delta)["certificate"].endswith("at most ∞\u00a0%")
+    assert facts(total=numbers(0.0, 0.0), convergence_delta=numbers(0.0, 0.0))["certificate"] == (
+        "unexplained: median 0\u00a0%, at most 0\u00a0%"
+    )
+
+
+def test_a_missed_tolerance_is_named_and_none_is_missed_without_one():
+    [text] = facts(total=TOTAL, convergence_delta=numbers(0.02, 0.2, allowed=[0.1, 0.1])).values()
+    assert text.endswith("; ⚠ tolerance missed by on (5.0\u00a0%)")
+    [text] = facts(total=TOTAL, convergence_delta=numbers(0.02, 9.0)).values()
+    assert "missed" not in text
+
+
+def test_constants_are_named_where_there_are_any():
+    constants = numbers(1.0, 0.0)
+    assert facts(total=TOTAL, constants=constants) == {
+        "constants": "median 25\u00a0% of the score (biases and learned positions)"
+    }
+    assert facts(total=TOTAL, constants=numbers(0.0, 0.0)) == {}
+
+
+def test_a_standard_error_is_a_share_of_the_largest_score_without_the_sink():
+    error = Diagnostic(torch.tensor([[7.0, 0.2, NAN], [7.0, 0.4, 0.04]]))  # scores of 2 and of 4
+    assert facts(standard_error=error) == {"standard error": "median 10\u00a0% of the largest score, at most 10\u00a0%"}
+
+
+def test_other_diagnostics_are_shown_by_their_range():
+    assert facts(fit_quality=numbers(0.5, 1.0)) == {"fit quality": "median 0.75, from 0.5 to 1"}
+    assert facts(samples=numbers(64, 64), convergence_delta=numbers(-1.0, 2.0)) == {
+        "samples": "64",
+        "convergence delta": "median 0.5, from −1 to 2",
+    }
+    assert facts(fit_quality=numbers(NAN, NAN)) == {}
+    assert lay_out(replace(attribution_of(TEXTS, SCORES), diagnostics={})).caption
+
+
+def test_the_legend_has_the_entries_that_occur_in_one_order():
+    scores = [[9.0, -2.0, NAN, NAN], [5.0, 1.0, -4.0, NAN], [1.0, 1.0, 1.0, 1.0]]
+    entries = lay_out(attribution_of(["<s>", " cat", "\n", " cat", " on"], scores)).legend.entries
+    assert [(str(entry.kind), entry.sample) for entry in entries] == [
+        ("negative", "abc"), ("blank", "abc"), ("unseen", "abc"), ("generated", "›"), ("clipped", "‡"),
+        ("picture", "↵"), ("ordinal", "₁ ₂"),
+    ]  # fmt: skip
+    labels = lay_out(attribution_of([" cat", " a", " cat", " on"], SCORES)).sources
+    assert [label.ordinal for label in labels] == ["₁", "", "₂"]

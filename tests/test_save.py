@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 from models import adapter
 
-from tokensal import Attribution, attribute
+from tokensal import Attribution, Comparison, attribute
 from tokensal.errors import FormatError, OutputError
 from tokensal.render import check_output
 from tokensal.render.json import dumps, loads
+from tokensal.render.layout import lay_out, lay_out_comparison
+from tokensal.render.renderers import RENDERERS, renderer
+from tokensal.results.attribution import Alternative
+from tokensal.types import Role
+
+GOLDEN = Path(__file__).parent / "golden"  # files of version 2 are by tokensal 0.1.0, their numbers rounded
+VERSION_2 = sorted(path.name for path in GOLDEN.glob("*.v2.json"))
+
+
+def golden(name):
+    return (GOLDEN / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +60,77 @@ def test_json_is_plain_for_other_languages(result):
     assert "".join(data["text"][t["start"] : t["stop"]] for t in data["sources"] if t["text"]) in data["text"]
 
 
+def rounded(table):
+    """The numbers as they are in a golden file of version 2; None for NaN."""
+    return [rounded(row) if isinstance(row, list) else None if row != row else float(f"{row:.3g}") for row in table]
+
+
+def assert_holds(attribution, data):
+    """The attribution says in every field what the document of version 2 says."""
+    for name in ("text", "signed", "sink", "encoder"):
+        assert getattr(attribution, name) == data[name]
+    for name in ("sources", "targets"):
+        assert [{**asdict(unit), "ids": list(unit.ids)} for unit in getattr(attribution, name)] == data[name]
+    for name in ("scores", "values"):
+        assert getattr(attribution, name).dtype == torch.float32
+        assert rounded(getattr(attribution, name).tolist()) == data[name]
+    assert attribution.visible.tolist() == data["visible"]
+    assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
+    assert asdict(attribution.provenance) == data["provenance"]
+
+
+@pytest.mark.parametrize("name", VERSION_2)
+def test_files_of_version_2_say_what_they_said(name):
+    data = json.loads(golden(name))
+    assert data["version"] == 2
+    kind = Comparison if name.startswith("comparison") else Attribution
+    stored = kind.load(GOLDEN / name)
+    attributions = stored.attributions if kind is Comparison else [stored]
+    for attribution, each in zip(attributions, data.get("attributions", [data]), strict=True):
+        assert_holds(attribution, each)
+        if each["certificate"] is None:
+            assert attribution.diagnostics == {}
+    written = json.loads(dumps(stored))
+    assert written["version"] == 3 and written["schema"] == data["schema"]
+
+
+def test_the_golden_files_are_of_every_kind():
+    assert [name.removesuffix(".v2.json") for name in VERSION_2] == [
+        "alternatives", "comparison", "contrast", "encoder_decoder", "input_x_gradient", "integrated_gradients",
+    ]  # fmt: skip
+    contrast, alternatives, dates = (
+        Attribution.load(GOLDEN / f"{name}.v2.json") for name in ("contrast", "alternatives", "encoder_decoder")
+    )
+    assert contrast.targets[0].against == " ran" and contrast.sources[3].role is Role.CONTRAST
+    assert alternatives.alternatives == ((Alternative(17, "/", 0.0989), Alternative(292, "", 0.0834)),)
+    assert dates.encoder == 4 and dates.sources[3].special and dates.scores.shape == (6, 10)
+
+
+def test_a_certificate_of_version_2_becomes_diagnostics():
+    stored = Attribution.load(GOLDEN / "integrated_gradients.v2.json").diagnostics
+    assert list(stored) == ["total", "convergence_delta", "gradients"]
+    assert rounded(stored["total"].values.tolist()) == [-0.872, -1.19] and stored["total"].allowed is None
+    delta, gradients = stored["convergence_delta"], stored["gradients"]
+    assert rounded(delta.values.tolist()) == [0.0243, -0.0212] and delta.reached.all()
+    assert rounded(delta.allowed.tolist()) == [0.0436, 0.0595]
+    assert gradients.values.tolist() == [31, 33] and gradients.values.dtype == torch.int64
+    assert gradients.allowed is None
+
+
+@pytest.mark.parametrize("name", ["diagnostics.v3.json", "comparison.v3.json"])
+def test_files_of_version_3_are_reproduced_byte_for_byte(name, tmp_path):
+    kind = Comparison if name.startswith("comparison") else Attribution
+    kind.load(GOLDEN / name).save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (GOLDEN / name).read_bytes()
+
+
+def test_diagnostics_read_back_with_their_shapes_and_types():
+    stored = Attribution.load(GOLDEN / "diagnostics.v3.json").diagnostics
+    assert list(stored) == ["total", "convergence_delta", "gradients", "constants", "standard_error", "fit"]
+    assert stored["standard_error"].values.shape == (2, 3) and stored["standard_error"].values.isnan().sum() == 1
+    assert stored["gradients"].values.dtype == torch.int64 and stored["fit"].values.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -65,6 +149,40 @@ def test_a_damaged_file_is_said_to_be_so(result, tmp_path, damage, sentence):
     with pytest.raises(FormatError, match=sentence) as error:
         Attribution.load(path)
     assert "r.json" in str(error.value)
+
+
+def diagnostics(**changed):
+    """The golden file of version 3, with other entries in the first diagnostic: `total`, of two targets."""
+    data = json.loads(golden("diagnostics.v3.json"))
+    data["diagnostics"][0].update(changed)
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"values": [1.0]}, "table should be 2"),
+        ({"values": [[1.0, 2.0, 3.0]]}, "table should be 2 × 3"),
+        ({"values": [[1.0, 2.0], [1.0, 2.0]]}, "table should be 2 × 3"),
+        ({"values": [1.0, [2.0]]}, "damaged"),
+        ({"allowed": [1.0, 2.0, 3.0]}, "table should be 2"),
+        ({"dtype": "complex64"}, "int64 or float32, not 'complex64'"),
+        ({"dtype": "int64", "values": [1, 2.5]}, "integers only"),
+        ({"dtype": "int64", "values": [1, None]}, "integers only"),
+    ],
+)
+def test_diagnostics_of_another_shape_are_refused(changed, sentence):
+    assert loads(diagnostics(values=[1.0, 2.0])).diagnostics["total"].values.tolist() == [1.0, 2.0]
+    with pytest.raises(FormatError, match=sentence):
+        loads(diagnostics(**changed))
+
+
+@pytest.mark.parametrize("name", ["change", "residual", "allowed", "nodes"])
+def test_a_certificate_of_another_shape_is_refused(name):
+    data = json.loads(golden("integrated_gradients.v2.json"))
+    data["certificate"][name].append(1)
+    with pytest.raises(FormatError, match="table should be 2"):
+        loads(json.dumps(data))
 
 
 def test_a_missing_or_binary_file_is_said_to_be_so(tmp_path):
@@ -114,3 +232,13 @@ def test_every_format_is_written_readable_to_others(result, tmp_path, suffix):
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("suffix", RENDERERS)
+def test_a_renderer_is_a_module_that_draws_a_heatmap_and_a_comparison(result, suffix):
+    """What the table promises of each: the same layout gives the same document, in the one form and the other."""
+    draw, heatmap = renderer(suffix), lay_out(result)
+    comparison = lay_out_comparison(Comparison((result, result)))
+    assert draw.draw_heatmap(heatmap) == draw.draw_heatmap(heatmap)
+    assert draw.draw_comparison(comparison) == draw.draw_comparison(comparison)
+    assert draw.draw_heatmap(heatmap) != draw.draw_comparison(comparison)

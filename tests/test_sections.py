@@ -14,7 +14,7 @@ from test_html import browser, contrast, data, document_of, marks, parse, show, 
 from test_terminal import bare as without_codes
 from test_terminal import printed, text_page
 
-from tokensal.render.layout import lay_out
+from tokensal.render.layout import lay_out, lay_out_matrix
 from tokensal.render.layout.labels import labels, shortened
 from tokensal.render.layout.sections import sections
 from tokensal.results.attribution import Alternative, Attribution, Provenance
@@ -38,12 +38,12 @@ SENTENCES: list[Piece] = [("The cat sat. ", P), ("It saw\nthe dog. ", P), ("Who?
 
 
 def units(pieces: Sequence[Piece], start: int = 0) -> list[Unit]:
-    found = []
+    result = []
     for index, (text, role) in enumerate(pieces):
         special = text.startswith("<") and text.endswith(">")
-        found.append(Unit((index,), text, start, start + len(text), role, special))
+        result.append(Unit((index,), text, start, start + len(text), role, special))
         start += len(text)
-    return found
+    return result
 
 
 def attribution_of(
@@ -62,7 +62,7 @@ def attribution_of(
     first = next(index for index, (_, role) in enumerate(pieces) if role is G) + bool(encoder)
     targets, sources = everything[first:], everything[:-1]
     if against:
-        targets = [replace(one, against=other) for one, other in zip(targets, against, strict=True)]
+        targets = [replace(target, against=text) for target, text in zip(targets, against, strict=True)]
         sources += units([(other, C) for other in against], len(text) + 1)[:-1]
         text += "\n" + "".join(against)
     visible = torch.ones(len(targets), len(sources), dtype=torch.bool)
@@ -83,7 +83,7 @@ def attribution_of(
         sink=sink,
         provenance=Provenance("tiny", None, "A", "float32", "cpu", "sdpa", "x", "X()", "logprob"),
         encoder=encoder,
-        alternatives=(tuple(Alternative(0, *one) for one in considered),) * len(targets) if considered else (),
+        alternatives=(tuple(Alternative(0, *option) for option in considered),) * len(targets) if considered else (),
     )
 
 
@@ -99,20 +99,20 @@ def contrasted(**options: Any) -> Attribution:
     return attribution_of(PLAIN, against=[" London", " and", " a"], **options)
 
 
-def several(one: Attribution, **options: Any) -> Comparison:
+def several(first: Attribution, **options: Any) -> Comparison:
     """The same by two methods, the second with other options."""
-    other = replace(one.provenance, method="y", method_repr="Y()")
-    return Comparison((one, replace(one, provenance=other, **options)))
+    other = replace(first.provenance, method="y", method_repr="Y()")
+    return Comparison((first, replace(first, provenance=other, **options)))
 
 
 def split_inputs(pieces: Sequence[Piece], encoder: int = 0, rest: Sequence[Piece] = ()) -> list[tuple[str, str]]:
     """The name and the text of each section."""
-    found = sections(labels(units(pieces)), encoder, labels(units(rest)), ())
-    assert [section.start for section in found] == [0, *(section.stop for section in found[:-1])]
-    assert found[-1].stop == len(pieces)
-    texts = ["".join(text for text, _ in pieces[section.start : section.stop]) for section in found]
-    ends = ["".join(label.text for label in section.rest) for section in found]
-    return [(section.name, text + end) for section, text, end in zip(found, texts, ends, strict=True)]
+    parts = sections(labels(units(pieces)), encoder, labels(units(rest)), ())
+    assert [section.start for section in parts] == [0, *(section.stop for section in parts[:-1])]
+    assert parts[-1].stop == len(pieces)
+    texts = ["".join(text for text, _ in pieces[section.start : section.stop]) for section in parts]
+    ends = ["".join(label.text for label in section.rest) for section in parts]
+    return [(section.name, text + end) for section, text, end in zip(parts, texts, ends, strict=True)]
 
 
 # ── layout ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,8 +170,8 @@ def test_what_was_not_written_stands_apart_and_whole():
     assert (instead.name, instead.stop - instead.start) == ("instead", 2)
     assert [label.text for label in instead.rest] == [" a"]
     assert [label.name for label in lay_out(contrasted()).targets] == ["Paris ≠ London", ", ≠ and", "of ≠ a"]
-    one = lay_out(attribution_of(PLAIN[:4], against=[" London"]))
-    assert [label.text for label in one.sections[-1].rest] == [" London"]
+    heatmap = lay_out(attribution_of(PLAIN[:4], against=[" London"]))
+    assert [label.text for label in heatmap.sections[-1].rest] == [" London"]
 
 
 def test_a_unit_keeps_its_lines():
@@ -275,11 +275,11 @@ def test_what_was_considered_stands_below_each_target(width):
 
 
 def test_a_comparison_in_the_terminal():
-    seen = torch.ones(2, 21, dtype=torch.bool) & chat().visible
-    seen[:, 0] = False
-    one = chat(considered=[(" Tom", 0.62)])
-    found = several(one, visible=seen, scores=one.scores.masked_fill(~seen, math.nan))
-    page = text_page(found)
+    visible = torch.ones(2, 21, dtype=torch.bool) & chat().visible
+    visible[:, 0] = False
+    example = chat(considered=[(" Tom", 0.62)])
+    compared = several(example, visible=visible, scores=example.scores.masked_fill(~visible, math.nan))
+    page = text_page(compared)
     assert page.count("── user ──") == 2
     assert page.count("considered  Tom") == 2  # for two targets, not for each method
     assert page.count("1 of 21 sources have no score") == 1
@@ -308,11 +308,29 @@ def test_pages_are_valid_and_hold_every_source_in_order(name):
             assert len(marks(view, "data-target")) == len(example.targets)
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_terminal_and_a_page_say_the_same(name):
+    example = replace(EXAMPLES[name], sink=0 if EXAMPLES[name].sink is None else EXAMPLES[name].sink)
+    heatmap, tree = lay_out(example), parse(document_of(example))
+    text = " ".join(text_page(example, width=500).split())
+    [*entries] = [(entry.sample, entry.meaning) for entry in heatmap.legend.entries if entry.sample != "›"]
+    legend = [
+        ("".join(row.find("dt").itertext()), row.find("dd").text) for row in tree.findall(".//dl[@id='marks']/div")
+    ]
+    assert legend == [*entries, ("†", heatmap.overview.sink_note)]
+    drawn = [entry for entry in heatmap.legend.entries if entry.kind in ("generated", "special", "ordinal", "unit")]
+    for sentence in (f"† {heatmap.overview.sink_note}", *(entry.meaning for entry in drawn)):
+        assert sentence in text, sentence
+    assert heatmap.legend.left_out_note in text and heatmap.legend.sign_note in text
+    note = lay_out_matrix(heatmap).note()
+    assert note in text_of(tree, "matrix") and (note in text or lay_out_matrix(heatmap).note(turned=True) in text)
+
+
 def groups(tree: Any) -> list[tuple[str, str]]:
     """The name of each block, as it is heard, and its text."""
-    found = tree.findall(".//*[@role='group']")
-    assert [block.find("h3").text for block in found] == [block.get("aria-label") for block in found]
-    return [(block.get("aria-label"), "".join(block.find("div").itertext()).strip("\n")) for block in found]
+    blocks = tree.findall(".//*[@role='group']")
+    assert [block.find("h3").text for block in blocks] == [block.get("aria-label") for block in blocks]
+    return [(block.get("aria-label"), "".join(block.find("div").itertext()).strip("\n")) for block in blocks]
 
 
 def test_messages_of_a_chat_are_blocks():
@@ -338,8 +356,8 @@ def test_the_decoders_start_belongs_to_the_answer():
 
 
 def test_some_of_an_answer_leaves_what_the_decoder_read_among_the_sources():
-    whole = paired()
-    some = replace(whole, targets=whole.targets[1:], scores=whole.scores[1:], visible=whole.visible[1:])
+    complete = paired()
+    some = replace(complete, targets=complete.targets[1:], scores=complete.scores[1:], visible=complete.visible[1:])
     tree = parse(document_of(some))
     assert groups(tree) == [("source text", "The cat sat</s>"), ("answer", "<pad>Le")]
     assert text_of(tree, "targets").strip() == "chat"
@@ -371,11 +389,11 @@ def test_a_unit_is_one_element_with_one_title():
 
 def test_several_tokens_are_not_called_a_token():
     example = attribution_of(PLAIN)
-    whole = replace(example.targets[0], ids=(3, 4, 5), text=" Paris, of", stop=example.targets[-1].stop)
-    one = replace(example, targets=(whole,), scores=example.scores[2:], visible=example.visible[2:])
-    tree = parse(document_of(one))
+    unit = replace(example.targets[0], ids=(3, 4, 5), text=" Paris, of", stop=example.targets[-1].stop)
+    united = replace(example, targets=(unit,), scores=example.scores[2:], visible=example.visible[2:])
+    tree = parse(document_of(united))
     assert (text_of(tree, "lead"), text_of(tree, "detail")) == ("Sum over all explained targets", "1 target")
-    assert "\ntarget " in text_page(one)
+    assert "\ntarget " in text_page(united)
 
 
 # ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -383,12 +401,12 @@ def test_several_tokens_are_not_called_a_token():
 
 def test_what_was_considered_is_said_of_the_selected_target(show):
     page = show(document_of(EXAMPLES["chat"]))
-    said = page.locator("#considered")
-    assert said.inner_text() == ""
+    options = page.locator("#considered")
+    assert options.inner_text() == ""
     target(page, 1).hover()
-    assert said.inner_text() == "considered Tom 62\u00a0% · </script> 10\u00a0%"
+    assert options.inner_text() == "considered Tom 62\u00a0% · </script> 10\u00a0%"
     page.hover("h1")
-    assert said.inner_text() == ""
+    assert options.inner_text() == ""
     both = show(document_of(several(EXAMPLES["chat"])))
     target(both, 0).nth(1).hover()
     assert both.locator("#considered").all_inner_texts() == ["considered Tom 62\u00a0% · </script> 10\u00a0%"]
@@ -411,12 +429,12 @@ PIXELS = """(e, pseudo) => {
 def test_template_tokens_are_faint_but_readable_on_every_shade(show, scheme):
     page = show(document_of(chat()), color_scheme=scheme)
     token = page.locator(".template").first
-    found = []
+    contrasts = []
     for step in range(21):
         token.evaluate("(e, shade) => e.style.setProperty('--s', shade)", step / 20)
-        found.append(contrast(*token.evaluate(PIXELS, "")))
-    assert min(found) >= 4.5
-    assert found[0] < contrast(*page.locator("[data-source='3']").evaluate(PIXELS, ""))
+        contrasts.append(contrast(*token.evaluate(PIXELS, "")))
+    assert min(contrasts) >= 4.5
+    assert contrasts[0] < contrast(*page.locator("[data-source='3']").evaluate(PIXELS, ""))
 
 
 def test_a_screen_reader_hears_who_speaks(show):

@@ -190,7 +190,7 @@ def test_ideographs_break_anywhere_but_not_before_punctuation():
 def test_columns_are_aligned_under_any_script():
     page = printed(MIXED, 80)
     table = page.split("token ")[1].split("\n\n")[0].splitlines()[1:]
-    places = {tuple(cell_len(line[: found.start()]) for found in re.finditer(r"\.\d", line)) for line in table}
+    places = {tuple(cell_len(line[: number.start()]) for number in re.finditer(r"\.\d", line)) for line in table}
     assert len(places) == 1, table
     assert len(places.pop()) >= 3
     assert all(line.count("\u2068") == line.count("\u2069") for line in page.splitlines())
@@ -200,8 +200,8 @@ def test_columns_are_aligned_under_any_script():
 
 def test_matrix_columns_are_aligned_under_any_script():
     panel = printed(MIXED, 60, matrix=True).split("one scale")[1].split("\n\n")[1].splitlines()
-    whole = [cell_len(line) for line in panel[1:]]
-    assert set(whole) == {cell_len(panel[0])}, panel
+    widths = [cell_len(line) for line in panel[1:]]
+    assert set(widths) == {cell_len(panel[0])}, panel
 
 
 def test_an_invisible_cell_is_blank_and_nan_is_never_printed():
@@ -450,6 +450,7 @@ def test_a_terminal_that_cannot_write_unicode_gets_question_marks():
     terminal.show(lay_out(small()), file=file)
     file.flush()
     assert b"<s>??[+10]The[+4]" in file.buffer.getvalue()
+    assert b"capital -0.60" in file.buffer.getvalue()  # but no sign is lost
 
 
 def test_work_grows_with_the_number_of_cells_and_not_faster():

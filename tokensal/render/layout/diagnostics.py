@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from torch import Tensor
-
 from tokensal.render.layout.labels import Label
 from tokensal.render.layout.numbers import exact, percent
 from tokensal.render.layout.rows import Row
@@ -32,9 +30,9 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
     constants = diagnostics.get("constants")
     if constants and total and constants.values.any():
         shares = _shares(constants, total)
-        yield "constants", f"biases and learned positions: median {percent(median(shares))} of the score"
+        yield "constants", f"median {percent(median(shares))} of the score (biases and learned positions)"
     if error := diagnostics.get("standard_error"):
-        yield "standard error", _standard_error(error.values, rows)
+        yield "standard error", _standard_error(error.values.tolist(), rows)
     for name, diagnostic in diagnostics.items():
         if name not in IN_SENTENCES or (total is None and name == "convergence_delta"):
             yield name.replace("_", " "), _summary(diagnostic)
@@ -57,10 +55,10 @@ def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | N
     return "; ".join(parts)
 
 
-def _standard_error(errors: Tensor, rows: Sequence[Row]) -> str:
+def _standard_error(errors: list[list[float]], rows: Sequence[Row]) -> str:
     """The errors of the visible scores as shares of the largest score of their row, which the sink is no part of."""
     shares = [
-        _share(errors[index, cell.source].item(), row.limit)
+        _share(errors[index][cell.source], row.limit)
         for index, row in enumerate(rows)
         for cell in row.cells
         if cell.value is not None and not cell.apart

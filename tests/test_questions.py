@@ -14,8 +14,8 @@ import pytest
 import slow_twins
 import slow_twins_seq2seq
 import torch
+from counting import CountingAdapter
 from models import ARCHITECTURES, ENCODER_DECODERS, adapter, ending_tokenizer
-from test_engine import Counting
 
 from tokensal import (
     METHODS,
@@ -277,7 +277,7 @@ def test_a_contrast_is_certified_as_a_difference(name):
 
 
 def test_a_contrast_of_one_token_costs_one_forward():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = model.inner.contrasted(model.example(PROMPT, continuation=ANSWER), range(1), [77])
     InputXGradient()(example, Engine(model))
     assert model.forwards == 1
@@ -323,7 +323,7 @@ def test_what_cannot_be_asked(options, message):
 
 
 def test_one_backward_for_each_group_and_not_for_each_token():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     example = select_targets(model.example(PROMPT, continuation=ANSWER), "output")
     calls = []
     InputXGradient()(example, Engine(model, progress=lambda done, total: calls.append((done, total))))
@@ -331,7 +331,7 @@ def test_one_backward_for_each_group_and_not_for_each_token():
 
 
 def test_targets_that_are_not_asked_about_cost_nothing():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     whole = model.example(PROMPT, continuation=ANSWER)
     example = select_targets(whole, f"{whole.targets[1].start}:{whole.targets[1].stop}")
     assert example.targets == whole.targets[1:2]
@@ -412,7 +412,7 @@ def test_occlusion_takes_a_segment_away_whole_in_one_pass():
     model = tiny("Llama")
     whole = model.example(PROMPT, continuation=ANSWER)
     spans = [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11)]
-    counting = Counting(model)
+    counting = CountingAdapter(model)
     found = Occlusion()(replace(whole, units=tuple(spans), credited=()), Engine(counting)).matrix
     assert counting.forwards <= 1 + len(spans)
     expected = slow_twins.occlusion(model.model, PROMPT, ANSWER, spans, "mask", "logprob")
@@ -435,10 +435,10 @@ def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     chosen = torch.tensor([source.role in ("user", "generated") for source in limited.sources])
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
-    assert limited.visible_units.equal(everything.visible_units & chosen)
+    assert limited.visible.equal(everything.visible & chosen)
     if method != "integrated_gradients":  # what is kept there is another path
-        left = limited.scores[limited.visible_units]
-        torch.testing.assert_close(left, everything.scores[limited.visible_units], rtol=1e-4, atol=1e-5)
+        left = limited.scores[limited.visible]
+        torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 
 
 def test_template_and_special_tokens_are_not_altered_unless_asked():
@@ -447,9 +447,9 @@ def test_template_and_special_tokens_are_not_altered_unless_asked():
     result = attribute(model, **options, method=Occlusion())
     around = torch.tensor([source.role == "template" or source.special for source in result.sources])
     assert around.sum() > 5
-    assert not result.visible_units[:, around].any() and result.visible_units[-1, ~around].all()
+    assert not result.visible[:, around].any() and result.visible[-1, ~around].all()
     asked_for = attribute(model, **options, method=Occlusion(keep=[]))
-    assert asked_for.visible_units[-1].all()
+    assert asked_for.visible[-1].all()
     integrated = attribute(model, **options, method=IntegratedGradients(steps=2))
     assert (integrated.scores[:, around].nan_to_num() == 0).all()
     with pytest.raises(InputError, match="nothing is left to attribute"):
@@ -457,7 +457,7 @@ def test_template_and_special_tokens_are_not_altered_unless_asked():
 
 
 def test_what_is_not_credited_before_the_rest_is_run_once_without_a_graph():
-    model = Counting(adapter("Llama"))
+    model = CountingAdapter(adapter("Llama"))
     prompt = [5 + place % 90 for place in range(40)]
     example = model.example(prompt, continuation=ANSWER)
     limited = replace(example, credited=(False,) * 38 + (True,) * 6)
@@ -531,7 +531,7 @@ def test_alternatives_are_what_the_model_held_likeliest(tmp_path):
 
 
 def test_every_method_is_asked_here():
-    assert {type(method) for method in EVERY.values()} == {entry.method for entry in METHODS.values()}
+    assert {type(method) for method in EVERY.values()} == set(METHODS.values())
 
 
 def test_a_seq2seq_contrast_agrees_with_its_slow_twin():

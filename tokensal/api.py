@@ -10,7 +10,7 @@ from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.case import Case
 from tokensal.engine import Budget
-from tokensal.engine.engine import Progress
+from tokensal.engine.forwards import Progress
 from tokensal.errors import InputError
 from tokensal.methods import Method, build
 from tokensal.options import COMPARED, Generation, flattened

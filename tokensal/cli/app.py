@@ -154,8 +154,8 @@ def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **meth
     from tokensal.cli.progress import stages
 
     question, generation = build(Question, settings), build(Generation, settings)
-    loading, asked = build(Loading, settings), build(Chat, settings).arguments(prompt)
-    paths = [render.check(path) for path in settings["output"]]
+    loading, chat = build(Loading, settings), build(Chat, settings)
+    paths = [render.check_output(path) for path in settings["output"]]
     quiet = settings["quiet"]
     with stages(quiet=quiet) as stage:
         stage("loading the model")
@@ -163,7 +163,7 @@ def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **meth
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
         result = explain(
             model,
-            **asked,
+            **chat.arguments(prompt),
             **methods,
             **values_of(question),
             **values_of(generation),

@@ -15,9 +15,13 @@ from tokensal.methods.method import Method as Method
 # In the order of the table.
 # isort: off
 from tokensal.methods.gradient import Gradient as Gradient, InputXGradient as InputXGradient
+from tokensal.methods.smooth_grad import SmoothGrad as SmoothGrad
+from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
+from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
+from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
 from tokensal.methods.occlusion import Occlusion as Occlusion
 # isort: on
 

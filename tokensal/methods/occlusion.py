@@ -79,7 +79,7 @@ def removals(example: Example, engine: Engine, absent: Tensor, replacement: str)
     if replacement in WITHOUT:
         if absent[:, : example.predictors[0] + 1].all(1).any():
             raise InputError(
-                "Without a whole window, nothing is left that could predict the first target: "
+                "Where so many units are absent, nothing is left that could predict the first target: "
                 "use a smaller window, a longer prompt, or a replacement such as 'zero'."
             )
         return Removals(engine.embed(example), absent, closed=replacement == "delete")

@@ -105,22 +105,16 @@ class Output:
     output: Sequence[str] = option(
         (), "Write a file: .html, .json or .txt.", kind=list, flag="--output -o", metavar="FILE"
     )
+    matrix: bool = option(False, "Show the full table in the terminal too.")
     sink: bool = option(False, "Count the first token into scales and rankings.")
     quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeatmapOutput(Output):
-    """What is shown of one attribution."""
-
-    matrix: bool = option(False, "Show the full table in the terminal too.")
-
-
 # The groups of options that each command takes; its name is also that of its table in a configuration file.
-_SHARED = (Question, Generation, Chat, Loading)
+_SHARED = (Question, Generation, Chat, Loading, Output)
 COMMANDS: Mapping[str, tuple[type, ...]] = {
-    "attribute": (Explanation, *_SHARED, HeatmapOutput),
-    "compare": (Explanations, *_SHARED, Output),
+    "attribute": (Explanation, *_SHARED),
+    "compare": (Explanations, *_SHARED),
 }
 
 

@@ -13,23 +13,21 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 import tokensal
 from tokensal.cli.flags import flags_of, read_flags
-from tokensal.config import Chat, Explanation, Explanations, Settings, resolve
+from tokensal.config import Chat, Explanation, Explanations, Output, Settings, resolve
 from tokensal.errors import InputError, TokensalError
 from tokensal.options import Generation, Loading, build, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
     from tokensal.adapters import ModelAdapter
-    from tokensal.results.attribution import Attribution
-    from tokensal.results.comparison import Comparison
+    from tokensal.results.result import Result
 
-Result = TypeVar("Result", "Attribution", "Comparison")
 Function = Callable[..., None]
 
 app = typer.Typer(
@@ -113,8 +111,7 @@ def attribute(prompt: Prompt = None, prompt_file: PromptFile = None, config: Con
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
     settings = resolve("attribute", read_flags("attribute", flags), config)
     text = _prompt(prompt, prompt_file)
-    result = _run(settings, text, tokensal.attribute, method=build(Explanation, settings).build())
-    result.show(matrix=settings["matrix"], sink=settings["sink"])
+    _run(settings, text, tokensal.attribute, method=build(Explanation, settings).build())
 
 
 @takes_flags
@@ -122,8 +119,7 @@ def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: Confi
     """Explain one answer by several methods: a heatmap for each, and how far their rankings agree."""
     settings = resolve("compare", read_flags("compare", flags), config)
     text = _prompt(prompt, prompt_file)
-    result = _run(settings, text, tokensal.compare, methods=build(Explanations, settings).build())
-    result.show(sink=settings["sink"])
+    _run(settings, text, tokensal.compare, methods=build(Explanations, settings).build())
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:
@@ -148,18 +144,17 @@ def _content(file: Path) -> str:
         raise InputError(f"Prompt file {str(file)!r} is not UTF-8 text: {error.reason}.") from error
 
 
-def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **methods: Any) -> Result:
-    """Explain and save. What can be refused is refused before a model is loaded."""
+def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **methods: Any) -> None:
+    """Explain, save and show. What can be refused is refused before a model is loaded."""
     from tokensal import render
     from tokensal.cli.progress import stages
 
     question, generation = build(Question, settings), build(Generation, settings)
-    loading, chat = build(Loading, settings), build(Chat, settings)
-    paths = [render.check_output(path) for path in settings["output"]]
-    quiet = settings["quiet"]
-    with stages(quiet=quiet) as stage:
+    loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
+    paths = [render.check_output(path) for path in output.output]
+    with stages(quiet=output.quiet) as stage:
         stage("loading the model")
-        model = _load(loading, quiet)
+        model = _load(loading, output.quiet)
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
         result = explain(
             model,
@@ -171,13 +166,13 @@ def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **meth
             config=settings,
         )
     for path in paths:  # before showing: a reader that stops reading, as `head` does, must not cost the files
-        result.save(path, sink=settings["sink"])
-        if not quiet:
+        result.save(path, sink=output.sink)
+        if not output.quiet:
             print(f"Wrote {path}", file=sys.stderr)
     # From here on only stdout is written: end quietly, as any filter does, when nobody reads it any more.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    return result
+    result.show(matrix=output.matrix, sink=output.sink)
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

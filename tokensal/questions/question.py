@@ -75,9 +75,10 @@ alternatives=0)
             raise InputError("The contrast is empty: give at least one token, or leave it out.")
         if isinstance(self.unit, str):
             require_known("unit", self.unit, UNITS)
-        require_known("kind of sources:", self.sources or (), SOURCES)
-        if self.alternatives < 0:
-            raise InputError(f"alternatives is {self.alternatives}, but a number of tokens is 0 or more.")
+        if self.sources is not None and not require_known("kind of sources:", self.sources, SOURCES):
+            raise InputError("The sources are empty: name at least one role, or leave them out to credit all.")
+        if not isinstance(self.alternatives, int) or self.alternatives < 0:
+            raise InputError(f"alternatives is {self.alternatives!r}, but a number of tokens is 0 or more.")
 
     def differences(self) -> dict[str, str]:
         """What differs from explaining each token of the answer by every token, as text; the score stands apart."""

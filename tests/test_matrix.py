@@ -11,7 +11,6 @@ from test_html import attribute, browser, contrast, document_of, parse, show, ta
 from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
 from tokensal.render.html.page import CELLS
-from tokensal.render.html.table import table
 from tokensal.render.layout import lay_out, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 
@@ -20,18 +19,22 @@ __all__ = ["browser", "show"]  # fixtures, used by name
 
 def test_every_score_has_a_cell_on_one_scale():
     heatmap = lay_out(paired())
-    drawn = table(heatmap, CELLS)
-    for row, line in zip(heatmap.rows, drawn.lines, strict=True):
-        for cell, square in zip(row.cells, line.squares, strict=True):
+    matrix, limit = lay_out_matrix(heatmap), max(row.limit for row in heatmap.rows)
+    lines = parse(document_of(paired())).findall(".//details//tbody/tr")
+    assert matrix.scale.limit == limit
+    for label, row, cells, line in zip(heatmap.targets, heatmap.rows, matrix.rows, lines, strict=True):
+        for score, cell, square in zip(row.cells, cells, line.findall("td"), strict=True):
+            assert (cell.source, cell.value) == (score.source, score.value)
             if cell.value is None:
-                assert square is None
+                assert square.text is None and "title" not in square.attrib and "square" not in square.get("class", "")
                 continue
             assert square.text == exact(cell.value)
-            assert square.title.endswith(f" → {line.name}: {square.text}")
-            assert square.cell.shade == pytest.approx(max(-1, min(1, cell.value / drawn.matrix.scale.limit)))
-            assert square.cell.clipped == (abs(cell.value) > drawn.matrix.scale.limit)
-    assert drawn.matrix.scale.limit == max(row.limit for row in heatmap.rows)
-    assert max(abs(square.cell.shade) for line in drawn.lines for square in line.squares if square) == 1
+            assert square.get("title").endswith(f" → {label.name}: {square.text}")
+            assert cell.shade == pytest.approx(max(-1, min(1, cell.value / limit)))
+            assert float(square.get("style").removeprefix("--s:")) == pytest.approx(abs(cell.shade), abs=0.0051)
+            assert cell.clipped == (abs(cell.value) > limit) == ("clipped" in square.get("class").split())
+            assert ("negative" in square.get("class").split()) == (cell.value < 0)
+    assert max(abs(cell.shade) for row in matrix.rows for cell in row) == 1
 
 
 def test_what_the_decoder_reads_stands_behind_a_gap():

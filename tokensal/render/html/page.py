@@ -1,8 +1,8 @@
 """One HTML page of one heatmap or of several: running text shaded by score, recoloured in the browser for each target.
 
 1. Each row of a heatmap becomes a panel: what the page says while that row is shown (`panels`).
-2. Each source and target becomes a mark of running text (`running_text`), and all scores together a table (`table`), if
-   they are not too many.
+2. Each source and target becomes a mark of running text (`running_text`), and all scores together a matrix, if they are
+   not too many.
 3. The template draws them. It escapes every string, and loads nothing.
 
 A page of several heatmaps is made of the same parts, and one selection is shown in all of them.
@@ -11,16 +11,18 @@ A page of several heatmaps is made of the same parts, and one selection is shown
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tokensal.render.html.panels import Panel, panel, source_name
+from tokensal.render.html.panels import panel, source_name
 from tokensal.render.html.running_text import Text, running_text
-from tokensal.render.html.table import Table, table
-from tokensal.render.layout import CLIPPED, SINK, Entry, Facts, Heatmap, Kind
-from tokensal.render.layout.legend import OF_ROWS
+from tokensal.render.layout.heatmap import Facts, Heatmap
+from tokensal.render.layout.labels import shortened
+from tokensal.render.layout.legend import CLIPPED, OF_ROWS, SINK, Entry, Kind
+from tokensal.render.layout.matrix import Matrix, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
 
@@ -33,27 +35,18 @@ class View:
     """One heatmap as a page shows it: a panel for the sum and one for each target, the text, and the matrix."""
 
     heatmap: Heatmap
-    overview: Panel
-    rows: tuple[Panel, ...]
+    overview: dict[str, Any]
+    rows: list[dict[str, Any]]
     text: Text
-    table: Table
+    matrix: Matrix
 
 
 def page(
     template: str, title: str, caption: Facts, heatmaps: Sequence[Heatmap], entries: Iterable[Entry], **more: object
 ) -> str:
-    """A page of heatmaps of the same tokens.
-
-    Args:
-        template: the name of the template.
-        title: the title of the page.
-        caption: the facts at its foot.
-        heatmaps: what is drawn, each in a view.
-        entries: the entries of the legend.
-        more: what else the template needs.
-    """
+    """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
-    views = [_view(heatmap, ranked, CELLS // len(heatmaps)) for heatmap in heatmaps]
+    views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
     return (
         _environment()
@@ -63,22 +56,21 @@ def page(
             title=title,
             views=views,
             caption=caption,
+            cells=CELLS // len(heatmaps),
             entries=[entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
-            kinds={kind for view in views for kind in view.overview.kinds},
+            kinds={kind for view in views for kind in view.overview["kinds"]},
             data={
-                "views": [
-                    {"overview": asdict(view.overview), "rows": [asdict(row) for row in view.rows]} for view in views
-                ],
+                "views": [{"overview": view.overview, "rows": view.rows} for view in views],
                 "names": [source_name(first, source) for source in range(len(first.sources))],
             },
         )
     )
 
 
-def _view(heatmap: Heatmap, ranked: int, cells: int) -> View:
-    """All that a page says of a heatmap, with so many sources in its ranked lists, and cells in its matrix."""
+def _view(heatmap: Heatmap, ranked: int) -> View:
+    """All that a page says of a heatmap, with so many sources in its ranked lists."""
     overview, *rows = (panel(heatmap, row, ranked) for row in (heatmap.overview, *heatmap.rows))
-    return View(heatmap, overview, tuple(rows), running_text(heatmap), table(heatmap, cells))
+    return View(heatmap, overview, rows, running_text(heatmap), lay_out_matrix(heatmap))
 
 
 @cache
@@ -92,6 +84,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
-    environment.filters["exact"] = exact
+    environment.filters.update(exact=exact, shortened=shortened)
     environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
     return environment

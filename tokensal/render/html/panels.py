@@ -6,70 +6,44 @@ without JavaScript and with it is the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
-from tokensal.render.layout import Facts, Heatmap, Row
+from tokensal.render.layout.heatmap import Facts, Heatmap
 from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.numbers import rounded
+from tokensal.render.layout.rows import Row
 
 LISTED, NAME, SENTENCE = 18, 32, 80  # letters of a name in the list, of a number read out, and in the sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """One line of the ranked list; `shade` within [-1, 1] is the length of its bar."""
-
-    source: int
-    name: str
-    shade: float
-    number: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """What the page says while one row is shown.
+def panel(heatmap: Heatmap, row: Row, ranked: int) -> dict[str, Any]:
+    """What the page says while a row is shown, as JSON, with so many sources in the list.
 
     `lead`, `name` and `detail` make the sentence that states what is shown. `considered` is what else the model might
-    have written there. `low` and `high` are the ends of the scale. `kinds` are the entries of the legend that this row
-    needs. `sink` is its note on the sink.
+    have written there. `low` and `high` are the ends of the scale; the `shade` within [-1, 1] of a source in `top` is
+    the length of its bar. `kinds` are the entries of the legend that this row needs. `sink` is its note on the sink.
     """
-
-    lead: str
-    name: str
-    detail: str
-    considered: str
-    low: str
-    high: str
-    limit: float
-    scores: tuple[float | None, ...]
-    top: tuple[Rank, ...]
-    kinds: tuple[str, ...]
-    sink: str
-
-
-def panel(heatmap: Heatmap, row: Row, ranked: int) -> Panel:
-    """What the page says about a row, with so many sources in the list."""
-    return Panel(
-        lead=row.title.lead,
-        name=shortened(row.title.name, SENTENCE),
-        detail=row.title.detail,
-        considered="" if row.target is None else considered(heatmap, row.target),
-        low=row.scale.low,
-        high=row.scale.high,
-        limit=rounded(row.limit),
-        scores=tuple(None if cell.value is None else rounded(cell.value) for cell in row.cells),
-        top=tuple(
-            Rank(
-                source=cell.source,
-                name=source_name(heatmap, cell.source, LISTED),
-                shade=round(cell.shade, 3),
-                number=row.scale.write(cell.value),
-            )
+    return {
+        "lead": row.title.lead,
+        "name": shortened(row.title.name, SENTENCE),
+        "detail": row.title.detail,
+        "considered": "" if row.target is None else considered(heatmap, row.target),
+        "low": row.scale.low,
+        "high": row.scale.high,
+        "limit": rounded(row.limit),
+        "scores": [None if cell.value is None else rounded(cell.value) for cell in row.cells],
+        "top": [
+            {
+                "source": cell.source,
+                "name": source_name(heatmap, cell.source, LISTED),
+                "shade": round(cell.shade, 3),
+                "number": row.scale.write(cell.value),
+            }
             for cell in row.top(ranked)
-        ),
-        kinds=row.kinds,
-        sink=row.sink_note,
-    )
+        ],
+        "kinds": row.kinds,
+        "sink": row.sink_note,
+    }
 
 
 def source_name(heatmap: Heatmap, source: int, width: int = NAME) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokensal.render.layout import Cell, Heatmap
+from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.labels import Label
+from tokensal.render.layout.rows import Cell
 from tokensal.render.layout.sections import ANSWER, SOURCE, Section
 from tokensal.types import Role
 
@@ -75,7 +76,7 @@ def _heads(heatmap: Heatmap) -> tuple[str, str]:
 
 def _block(heatmap: Heatmap, section: Section, stop: int) -> Block:
     """The sources of a section up to `stop`, and what of it is no source where it is drawn to its end."""
-    sources = [_source(heatmap, source) for source in range(section.start, stop)]
+    sources = [_mark(heatmap.sources[source], _cell(heatmap, source), None) for source in range(section.start, stop)]
     rest = [_mark(label, None, None) for label in section.rest if label.role is Role.CONTRAST]
     return Block(section.name, (*sources, *rest), section.message)
 
@@ -86,10 +87,6 @@ def _targets(heatmap: Heatmap) -> tuple[Mark, ...]:
         _mark(label, _cell(heatmap, heatmap.shared + target) if heatmap.shared + target < end else None, target)
         for target, label in enumerate(heatmap.targets)
     )
-
-
-def _source(heatmap: Heatmap, source: int) -> Mark:
-    return _mark(heatmap.sources[source], _cell(heatmap, source), None)
 
 
 def _cell(heatmap: Heatmap, source: int) -> Cell | None:

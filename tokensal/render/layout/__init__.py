@@ -5,27 +5,7 @@
 """
 
 from tokensal.render.layout.comparison import HeatmapComparison, lay_out_comparison
-from tokensal.render.layout.heatmap import Facts, Heatmap, lay_out
-from tokensal.render.layout.legend import CLIPPED, GENERATED, SINK, UNWRITTEN, Entry, Kind, Legend
-from tokensal.render.layout.matrix import Column, Matrix, lay_out_matrix
-from tokensal.render.layout.rows import Cell, Row
+from tokensal.render.layout.heatmap import Heatmap, lay_out
+from tokensal.render.layout.matrix import lay_out_matrix
 
-__all__ = [
-    "CLIPPED",
-    "GENERATED",
-    "SINK",
-    "UNWRITTEN",
-    "Cell",
-    "Column",
-    "Entry",
-    "Facts",
-    "Heatmap",
-    "HeatmapComparison",
-    "Kind",
-    "Legend",
-    "Matrix",
-    "Row",
-    "lay_out",
-    "lay_out_comparison",
-    "lay_out_matrix",
-]
+__all__ = ["Heatmap", "HeatmapComparison", "lay_out", "lay_out_comparison", "lay_out_matrix"]

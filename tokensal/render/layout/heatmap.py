@@ -32,10 +32,11 @@ class Heatmap:
     """Everything a format needs, and nothing about the model.
 
     The `sections` hold all sources, in order. Of an encoder–decoder model, the encoder reads the first `encoder`
-    sources. The sources from `shared` on are also the first targets; from there on the text of a contrast follows.
-    `score` is what is explained, and `noun` what a target is called. `considered` are, for each target, the names and
-    shares of what the model might have written there, if that was asked.
-    `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
+    sources. The sources from `shared` on, before those of a contrast, are also the first targets. `complete` says that
+    all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
+    answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
+    `considered` are, for each target, the names and shares of what the model might have written there, if that was
+    asked. `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
     sources: tuple[Label, ...]
@@ -48,6 +49,8 @@ class Heatmap:
     sink: int | None
     encoder: int
     shared: int
+    complete: bool
+    contrasted: bool
     score: str
     noun: str
     considered: tuple[Facts, ...]
@@ -69,16 +72,6 @@ class Heatmap:
         values = [abs(row.value) for row in self.rows if row.value is not None and math.isfinite(row.value)]
         return Scale(max(values, default=0.0), signed=False)
 
-    @property
-    def contrasted(self) -> bool:
-        """Whether the answer is explained against another text."""
-        return _contrasted(self.sections)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all that was generated is explained, so that the sources before the targets are the prompt alone."""
-        return _complete(self.sources[: self.shared])
-
 
 def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     """Turn an attribution into a heatmap; `sink` counts the sink into limits and rankings.
@@ -91,9 +84,12 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     sources = labels(attribution.sources, attribution.sink, attribution.text)
     targets = labels(attribution.targets)
     parts = sections(sources, attribution.encoder, labels(list(_ending(attribution))), _ending_of_contrast(attribution))
-    shared = _first_shared(sources, targets, parts)
+    contrasted = parts[-1].name == CONTRAST
+    shared = _first_shared(sources[: parts[-1].start] if contrasted else sources, targets)
+    # a decoder's start token was not generated
+    complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
-    overview, *rows = _rows(attribution, targets, noun, complete=_complete(sources[:shared]), sink=sink)
+    overview, *rows = _rows(attribution, targets, noun, complete=complete, sink=sink)
     return Heatmap(
         sources=sources,
         targets=targets,
@@ -106,12 +102,14 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
             {kind for row in (overview, *rows) for kind in row.kinds},
             sum(cell.value is None for cell in overview.cells),
             signed=attribution.signed,
-            contrasted=_contrasted(parts),
+            contrasted=contrasted,
         ),
         signed=attribution.signed,
         sink=attribution.sink,
         encoder=attribution.encoder,
         shared=shared,
+        complete=complete,
+        contrasted=contrasted,
         score=attribution.provenance.score,
         noun=noun,
         considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
@@ -144,24 +142,12 @@ def _total(column: Iterable[float | None]) -> float | None:
     return sum(scores) if scores else None
 
 
-def _first_shared(sources: Sequence[Label], targets: Sequence[Label], parts: Sequence[Section]) -> int:
-    """The source that is also the first target: the last K - 1 sources are the targets but for the last one."""
-    end = parts[-1].start if _contrasted(parts) else len(sources)
-    first = end - len(targets) + 1
-    if first < 0:
-        return end
-    pairs = list(zip(sources[first:end], targets, strict=False))
-    same = all(source.role is Role.GENERATED and source.text == target.text for source, target in pairs)
-    return first if same else end
-
-
-def _complete(before: Sequence[Label]) -> bool:
-    # a decoder's start token was not generated
-    return all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in before)
-
-
-def _contrasted(parts: Sequence[Section]) -> bool:
-    return parts[-1].name == CONTRAST
+def _first_shared(read: Sequence[Label], targets: Sequence[Label]) -> int:
+    """Of the sources before a contrast, that which is also the first target: the last K - 1 are the first targets."""
+    first = len(read) - len(targets) + 1
+    shared = list(zip(read[max(first, 0) :], targets, strict=False))
+    same = all(source.role is Role.GENERATED and source.text == target.text for source, target in shared)
+    return first if first >= 0 and same else len(read)
 
 
 def _ending(attribution: Attribution) -> Iterator[Unit]:

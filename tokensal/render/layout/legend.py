@@ -81,7 +81,7 @@ def legend(
     Args:
         sources: the labels of the sources.
         targets: the labels of the targets.
-        kinds: of `OF_ROWS`, those that occur in any row.
+        kinds: those of `OF_ROWS` that occur.
         left_out: how many sources have no score for any target.
         signed: whether scores have a sign.
         contrasted: whether the answer is explained against another text.
@@ -98,9 +98,7 @@ def legend(
         Kind.LEFT_OUT: left_out_note,
         Kind.CLIPPED: "beyond the end of the scale",
     }
-    of_rows = [
-        Entry(kind, CLIPPED if kind is Kind.CLIPPED else "abc", meanings[kind]) for kind in OF_ROWS if kind in kinds
-    ]
+    of_rows = (Entry(kind, CLIPPED if kind is Kind.CLIPPED else "abc", meanings[kind]) for kind in kinds)
     return Legend(
         entries=in_order((*of_rows, *_entries(sources, targets))),
         ends=(against, towards),
@@ -122,8 +120,8 @@ def _entries(sources: Sequence[Label], targets: Sequence[Label]) -> Iterator[Ent
         yield Entry(Kind.GENERATED, GENERATED, "written by the model")
     if Role.CONTRAST in roles or any(f" {UNWRITTEN} " in label.name for label in targets):
         yield Entry(Kind.CONTRAST, UNWRITTEN, "the contrast, not written")
-    drawn = {character for label in everything for character in label.text + label.name}
-    yield from (Entry(Kind.PICTURE, picture, meaning) for picture, meaning in PICTURES.items() if picture in drawn)
+    characters = {character for label in everything for character in label.text + label.name}
+    yield from (Entry(Kind.PICTURE, picture, meaning) for picture, meaning in PICTURES.items() if picture in characters)
     if any(label.unit for label in sources):
         yield Entry(Kind.UNIT, "a b", "credited as one")
     if special := next((label for label in everything if label.special), None):

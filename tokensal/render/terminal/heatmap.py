@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokensal.render.layout import SINK, Cell
 from tokensal.render.layout.labels import cut
+from tokensal.render.layout.legend import SINK
+from tokensal.render.layout.rows import Cell
 from tokensal.render.terminal.colours import attribute, bar_style
 from tokensal.render.terminal.legend import heading, legend
 from tokensal.render.terminal.lines import Line, Run, apart, beside, fill, on_the_point, plain, size, words

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tokensal.render.layout import SINK, Entry, Facts, Kind
+from tokensal.render.layout.heatmap import Facts
+from tokensal.render.layout.legend import SINK, Entry, Kind
 from tokensal.render.terminal.colours import Colours, attribute, bar_style, shading
 from tokensal.render.terminal.lines import Line, Run, Word, fill, size, words
-from tokensal.render.terminal.page import Page
+from tokensal.render.terminal.page import Page, in_brackets
 from tokensal.render.terminal.running_text import CLOSE, OPEN
 
 GAP = 3  # cells between the entries of a legend
@@ -64,7 +65,8 @@ def _occurs(entry: Entry, body: str) -> bool:
 
 
 def _mark(entry: Entry) -> tuple[Run, str]:
-    return Run(f"{OPEN} {CLOSE}" if entry.kind is Kind.UNIT else entry.sample), entry.meaning
+    sample = f"{OPEN} {CLOSE}" if entry.kind is Kind.UNIT else entry.sample
+    return Run(in_brackets(sample) if entry.kind is Kind.SPECIAL else sample), entry.meaning
 
 
 def _entry(page: Page, mark: Run, meaning: str, gap: int) -> list[Word]:

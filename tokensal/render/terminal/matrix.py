@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from tokensal.render.layout import CLIPPED, Cell, Matrix, lay_out_matrix
+from tokensal.render.layout import lay_out_matrix
+from tokensal.render.layout.legend import CLIPPED
+from tokensal.render.layout.matrix import Matrix
+from tokensal.render.layout.rows import Cell
 from tokensal.render.terminal.colours import Colours, attribute, shading
 from tokensal.render.terminal.lines import Line, Run, apart, beside
 from tokensal.render.terminal.page import HEAD, Page, letters_underlined, source_name, target_name
@@ -64,12 +67,12 @@ def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
     left = 0
     for index, head in enumerate(table.heads):
         cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
-        taken = cells + (len(f" {BAR}") if index in table.barred else 0)
-        if not panels or taken > left:
+        needed = cells + (len(f" {BAR}") if index in table.barred else 0)
+        if not panels or needed > left:
             panels.append([])
             left = width - first
         panels[-1].append((index, cells))
-        left -= taken
+        left -= needed
     return panels
 
 
@@ -80,10 +83,10 @@ def _panel(table: Table, part: list[tuple[int, int]], colours: Colours) -> list[
     for index, cells in part:
         head = Run(" " * (cells - cell_len(table.heads[index])) + table.heads[index], style)
         column = [row[index] for row in table.rows]
-        drawn = [letters_underlined(run.text.rjust(cells), run.style) if run.text else [] for run in column]
+        runs = [letters_underlined(run.text.rjust(cells), run.style) if run.text else [] for run in column]
         if index in table.barred:
             columns.append([[Run(f" {BAR}", style)] for _ in names])
-        columns.append([[head], *drawn])
+        columns.append([[head], *runs])
     lines = beside(columns, 0)
     for row in reversed(table.gapped):
         lines.insert(1 + row, [])

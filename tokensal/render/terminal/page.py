@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from tokensal.render.layout import GENERATED, SINK, UNWRITTEN, Heatmap
+from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.labels import Label, cut, shortened
+from tokensal.render.layout.legend import GENERATED, SINK, UNWRITTEN
 from tokensal.render.terminal.colours import Colours, attribute, shading
 from tokensal.render.terminal.lines import Line, Run, Word, fill, isolated, standing_alone, words
 from tokensal.types import Role
@@ -42,9 +43,13 @@ def page_of(heatmap: Heatmap, colours: Colours, width: int) -> Page:
 
 
 def bracketed(label: Label, text: str) -> str:
-    """A special token looks like one: most come with brackets of their own."""
-    text = standing_alone(text)
-    return f"⟨{text}⟩" if label.special and (text[0], text[-1]) not in (("<", ">"), ("[", "]")) else text
+    """The text of a token, by itself; a special one looks like one."""
+    return in_brackets(standing_alone(text)) if label.special else standing_alone(text)
+
+
+def in_brackets(text: str) -> str:
+    """A text in brackets: most special tokens come with their own."""
+    return text if (text[0], text[-1]) in (("<", ">"), ("[", "]")) else f"⟨{text}⟩"
 
 
 def token_style(page: Page, label: Label, shade: float) -> Style:
@@ -52,9 +57,8 @@ def token_style(page: Page, label: Label, shade: float) -> Style:
     style = shading(page.colours, shade)
     if label.role is Role.GENERATED:
         style += attribute(page.colours, "italic")
-    if (
-        label.special or label.role is Role.TEMPLATE
-    ) and not style.bgcolor:  # on a colour, dim text would be hard to read
+    # on a colour, dim text would be hard to read
+    if (label.special or label.role is Role.TEMPLATE) and not style.bgcolor:
         style += attribute(page.colours, "dim")
     return style
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from tokensal.render.layout import CLIPPED, GENERATED, SINK, Cell
 from tokensal.render.layout.labels import Label, cut
+from tokensal.render.layout.legend import CLIPPED, GENERATED, SINK
 from tokensal.render.layout.numbers import MINUS
+from tokensal.render.layout.rows import Cell
 from tokensal.render.layout.sections import Section
 from tokensal.render.terminal.colours import attribute
 from tokensal.render.terminal.lines import Line, Run, Word, fill, right_to_left

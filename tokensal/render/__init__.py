@@ -13,20 +13,19 @@ from tokensal.render.renderers import RENDERERS, renderer
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 
-Result = Attribution | Comparison
 Loaded = TypeVar("Loaded", Attribution, Comparison)
 
 JSON = ".json"
 
 
-def show(result: Result, *, matrix: bool = False, sink: bool = False) -> None:
-    """Print the result to the terminal; `matrix` and `sink` as for `tokensal.results.result.Result.show`."""
+def show(result: Attribution | Comparison, *, matrix: bool = False, sink: bool = False) -> None:
+    """Print the result to the terminal; `matrix` and `sink` as for `Result.show`."""
     from tokensal.render import terminal
 
     terminal.show(_layout(result, sink), matrix=matrix)
 
 
-def notebook(result: Result) -> str:
+def notebook(result: Attribution | Comparison) -> str:
     """The result as HTML for the output of a notebook's cell."""
     from tokensal.render import html
 
@@ -52,7 +51,7 @@ def check_output(path: str | PathLike[str]) -> Path:
     return path
 
 
-def save(result: Result, path: str | PathLike[str], *, sink: bool = False) -> None:
+def save(result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False) -> None:
     """Write the result in the format of the suffix: aside first, then renamed into place.
 
     Raises:
@@ -80,7 +79,7 @@ def load(path: str | PathLike[str], kind: type[Loaded]) -> Loaded:
     return json.read(path, kind)
 
 
-def _document(result: Result, suffix: str, sink: bool) -> str | bytes:
+def _document(result: Attribution | Comparison, suffix: str, sink: bool) -> str | bytes:
     if suffix == JSON:
         from tokensal.render import json
 
@@ -89,5 +88,5 @@ def _document(result: Result, suffix: str, sink: bool) -> str | bytes:
     return draw.draw_heatmap(layout) if isinstance(layout, Heatmap) else draw.draw_comparison(layout)
 
 
-def _layout(result: Result, sink: bool) -> Heatmap | HeatmapComparison:
+def _layout(result: Attribution | Comparison, sink: bool) -> Heatmap | HeatmapComparison:
     return lay_out_comparison(result, sink=sink) if isinstance(result, Comparison) else lay_out(result, sink=sink)

@@ -59,11 +59,18 @@ def attribute(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
-    method = _built(method)
+    method = build(method) if isinstance(method, str) else method  # a wrong name is refused before the work
     case = Case.of(
-        model, prompt, messages=messages, question=question, generation=generation, budget=budget, config=config
+        model,
+        prompt,
+        messages=messages,
+        question=question,
+        generation=generation,
+        budget=budget,
+        progress=progress,
+        config=config,
     )
-    return _explained(case, [method], progress)[0]
+    return case.explain(method)
 
 
 @flattened(question=Question, generation=Generation)
@@ -100,11 +107,16 @@ def compare(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
-    methods = build_several(methods)
+    built = build_several(methods)
     case = Case.of(
         model, prompt, messages=messages, question=question, generation=generation, budget=budget, config=config
     )
-    return Comparison(_explained(case, methods, progress))
+    attributions = []
+    for index, method in enumerate(built):
+        if progress is not None:
+            case.engine.progress = _share(progress, index, len(built))
+        attributions.append(case.explain(method))
+    return Comparison(tuple(attributions))
 
 
 def build_several(methods: Iterable[str | Method]) -> tuple[Method, ...]:
@@ -115,27 +127,13 @@ def build_several(methods: Iterable[str | Method]) -> tuple[Method, ...]:
     """
     if isinstance(methods, str):
         raise InputError(f"The methods of a comparison should be a list, as in [{methods!r}, …], but are a string.")
-    built = tuple(map(_built, methods))
+    built = tuple(build(method) if isinstance(method, str) else method for method in methods)
     if len(built) < 2:
         raise InputError(f"A comparison needs at least two methods, but got {len(built)}: add one, or use attribute.")
     for method, count in Counter(map(repr, built)).items():
         if count > 1:
             raise InputError(f"Method {method} is given {count} times: give it once, or with other options.")
     return built
-
-
-def _built(method: str | Method) -> Method:
-    return build(method) if isinstance(method, str) else method
-
-
-def _explained(case: Case, methods: Iterable[Method], progress: Progress | None) -> tuple[Attribution, ...]:
-    """What each method says of the case; each has an equal share of the progress."""
-    methods, attributions = list(methods), []
-    for index, method in enumerate(methods):
-        if progress is not None:
-            case.engine.progress = _share(progress, index, len(methods))
-        attributions.append(case.explain(method))
-    return tuple(attributions)
 
 
 def _share(progress: Progress, index: int, count: int) -> Progress:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
+from tokensal.engine.forwards import Progress
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, name_of
 from tokensal.methods.occlusion import removals
@@ -65,18 +66,15 @@ class Case:
         question: Question | None = None,
         generation: Generation | None = None,
         budget: Budget | None = None,
+        progress: Progress | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> Case:
         """Tokenise the prompt, take or generate the answer, and select what the question is about.
 
         Args:
-            model: what `tokensal.load` or `tokensal.adapt` returns.
-            prompt: text, or token ids.
-            messages: a chat instead.
+            model: as for `tokensal.attribute`, and so are prompt, messages, budget, progress and config.
             question: what is asked; by default, about each token of the answer.
             generation: the answer, or how to generate it.
-            budget: how much memory to use, and how much to compute at once.
-            config: recorded in the results.
 
         Raises:
             TokensalError: one sentence about what to put right; see `tokensal.errors`.
@@ -85,7 +83,7 @@ class Case:
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
         example = _example(model, question, prompt=prompt, messages=messages, **values_of(generation))
-        engine = Engine(model, resolve_score(question.score), budget=budget)
+        engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
         facts = {
             **model.describe(),
             "score": name_of_score(question.score),

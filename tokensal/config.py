@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensal.errors import InputError, unknown
-from tokensal.options import COMPARED, Generation, Loading, defaults_of, option, options_of
+from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def resolve(command: str, flags: Mapping[str, Any], file: Path | None = None) ->
         InputError: an unreadable file, an unknown key (the nearest one is offered), or a value of the wrong type.
     """
     options = options_of(*COMMANDS[command])
-    defaults = defaults_of(*COMMANDS[command])
-    settings = {name: _plain(defaults[name], options[name].kind) for name in options}
+    settings = {name: _plain(each.default, each.kind) for name, each in options.items()}
     if file is not None:
         table = _table(file, command)
         for name, value in table.items():

@@ -30,49 +30,36 @@ WIDTH = 116  # of a docstring's lines
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """What is known of an option beside its name, type and default.
+    """What is known of an option beside its name and its type in Python.
 
     Attributes:
+        default: its value where nothing is said.
         help: what it means, in full sentences.
-        python: what else Python callers need to know.
         kind: str, int, bool, list (of strings) or dict: its type in a configuration file and on the command line.
+        python: what Python callers need to know besides.
         flag: its flag on the command line, or several; None for --name.
         metavar: what stands for its value in the help of the command line.
-        commas: a list is one flag with commas, and not a repeated flag.
+        commas: whether a list is one flag with commas, and not a repeated flag.
     """
 
+    default: Any
     help: str
-    python: str
     kind: type
-    flag: str | None
-    metavar: str | None
-    commas: bool
+    python: str = ""
+    flag: str | None = None
+    metavar: str | None = None
+    commas: bool = False
 
 
-def option(
-    default: Default,
-    help: str,
-    *,
-    python: str = "",
-    kind: type | None = None,
-    flag: str | None = None,
-    metavar: str | None = None,
-    commas: bool = False,
-) -> Default:
+def option(default: Default, help: str, *, kind: type | None = None, **details: Any) -> Default:
     """A field of a group; see `Option`. The kind is by default that of the default, or a string."""
     kind = kind or (str if default is None else type(default))
-    described = Option(help=help, python=python, kind=kind, flag=flag, metavar=metavar, commas=commas)
-    return field(default=default, metadata={"option": described})
+    return field(default=default, metadata={"option": Option(default=default, help=help, kind=kind, **details)})
 
 
 def options_of(*groups: type) -> dict[str, Option]:
     """The options of some groups, by name."""
     return {each.name: each.metadata["option"] for group in groups for each in fields(group)}
-
-
-def defaults_of(*groups: type) -> dict[str, Any]:
-    """The defaults of some groups, by name."""
-    return {each.name: each.default for group in groups for each in fields(group)}
 
 
 def values_of(group: Any) -> dict[str, Any]:

@@ -12,27 +12,25 @@ import typer
 
 from tokensal.config import COMMANDS
 from tokensal.errors import InputError
-from tokensal.options import Option, defaults_of, options_of
+from tokensal.options import Option, options_of
 
 
 def flags_of(command: str) -> list[inspect.Parameter]:
     """The flags of a command, as parameters that Typer understands; the value of one that is not used is None."""
-    groups = COMMANDS[command]
-    defaults = defaults_of(*groups)
     kind = inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(name, kind, default=None, annotation=_annotation(name, option, defaults[name]))
-        for name, option in options_of(*groups).items()
+        inspect.Parameter(name, kind, default=None, annotation=_annotation(name, option))
+        for name, option in options_of(*COMMANDS[command]).items()
     ]
 
 
-def _annotation(name: str, option: Option, default: Any) -> Any:
+def _annotation(name: str, option: Option) -> Any:
     repeatable = option.kind is dict or (option.kind is list and not option.commas)
     sentences = [option.help]
     if repeatable:
         sentences.append("Repeatable.")
-    if default:
-        sentences.append(f"Default: {default if isinstance(default, str) else ','.join(default)}.")
+    if option.default:
+        sentences.append(f"Default: {option.default if isinstance(option.default, str) else ','.join(option.default)}.")
     names = (option.flag or f"--{name.replace('_', '-')}").split()
     type_ = list[str] if repeatable else str if option.commas else option.kind
     return Annotated[type_ | None, typer.Option(*names, metavar=option.metavar, help=" ".join(sentences))]

@@ -1,4 +1,5 @@
 # make demo   a prompt becomes a heatmap, in a fresh environment
+# make fast   the inner loop: tests of a minute
 # make test   the whole test suite
 # make check  lint and types
 # make bench  side by side with captum, Inseq and Interpreto (many minutes)
@@ -6,10 +7,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo fast test check bench clean
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py
+
+fast: .venv/test
+	$(BIN)/python -m pytest -m fast
 
 test: .venv/test
 	$(BIN)/python -m pytest

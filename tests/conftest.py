@@ -1,8 +1,10 @@
-"""What every test may rely on: no network, deterministic, quiet."""
+"""What every test may rely on: no network, deterministic, quiet. And which tests are the fast tier."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -10,6 +12,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 import torch
 import transformers
+from models import ARCHITECTURES, ENCODER_DECODERS
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -18,3 +21,47 @@ transformers.logging.disable_progress_bar()
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+# The fast tier: every test module, one decoder and one encoder–decoder, and few cases of a test that runs a model.
+
+LEFT_OUT = {*ARCHITECTURES, *ENCODER_DECODERS, "eager"} - {"Llama", "T5"}
+MODEL_BUILDERS = {"adapter", "model", "tiny", "model_and_tokenizer"}
+CASES = 2  # of a test that runs a model
+SLOW = {  # tests in files whose functions do not carry the marker `slow` yet
+    "test_every_gradient_counts_and_no_forward_only_looks",
+    "test_the_map_converges_with_the_tolerance",
+    "test_the_certificate_holds_and_can_be_checked_from_outside",
+    "test_the_nodes_end_where_they_should",
+    "test_nodes_go_where_the_error_is",
+    "test_several_baselines_are_averaged",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the fast tier."""
+    cases: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        if not isinstance(item, pytest.Function) or not is_fast(item):
+            continue
+        test = item.module.__name__, item.originalname
+        cases[test] += 1
+        if cases[test] <= CASES or not vars(item.module).keys() & MODEL_BUILDERS:
+            item.add_marker(pytest.mark.fast)
+
+
+def is_fast(item: pytest.Function) -> bool:
+    """Neither slow, nor the real model, nor a browser, nor another process, nor a further architecture of its kind."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("real") or item.originalname in SLOW:
+        return False
+    if "browser" in item.fixturenames or starts_a_process(item.function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return not any(isinstance(value, str) and value in LEFT_OUT for value in parameters)
+
+
+def starts_a_process(test: Callable[..., None]) -> bool:
+    """Whether a test uses `subprocess`, or calls a function of its module that does."""
+    functions = [test, *(test.__globals__.get(name) for name in test.__code__.co_names)]
+    codes = [getattr(function, "__code__", None) for function in functions]
+    return any("subprocess" in code.co_names for code in codes if code)

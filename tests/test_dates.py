@@ -88,6 +88,7 @@ def test_held_out_days_are_never_trained_on_and_always_the_same():
 # Training, and what it wrote
 
 
+@pytest.mark.slow
 def test_training_learns_and_a_seed_repeats_it(capsys):
     coder = train_dates.tokenizer()
 
@@ -136,6 +137,7 @@ def test_each_part_is_one_token_of_the_text_and_one_of_the_answer(model, texts):
             assert token.text.strip() == part_text(written, part)
 
 
+@pytest.mark.slow
 def test_it_reads_dates_that_it_was_not_trained_on(model):
     written = held_out(1000, seed=2)
     answers = train_dates.readings(model.model, model.tokenizer, written)
@@ -185,6 +187,7 @@ def questions(model):
     return dates.accepted(model, held_out(50, seed=3), seed=3)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [Occlusion(), IntegratedGradients(keep=dates.KEPT)], ids=["occlusion", "integrated_gradients"]
 )

@@ -167,6 +167,9 @@ def test_other_diagnostics_are_shown_by_their_range():
         "convergence delta": "median 0.5, from −1 to 2",
     }
     assert facts(fit_quality=numbers(NAN, NAN)) == {}
+    assert facts(convergence_delta=numbers(0.5, 2.0, allowed=[1.0, 1.0]))["convergence delta"] == (
+        "median 1.25, from 0.5 to 2; ⚠ tolerance missed by on"
+    )
     assert lay_out(replace(attribution_of(TEXTS, SCORES), diagnostics={})).caption
 
 

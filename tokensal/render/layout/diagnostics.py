@@ -35,7 +35,10 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
         yield "standard error", _standard_error(error.values.tolist(), rows)
     for name, diagnostic in diagnostics.items():
         if name not in IN_SENTENCES or (total is None and name == "convergence_delta"):
-            yield name.replace("_", " "), _summary(diagnostic)
+            yield (
+                name.replace("_", " "),
+                _summary(diagnostic) + _warning(diagnostic, [target.name for target in targets]),
+            )
 
 
 def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | None, targets: Sequence[Label]) -> str:
@@ -45,14 +48,14 @@ def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | N
     if gradients is not None:
         fewest, most = (int(count) for count in (gradients.values.min(), gradients.values.max()))
         parts.append(f"{fewest if fewest == most else f'{fewest}–{most}'} gradients a target")
-    missed = [
-        f"{target.name} ({percent(share)})"
-        for target, share, reached in zip(targets, shares, delta.reached.tolist(), strict=True)
-        if not reached
-    ]
-    if missed:
-        parts.append(f"⚠ tolerance missed by {', '.join(missed)}")
-    return "; ".join(parts)
+    names = [f"{target.name} ({percent(share)})" for target, share in zip(targets, shares, strict=True)]
+    return "; ".join(parts) + _warning(delta, names)
+
+
+def _warning(diagnostic: Diagnostic, names: Sequence[str]) -> str:
+    """Which targets missed the tolerance, if there is one."""
+    missed = [name for name, reached in zip(names, diagnostic.reached.tolist(), strict=True) if not reached]
+    return f"; ⚠ tolerance missed by {', '.join(missed)}" if missed else ""
 
 
 def _standard_error(errors: list[list[float]], rows: Sequence[Row]) -> str:

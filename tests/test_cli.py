@@ -87,6 +87,12 @@ def test_import_tokensal_loads_no_torch():
     subprocess.run([sys.executable, "-c", "import tokensal, sys; assert 'torch' not in sys.modules"], check=True)
 
 
+def test_a_question_is_refused_without_torch():
+    light = LIGHT.format(arguments=["attribute", "x", "--unit", "wrod"]).replace("not end.code", "end.code == 2")
+    done = subprocess.run([sys.executable, "-c", light], check=True, capture_output=True, text=True)
+    assert "did you mean 'word'" in done.stderr
+
+
 def test_version_and_methods():
     assert run("--version").stdout == f"tokensal {tokensal.__version__}\n"
     listed = run("methods").stdout
@@ -114,9 +120,10 @@ def test_quiet_says_nothing_on_stderr(folder):
     assert "sat" in done.stdout
 
 
-def test_matrix_adds_the_table(folder, here):
-    plain = here("attribute", "The cat", "--model", folder, "--continuation", " sat on")
-    table = here("attribute", "The cat", "--model", folder, "--continuation", " sat on", "--matrix")
+@pytest.mark.parametrize("command", ["attribute", "compare"])
+def test_matrix_adds_the_table(folder, here, command):
+    plain = here(command, "The cat", "--model", folder, "--continuation", " sat on")
+    table = here(command, "The cat", "--model", folder, "--continuation", " sat on", "--matrix")
     assert len(table.stdout) > len(plain.stdout)
 
 
@@ -236,6 +243,14 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
         (["x", "--method", "input_x_gradient", "--option", "norm=l1"], "takes no options"),
         (["x", "--score", "logprobs"], "did you mean 'logprob'"),
         (["x", "--dtype", "float23"], "did you mean 'float32'"),
+        (["x", "--device", "cpu", "--device-map", "auto"], "either a device or a device_map"),
+        (["x", "--explain", "anwser"], "did you mean 'answer'"),
+        (["x", "--targets", "token", "--targets", "wrod"], "did you mean 'word'"),
+        (["x", "--contrast", ""], "contrast is empty"),
+        (["x", "--top-k-alternatives", "-1"], "0 or more"),
+        (["x", "--max-new-tokens", "0"], "at least 1 token"),
+        (["x", "--continuation", "a", "--max-new-tokens", "3"], "nothing to generate"),
+        (["x", "--generation", "top k=3"], "cannot be read as KEY=VALUE"),
         ([""], "prompt is empty"),
         (["x", "--continuation", ""], "continuation is empty"),
         (["x", "--prompt-file", "y"], "not both"),
@@ -250,6 +265,8 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
 )
 def test_bad_input(arguments, expected, here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "--model" not in arguments:
+        monkeypatch.setattr("tokensal.adapters.load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert expected in sentence(here("attribute", *arguments))
 
 

@@ -6,14 +6,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokensal.errors import InputError, unknown
 from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
-
-if TYPE_CHECKING:
-    from tokensal.methods import Method
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
 
@@ -27,15 +24,15 @@ class Explanation:
         None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
     )
 
-    def build(self) -> Method:
-        """The method.
+    def arguments(self) -> dict[str, Any]:
+        """The method, as the argument of `attribute`.
 
         Raises:
             InputError: an unknown method or option.
         """
         from tokensal.methods import build
 
-        return build(self.method, self.options)
+        return {"method": build(self.method, self.options)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +47,8 @@ class Explanations:
         None, "Option of a method, such as gradient.norm=l1.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
     )
 
-    def build(self) -> tuple[Method, ...]:
-        """The methods.
+    def arguments(self) -> dict[str, Any]:
+        """The methods, as the argument of `compare`.
 
         Raises:
             InputError: an unknown method or option, fewer than two methods, the same one twice, or options of a method
@@ -74,7 +71,7 @@ class Explanations:
                     f"There are options for method {name!r}, but compared are only {', '.join(self.methods)}: "
                     "add it, or drop them."
                 )
-        return methods
+        return {"methods": methods}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +108,9 @@ class Output:
 
 
 # The groups of options that each command takes; its name is also that of its table in a configuration file.
-_SHARED = (Question, Generation, Chat, Loading, Output)
+EXPLANATIONS: Mapping[str, type[Explanation | Explanations]] = {"attribute": Explanation, "compare": Explanations}
 COMMANDS: Mapping[str, tuple[type, ...]] = {
-    "attribute": (Explanation, *_SHARED),
-    "compare": (Explanations, *_SHARED),
+    command: (explanation, Question, Generation, Chat, Loading, Output) for command, explanation in EXPLANATIONS.items()
 }
 
 

@@ -19,14 +19,13 @@ import typer
 
 import tokensal
 from tokensal.cli.flags import flags_of, read_flags
-from tokensal.config import Chat, Explanation, Explanations, Output, Settings, resolve
+from tokensal.config import EXPLANATIONS, Chat, Output, Settings, resolve
 from tokensal.errors import InputError, TokensalError
 from tokensal.options import Generation, Loading, build, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
     from tokensal.adapters import ModelAdapter
-    from tokensal.results.result import Result
 
 Function = Callable[..., None]
 
@@ -110,16 +109,14 @@ def methods() -> None:
 def attribute(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
     settings = resolve("attribute", read_flags("attribute", flags), config)
-    text = _prompt(prompt, prompt_file)
-    _run(settings, text, tokensal.attribute, method=build(Explanation, settings).build())
+    _run("attribute", settings, _prompt(prompt, prompt_file))
 
 
 @takes_flags
 def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain one answer by several methods: a heatmap for each, and how far their rankings agree."""
     settings = resolve("compare", read_flags("compare", flags), config)
-    text = _prompt(prompt, prompt_file)
-    _run(settings, text, tokensal.compare, methods=build(Explanations, settings).build())
+    _run("compare", settings, _prompt(prompt, prompt_file))
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:
@@ -144,19 +141,21 @@ def _content(file: Path) -> str:
         raise InputError(f"Prompt file {str(file)!r} is not UTF-8 text: {error.reason}.") from error
 
 
-def _run(settings: Settings, prompt: str, explain: Callable[..., Result], **methods: Any) -> None:
-    """Explain, save and show. What can be refused is refused before a model is loaded."""
+def _run(command: str, settings: Settings, prompt: str) -> None:
+    """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
+    question, generation = build(Question, settings), build(Generation, settings)
+    loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
+    methods = build(EXPLANATIONS[command], settings).arguments()
+
     from tokensal import render
     from tokensal.cli.progress import stages
 
-    question, generation = build(Question, settings), build(Generation, settings)
-    loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
     paths = [render.check_output(path) for path in output.output]
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
-        result = explain(
+        result = getattr(tokensal, command)(
             model,
             **chat.arguments(prompt),
             **methods,

@@ -35,6 +35,7 @@ SLOW = {  # tests in files whose functions do not carry the marker `slow` yet
     "test_the_nodes_end_where_they_should",
     "test_nodes_go_where_the_error_is",
     "test_several_baselines_are_averaged",
+    "test_a_contrast_is_certified_as_a_difference",
 }
 
 

@@ -43,6 +43,7 @@ def ends(network):
 WAYS = [(name, way) for name in NAMES for way in (to_the_cpu, in_parts)] + [("Llama", to_the_disk), ("T5", to_the_disk)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "way"), WAYS)
 def test_numbers_are_those_of_the_plain_model_and_nothing_is_changed(name, way, tmp_path):
     network, coder = model_and_tokenizer(name)
@@ -152,6 +153,7 @@ def halves(network):
     return where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Llama", "Gemma 3", "FLAN-T5", "BART"])
 def test_a_model_on_several_devices_gives_the_numbers_of_one(name):
     network, coder = model_and_tokenizer(name)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
-from tokensal.adapters.prompting import Prompt, Text, continuation_ids
+from tokensal.adapters.model import ModelAdapter, predicted_before
+from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.types import Example, Forward, Original
@@ -35,7 +35,7 @@ class CausalAdapter(ModelAdapter):
         return self._on_one_axis(prompt, self._generate(prompt.ids, options, seed)[len(prompt.ids) :], explain)
 
     def _on_one_axis(self, prompt: Prompt, answer: list[int], explain: str) -> Example:
-        text, tokens = read_on(self.tokenizer, prompt, answer)
+        text, tokens = read_with_answer(self.tokenizer, prompt, answer)
         first = len(prompt.ids) if explain == "answer" else 1
         if first == len(tokens):
             raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")

@@ -1,4 +1,4 @@
-"""A model's parameters frozen and its dropout off for a while, and both restored afterwards."""
+"""What is changed for a while and restored afterwards: a model's parameters and mode, the random generators."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 model.get_parameter(name).requires_grad_(True)
         for module in training:
             module.training = True
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Inside, random numbers follow the seed; the state of the generators is restored, with or without one."""
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with torch.random.fork_rng(devices, device_type=kind):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield

@@ -11,14 +11,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
-from tokensal.adapters.frozen import frozen
+from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.hooks import edited, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
@@ -40,7 +39,6 @@ from tokensal.types import (
     Original,
     Role,
     Rules,
-    Token,
 )
 
 if TYPE_CHECKING:
@@ -189,7 +187,7 @@ class ModelAdapter(ABC):
         if self.model.generation_config.pad_token_id is None:
             options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence is never padded
         try:
-            with _seeded(seed, self.device), frozen(self.model), torch.no_grad():
+            with seeded(seed, self.device), frozen(self.model), torch.no_grad():
                 output = self.model.generate(prompt, **options)
         except (ValueError, TypeError) as error:
             raise InputError(f"The model cannot generate with these options: {str(error).strip()}") from error
@@ -386,24 +384,6 @@ class ModelAdapter(ABC):
         return str(self.model.dtype).removeprefix("torch.")
 
 
-def read_on(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence[int]) -> tuple[str, tuple[Token, ...]]:
-    """The shown text of a prompt and an answer, and their tokens."""
-    roles = [*prompt.roles, *[Role.GENERATED] * len(answer)]
-    text, tokens = read(tokenizer, [*prompt.ids, *answer], roles)
-    pairs = zip(tokens, prompt.marks, strict=False)
-    return text, (*(replace(token, mark=mark) for token, mark in pairs), *tokens[len(prompt.ids) :])
-
-
 def predicted_before(example: Example, first: int) -> int:
     """How many targets are predicted before the source `first`: the first target at or after it."""
     return sum(predictor < first for predictor in example.predictors)
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    # The state of the caller's generators is restored, with or without a seed.
-    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
-    with torch.random.fork_rng(devices, device_type=kind):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tokensal.adapters.chats import Messages as Messages
 from tokensal.adapters.chats import read_chat
 from tokensal.adapters.marks import number_characters, remove_brackets, require_tokens, validate_spans
 from tokensal.adapters.offsets import encode, label_spans, restoring, token_spans
+from tokensal.adapters.tokens import read
 from tokensal.errors import InputError, unknown
 from tokensal.questions.units import Span
-from tokensal.types import Role
+from tokensal.types import Role, Token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,6 +105,16 @@ def _read_text(
     marks = label_spans(text, number_characters(len(text), passages), spans, None)
     require_tokens([text[start:stop] for start, stop in passages], marks)
     return ids, marks
+
+
+def read_with_answer(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: Sequence[int]
+) -> tuple[str, tuple[Token, ...]]:
+    """The shown text of a prompt and an answer, and their tokens."""
+    roles = [*prompt.roles, *[Role.GENERATED] * len(answer)]
+    text, tokens = read(tokenizer, [*prompt.ids, *answer], roles)
+    pairs = zip(tokens, prompt.marks, strict=False)
+    return text, (*(replace(token, mark=mark) for token, mark in pairs), *tokens[len(prompt.ids) :])
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> list[int]:

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.model import ModelAdapter, predicted_before, read_on
-from tokensal.adapters.prompting import Prompt, Text, continuation_ids, target_ids
+from tokensal.adapters.model import ModelAdapter, predicted_before
+from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -54,7 +54,7 @@ class Seq2SeqAdapter(ModelAdapter):
 
     def _pair(self, prompt: Prompt, answer: list[int], forced: int | None = None) -> Example:
         """The example of what the encoder reads, and on the next line what the decoder starts with and writes."""
-        encoder_text, encoder_tokens = read_on(self.tokenizer, prompt, [])
+        encoder_text, encoder_tokens = read_with_answer(self.tokenizer, prompt, [])
         decoder_text, tokens = read(self.tokenizer, answer, [Role.GENERATED] * len(answer))
         shift = len(encoder_text) + 1
         start, first, *rest = (replace(token, start=token.start + shift, stop=token.stop + shift) for token in tokens)

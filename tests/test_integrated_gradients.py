@@ -7,10 +7,12 @@ import math
 import pytest
 import slow_twins
 import torch
+from builders import CONTINUATION, PROMPT, every_attention, tiny
+from builders import every_decoder as every_architecture
 from counting import CountingAdapter
 from models import adapter
-from test_battery import CONTINUATION, PROMPT, ROUGH, every_architecture, every_attention, tiny
 from test_engine import LinearModel
+from test_gradients import ROUGH
 
 from tokensal import Attribution, Budget, InputXGradient, IntegratedGradients, attribute
 from tokensal.engine import Engine

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-import test_battery
 import test_captum
 import test_engine
+import test_gradients
 import test_integrated_gradients
 import test_occlusion
 import torch
@@ -117,10 +117,10 @@ def positions_moved_up(patch):
     )
 
 
-TWIN = partial(test_battery.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
-SLOPES = partial(test_battery.test_gradients_are_finite_differences, "Llama")
-CHUNKS = partial(test_battery.test_chunks_change_no_number, "Llama", 25)
-MASKS = partial(test_battery.test_a_masked_source_has_no_influence, "Llama")
+TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
+SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
+CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
+MASKS = partial(test_gradients.test_a_masked_source_has_no_influence, "Llama")
 CAPTUM = partial(test_captum.test_input_x_gradient_is_captums_layer_gradient_x_activation, "Llama", "logprob")
 CLOSED = test_engine.test_a_linear_model_is_attributed_in_closed_form
 RULE = partial(test_integrated_gradients.test_a_fixed_rule_agrees_with_its_slow_twin, "Llama", "sdpa")

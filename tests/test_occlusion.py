@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import slow_twins
 import torch
+from builders import ATTENTION, CONTINUATION, PROMPT, every_attention, tiny
+from builders import every_decoder as every_architecture
 from counting import CountingAdapter
 from models import CONTEXT, adapter
-from test_battery import ATTENTION, CONTINUATION, PROMPT, every_architecture, every_attention, tiny
 from test_engine import LinearModel
 
 from tokensal import Budget, InputXGradient, IntegratedGradients, Occlusion, attribute

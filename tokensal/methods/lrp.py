@@ -34,8 +34,8 @@ class LRP(GradientMethod):
     """Layer-wise relevance propagation for transformers. Signed, in units of logits.
 
     Bach et al. 2015, doi:10.1371/journal.pone.0130140; norms: Binder et al. 2016, arXiv:1604.00825; transformers: Ali
-    et al. 2022, arXiv:2202.07304 ("cp"), and Achtibat et al. 2024, arXiv:2402.05602 ("attn"). Some uses of LRP may need a
-    licence from the holder of a patent.
+    et al. 2022, arXiv:2202.07304 ("cp"), and Achtibat et al. 2024, arXiv:2402.05602 ("attn"). Some uses of LRP may need
+    a licence from the holder of a patent.
 
     With "cp", the scores of all sources and the `constants` among the diagnostics add up to the logit (or, for another
     score y, to ⟨∂y/∂logits, logits⟩); the convergence delta says how nearly. With "attn" they do not, and the delta

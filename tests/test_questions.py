@@ -18,8 +18,10 @@ from counting import CountingAdapter
 from models import ARCHITECTURES, ENCODER_DECODERS, adapter, ending_tokenizer
 
 from tokensal import (
+    LRP,
     METHODS,
     AttentionGradCAM,
+    AttentionRollout,
     Attribution,
     GradCAM,
     Gradient,
@@ -27,6 +29,8 @@ from tokensal import (
     InputXGradient,
     IntegratedGradients,
     Occlusion,
+    SmoothGrad,
+    ValueZeroing,
     attribute,
 )
 from tokensal.engine import Engine
@@ -52,6 +56,13 @@ EVERY = {
     "attention_grad_cam": AttentionGradCAM(layers="all"),
     "attention_grad_cam by head": AttentionGradCAM(layers="all", rule="head_mean", rows="all"),
     "gradient_rollout": GradientRollout(layers="all"),
+}
+# Their groups, contrasts and units are in the battery
+TWINS_IN_BATTERY = {
+    "smooth_grad": SmoothGrad(samples=2, seed=1),
+    "attention_rollout": AttentionRollout(),
+    "value_zeroing": ValueZeroing(),
+    "lrp": LRP(),
 }
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
 SIGNS = {
@@ -427,16 +438,16 @@ CHAT = [
 ]
 
 
-@every_method
+@pytest.mark.parametrize("method", EVERY | TWINS_IN_BATTERY)
 def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     model = tiny("Llama")
-    options = {"messages": CHAT, "continuation": " sat", "method": EVERY[method]}
+    options = {"messages": CHAT, "continuation": " sat", "method": (EVERY | TWINS_IN_BATTERY)[method]}
     everything, limited = attribute(model, **options), attribute(model, **options, sources=["user", "generated"])
     chosen = torch.tensor([source.role in ("user", "generated") for source in limited.sources])
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
     assert limited.visible.equal(everything.visible & chosen)
-    if method != "integrated_gradients":  # what is kept there is another path
+    if method not in ("integrated_gradients", "smooth_grad"):  # what is not credited is not altered either
         left = limited.scores[limited.visible]
         torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 
@@ -531,7 +542,7 @@ def test_alternatives_are_what_the_model_held_likeliest(tmp_path):
 
 
 def test_every_method_is_asked_here():
-    assert {type(method) for method in EVERY.values()} == set(METHODS.values())
+    assert {type(method) for method in (EVERY | TWINS_IN_BATTERY).values()} == set(METHODS.values())
 
 
 def test_a_seq2seq_contrast_agrees_with_its_slow_twin():

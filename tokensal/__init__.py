@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokensal.engine import Budget as Budget
     from tokensal.errors import TokensalError as TokensalError
     from tokensal.methods import *  # noqa: F403
+    from tokensal.options import Generation as Generation
     from tokensal.questions.question import Question as Question
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
@@ -38,6 +39,7 @@ _MODULES = {
     "Case": "tokensal.case",
     "CausalAdapter": "tokensal.adapters",
     "Comparison": "tokensal.results.comparison",
+    "Generation": "tokensal.options",
     "Question": "tokensal.questions.question",
     "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",

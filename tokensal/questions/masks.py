@@ -27,9 +27,9 @@ def group_weights(example: Example) -> Tensor:
 
 
 def attention_mask(example: Example) -> Tensor:
-    """Which sources a decoder's, or an encoder's, row looks at: (S, S) bool, rows look at columns."""
-    places = torch.arange(len(example.sources))
-    table = (places <= places[:, None]) | (places < example.encoder)
+    """Which sources each source attends to: (S, S) bool, rows attend to columns."""
+    index = torch.arange(len(example.sources))
+    table = (index <= index[:, None]) | (index < example.encoder)
     if example.branch is not None:
         table[example.branch.source :, example.predictors[0] + 1 : example.branch.source] = False
     return table
@@ -61,8 +61,8 @@ def unit_membership(example: Example) -> Tensor:
 
 def visible_units(example: Example) -> Tensor:
     """Which units have a score for each group: (K, J) bool. One of their sources is seen, and they are credited."""
-    some = (visible_sources(example).float() @ unit_membership(example).float().T) > 0
-    return some & torch.tensor(example.credited)
+    seen = (visible_sources(example).float() @ unit_membership(example).float().T) > 0
+    return seen & torch.tensor(example.credited)
 
 
 def pool_to_units(matrix: Tensor, example: Example) -> Tensor:

@@ -114,11 +114,11 @@ def _touching(example: Example, span: Span) -> tuple[int, ...]:
     return tuple(
         index
         for index, token in enumerate(example.targets)
-        if token.start + _blank(token) < stop and token.stop > start and token.stop > token.start
+        if token.start + _leading_blanks(token) < stop and token.stop > start and token.stop > token.start
     )
 
 
-def _blank(token: Token) -> int:
+def _leading_blanks(token: Token) -> int:
     return 0 if token.text.isspace() else len(token.text) - len(token.text.lstrip())
 
 

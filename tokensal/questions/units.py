@@ -31,28 +31,30 @@ def tokens(run: Sequence[Token]) -> list[Span]:
 
 def words(run: Sequence[Token]) -> list[Span]:
     """Words, and punctuation by itself; white space is part of the word after it, at the end of the one before."""
-    return _divided(run, _word_starts)
+    return _divide(run, _word_starts)
 
 
 def sentences(run: Sequence[Token]) -> list[Span]:
     """Sentences, with the white space after them; a line break ends one too."""
-    return _divided(run, _sentence_starts)
+    return _divide(run, _sentence_starts)
 
 
 def lines(run: Sequence[Token]) -> list[Span]:
     """Lines, with the line break that ends them and the blank lines after that."""
-    return _divided(run, _line_starts)
+    return _divide(run, _line_starts)
 
 
 def messages(run: Sequence[Token]) -> list[Span]:
     """Whole stretches of one role; special tokens by themselves."""
-    return _alike([(token.role, index if token.special else None) for index, token in enumerate(run)])
+    return _spans_of_equal([(token.role, index if token.special else None) for index, token in enumerate(run)])
 
 
 def marked(run: Sequence[Token], marks: Sequence[int | None]) -> list[Span]:
     """Each marked passage, and each stretch, or part of one, between them; one mark (or None) for each token."""
     stretches = [number for number, (start, stop) in enumerate(messages(run)) for _ in range(start, stop)]
-    return _alike([(mark, stretch if mark is None else None) for mark, stretch in zip(marks, stretches, strict=True)])
+    return _spans_of_equal(
+        [(mark, stretch if mark is None else None) for mark, stretch in zip(marks, stretches, strict=True)]
+    )
 
 
 UNITS: Mapping[str, Callable[[Sequence[Token]], list[Span]]] = {
@@ -67,7 +69,7 @@ UNITS: Mapping[str, Callable[[Sequence[Token]], list[Span]]] = {
 # From units of text to spans of tokens
 
 
-def _divided(run: Sequence[Token], starts_of: Callable[[str], list[int]]) -> list[Span]:
+def _divide(run: Sequence[Token], starts_of: Callable[[str], list[int]]) -> list[Span]:
     """The units of each stretch, whose text `starts_of` divides: it tells at which characters units begin."""
     cuts = []
     for start, stop in messages(run):
@@ -81,7 +83,7 @@ def _cuts(texts: Sequence[str], starts: Sequence[int]) -> list[int]:
     cuts, reached, position = [], None, 0
     for index, text in enumerate(texts):
         if text:
-            first, last = (bisect_right(starts, position + end) for end in _ends(text))
+            first, last = (bisect_right(starts, position + end) for end in _visible_ends(text))
             if reached is not None and first != reached:
                 cuts.append(index)
             reached = last
@@ -89,14 +91,14 @@ def _cuts(texts: Sequence[str], starts: Sequence[int]) -> list[int]:
     return cuts
 
 
-def _ends(text: str) -> tuple[int, int]:
+def _visible_ends(text: str) -> tuple[int, int]:
     """The first and the last character that is not white space; of mere white space the first, twice."""
     bare = text.strip()
     first = len(text) - len(text.lstrip()) if bare else 0
     return first, first + max(len(bare), 1) - 1
 
 
-def _alike(labels: Sequence[object]) -> list[Span]:
+def _spans_of_equal(labels: Sequence[object]) -> list[Span]:
     """Spans of equal labels."""
     starts = [index for index in range(len(labels)) if index == 0 or labels[index] != labels[index - 1]]
     return list(pairwise([*starts, len(labels)]))
@@ -112,15 +114,15 @@ def _word_starts(text: str) -> list[int]:
 
 
 def _sentence_starts(text: str) -> list[int]:
-    return _after_blanks(text, sorted({0, *sentence_boundaries(text)}))
+    return _starts_without_blanks(text, sorted({0, *sentence_boundaries(text)}))
 
 
 def _line_starts(text: str) -> list[int]:
     ends = (index + 1 for index, character in enumerate(text) if character == "\n")
-    return _after_blanks(text, sorted({0, *ends, len(text)}))
+    return _starts_without_blanks(text, sorted({0, *ends, len(text)}))
 
 
-def _after_blanks(text: str, edges: Sequence[int]) -> list[int]:
+def _starts_without_blanks(text: str, edges: Sequence[int]) -> list[int]:
     """Where the pieces between edges begin; blank ones are part of the one before, at the beginning of the next."""
     begin = len(text) - len(text.lstrip())
     return [0, *(start for start, stop in pairwise(edges) if start > begin and not text[start:stop].isspace())]

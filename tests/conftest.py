@@ -36,6 +36,7 @@ SLOW = {  # tests in files whose functions do not carry the marker `slow` yet
     "test_nodes_go_where_the_error_is",
     "test_several_baselines_are_averaged",
     "test_a_contrast_is_certified_as_a_difference",
+    "test_a_mistake_turns_its_oracle_red",
 }
 
 

@@ -13,7 +13,7 @@ demo: .venv/demo
 	$(BIN)/python examples/demo.py
 
 fast: .venv/test
-	$(BIN)/python -m pytest -m fast
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fast
 
 test: .venv/test
 	$(BIN)/python -m pytest

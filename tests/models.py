@@ -23,7 +23,7 @@ CONTEXT = 64
 _COMMON = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 48,
     "max_position_embeddings": CONTEXT,
@@ -40,7 +40,8 @@ _T5 = {
     "d_model": 32,
     "d_kv": 8,
     "d_ff": 48,
-    "num_layers": 2,
+    "num_layers": 3,
+    "num_decoder_layers": 4,
     "num_heads": 4,
     "relative_attention_num_buckets": 8,
     "decoder_start_token_id": 0,
@@ -50,8 +51,8 @@ _T5 = {
 _BART = {
     "vocab_size": VOCABULARY,
     "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
+    "encoder_layers": 3,
+    "decoder_layers": 4,
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
     "encoder_ffn_dim": 48,
@@ -66,11 +67,14 @@ _BART = {
 # The README's table of supported architectures is checked against these names, and those below.
 ARCHITECTURES = {
     "Llama": lambda: hf.LlamaConfig(**_GROUPED),
-    "GPT-2": lambda: hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, **_IDS),
+    "GPT-2": lambda: hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, **_IDS),
     "GPT-NeoX": lambda: hf.GPTNeoXConfig(**_COMMON),
     "OPT": lambda: hf.OPTConfig(**_COMMON, ffn_dim=48, word_embed_proj_dim=16),
     "Gemma 3": lambda: hf.Gemma3TextConfig(
-        **_GROUPED, head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention"]
+        **_GROUPED,
+        head_dim=8,
+        sliding_window=4,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
     "Qwen 3": lambda: hf.Qwen3Config(**_GROUPED, head_dim=8),
     "Mistral": lambda: hf.MistralConfig(**_GROUPED, sliding_window=6),
@@ -81,8 +85,8 @@ ARCHITECTURES = {
 ENCODER_DECODERS = {
     "T5": lambda: hf.T5Config(**_T5),
     "FLAN-T5": lambda: hf.T5Config(**_T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "mT5": lambda: hf.MT5Config(**_T5, num_decoder_layers=1),
-    "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 1}),
+    "mT5": lambda: hf.MT5Config(**{**_T5, "num_decoder_layers": 5}),
+    "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 5}),
     "mBART": lambda: hf.MBartConfig(**_BART),
     "Marian": lambda: hf.MarianConfig(**_BART),
     "M2M100": lambda: hf.M2M100Config(**_BART),

@@ -304,7 +304,7 @@ def test_the_nodes_end_where_they_should():
 )
 def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole(wanted, graphs):
     from tokensal.engine.reductions import dot
-    from tokensal.types import PerturbedInputs
+    from tokensal.perturbations.inputs import PerturbedInputs
 
     model = tiny("Llama")
     example = model.example(PROMPT, continuation=CONTINUATION)

@@ -66,7 +66,7 @@ def inside(made, before, target, place):
     logits = made(input_ids=torch.tensor([before]), use_cache=False).logits[0, -1]
     for hook in handles:
         hook.remove()
-    assert len(found) == 2
+    assert len(found) == 3
     gradients = torch.autograd.grad(slow_twins.SCORES["logprob"](logits, target), found)
     return [(one.detach()[0], gradient[0]) for one, gradient in zip(found, gradients, strict=True)]
 
@@ -114,39 +114,39 @@ def rolled_out(pairs):
     return relevance[-1].tolist()
 
 
-BOTH, LOWER, UPPER = (0, 1), (0,), (1,)
+ALL, LOWEST, MIDDLE, HIGHEST, UPPER = (0, 1, 2), (0,), (1,), (2,), (1, 2)
 METHODS = {
-    "grad_cam": (GradCAM(), OUTPUT, BOTH, outputs_elementwise),  # six tenths of two layers: both
-    "grad_cam low": (GradCAM(layers=0.5), OUTPUT, LOWER, outputs_elementwise),
-    "grad_cam top": (GradCAM(layers=-1), OUTPUT, UPPER, outputs_elementwise),
-    "channel_mean": (GradCAM(rule="channel_mean", layers=0), OUTPUT, LOWER, outputs_by_channel),
-    "channel_mean all": (GradCAM(rule="channel_mean", layers="0:2"), OUTPUT, BOTH, outputs_by_channel),
+    "grad_cam": (GradCAM(), OUTPUT, (0, 1), outputs_elementwise),  # six tenths of three layers
+    "grad_cam low": (GradCAM(layers=0.5), OUTPUT, MIDDLE, outputs_elementwise),
+    "grad_cam top": (GradCAM(layers=-1), OUTPUT, HIGHEST, outputs_elementwise),
+    "channel_mean": (GradCAM(rule="channel_mean", layers=0), OUTPUT, LOWEST, outputs_by_channel),
+    "channel_mean all": (GradCAM(rule="channel_mean", layers="0:3"), OUTPUT, ALL, outputs_by_channel),
     "attention": (AttentionGradCAM(), WEIGHTS, UPPER, partial(weights_elementwise, rows="predictor")),
     "attention, all": (
         AttentionGradCAM(layers="all", rows="all"),
         WEIGHTS,
-        BOTH,
+        ALL,
         partial(weights_elementwise, rows="all"),
     ),
     "attention, row": (
         AttentionGradCAM(layers=0, rows="predictor"),
         WEIGHTS,
-        LOWER,
+        LOWEST,
         partial(weights_elementwise, rows="predictor"),
     ),
     "head_mean": (
         AttentionGradCAM(rule="head_mean", layers="all", rows="all"),
         WEIGHTS,
-        BOTH,
+        ALL,
         partial(weights_by_head, rows="all"),
     ),
     "head_mean, row": (
         AttentionGradCAM(rule="head_mean", layers="all", rows="predictor"),
         WEIGHTS,
-        BOTH,
+        ALL,
         partial(weights_by_head, rows="predictor"),
     ),
-    "rollout": (GradientRollout(layers="all"), WEIGHTS, BOTH, rolled_out),
+    "rollout": (GradientRollout(layers="all"), WEIGHTS, ALL, rolled_out),
     "rollout top": (GradientRollout(), WEIGHTS, UPPER, rolled_out),
 }
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -335,7 +335,7 @@ def test_a_model_without_attention_in_its_layers_is_refused():
     made = tiny("Llama").model
     bare = copy.deepcopy(made)
     bare.model.layers = torch.nn.ModuleList(layer.mlp for layer in bare.model.layers)
-    with pytest.raises(UnsupportedModel, match="no list of 2 layers with an attention module in each"):
+    with pytest.raises(UnsupportedModel, match="no list of 3 layers with an attention module in each"):
         layers_of(bare)
 
 

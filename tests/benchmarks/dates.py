@@ -127,7 +127,7 @@ def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
             *(share(part) for part in zip(*hits_by_date, strict=True)),
             share([fmean(parts) for parts in hits_by_date]),
             f"{fmean(reading.seconds for reading in readings):.2f}",
-            certified([reading.diagnostics for reading in readings if reading.diagnostics]),
+            certified([reading.diagnostics for reading in readings if "convergence_delta" in reading.diagnostics]),
         ]
         yield f"| {' | '.join(cells)} |"
 

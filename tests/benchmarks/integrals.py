@@ -105,7 +105,7 @@ def share(residual: Tensor, change: Tensor) -> Tensor:
 
 def uniform(case: Case, steps: int) -> Tensor:
     """(K,) the share that so many Gauss–Legendre nodes leave unexplained."""
-    line = case.method.line(case.example, case.engine, case.method.baseline)
+    line = case.method.path(case.example, case.engine, case.method.baseline)
     nodes, weights = gauss_legendre(steps)
     points = torch.cat([nodes - REACH * weights, nodes + REACH * weights])
     before, after = line.scores(points).chunk(2)

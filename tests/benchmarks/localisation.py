@@ -35,6 +35,7 @@ from torch import Tensor
 import tokensal
 from tokensal.engine import Engine
 from tokensal.methods import (
+    LRP,
     AttentionGradCAM,
     GradCAM,
     Gradient,
@@ -43,6 +44,7 @@ from tokensal.methods import (
     IntegratedGradients,
     Method,
     Occlusion,
+    SmoothGrad,
 )
 from tokensal.types import Diagnostics, Example, Scores
 
@@ -94,13 +96,10 @@ def grid(method: Callable[..., Method], **options: Sequence[Any]) -> dict[str, M
 METHODS: Mapping[str, Method] = {
     "random": Random(),
     "recency": Recency(),
-    "gradient": Gradient(),
-    "input_x_gradient": InputXGradient(),
-    "integrated_gradients": IntegratedGradients(),
-    "grad_cam": GradCAM(),
-    "attention_grad_cam": AttentionGradCAM(),
-    "gradient_rollout": GradientRollout(),
-    "occlusion": Occlusion(),
+    **{name: method() for name, method in tokensal.METHODS.items()},
+    "lrp attn": LRP(rule="attn"),
+    "lrp gate constant": LRP(gate="constant"),
+    "smooth_grad grad_cam": SmoothGrad(method="grad_cam"),
 }
 DEPTHS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, "all", ":0.33", ":0.5", ":0.6", "0.33:0.67", "0.5:")
 REPLACEMENTS = ("mask", "delete", "zero", "mean", "pad", "space")
@@ -119,6 +118,12 @@ SWEEPS: Mapping[str, Mapping[str, Method]] = {
             f"gradient_rollout {name}": method for name, method in grid(GradientRollout, layers=("all", "0.5:")).items()
         },
     },
+    "smooth_grad": {
+        f"{base} noise={noise}": SmoothGrad(method=base, noise=noise)
+        for base in ("gradient", "input_x_gradient", "grad_cam")
+        for noise in (0.05, 0.1, 0.2, 0.4)
+    },
+    "lrp": grid(LRP, rule=("cp", "attn"), gate=("half", "constant")),
     "occlusion": {
         **grid(Occlusion, replacement=REPLACEMENTS),
         **grid(Occlusion, window=(3,), replacement=("mask", "delete")),
@@ -194,7 +199,7 @@ def rows(name: str, readings: Sequence[Reading]) -> Iterator[str]:
             f"{fmean(hit.top for hit in full):.2f}",
             f"{fmean(hit.recall for hit in full):.2f}",
             f"{fmean(reading.seconds for reading in readings):.2f}",
-            certified([reading.diagnostics for reading in readings if reading.diagnostics]),
+            certified([reading.diagnostics for reading in readings if "convergence_delta" in reading.diagnostics]),
         ]
         yield f"| {' | '.join(cells)} |"
 

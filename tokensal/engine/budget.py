@@ -80,7 +80,7 @@ class Budget:
         fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
         return _within(total, fitting, self._rows(device) // rows)
 
-    def check(self, rows: int, footprint: Footprint, device: torch.device) -> None:
+    def require_graph(self, rows: int, footprint: Footprint, device: torch.device) -> None:
         """Refuse a graph over `rows` tokens that the device cannot hold: a CPU would end the process, and say nothing.
 
         Raises:
@@ -147,8 +147,8 @@ def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
     try:
         return True, work(chunk)
     except (MemoryShortage, RuntimeError) as error:
-        said = isinstance(error, MemoryShortage) and chunk.stop - chunk.start == 1  # and nothing smaller can be tried
-        if said or not _is_shortage(error):
+        smallest = chunk.stop - chunk.start == 1
+        if (smallest and isinstance(error, MemoryShortage)) or not _is_shortage(error):
             raise
         return False, None
 

@@ -83,7 +83,8 @@ def head_gradients(forward: Forward, values: Tensor, *, totals: bool) -> tuple[T
     if not totals:
         return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1), None
     *leaves, logits = torch.autograd.grad(values.sum(), (*forward.leaves, forward.logits))
-    return torch.cat(leaves, dim=1), (logits * forward.logits.detach()).sum(-1)
+    head = torch.cat(leaves, dim=1)
+    return head, (logits * forward.logits.detach()).sum(-1).to(head)
 
 
 def turns_of(wanted: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ class Engine(Forwards):
 
     def original(self, example: Example) -> Tensor:
         """The score of each group as things are: (K,)."""
-        values = self.remembered(example)[0]
+        values = self.unaltered(example)
         return values @ group_weights(example).to(values).T
 
     def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:
@@ -216,7 +216,9 @@ class Engine(Forwards):
                     undo.enter_context(
                         self.adapter.edited(edit.points, layers, lambda activation: edit.write(activation, index))
                     )
-                self.adapter.forward(example, perturbations.rows(index, 0))
+                forward = self.adapter.forward(example, perturbations.rows(index, 0))
+                if isinstance(perturbations, Unperturbed) and edit is None:
+                    self.remember_scores(example, self.values(example, forward)[0])
                 tensors = [activation.tensor for activation in recorded]
                 tally.add(len(index))
                 return read(by_layer(example, recorded, tensors, self.adapter.device, add=False), index)

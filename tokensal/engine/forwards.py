@@ -61,14 +61,25 @@ class Forwards:
         self.progress = progress or (lambda done, total: None)
         self.rules: Rules | None = None
         self._latest: tuple[Example, Tensor, Any] | None = None
+        self._unaltered: tuple[Example, Tensor] | None = None
         self.kept: tuple[Example, Graph] | None = None
 
     def with_unaltered(self, example: Example, forward: Forward, values: Tensor) -> Tensor:
         """(n, G), from the scores of the targets that a forward predicts: the others keep theirs."""
         if not forward.start:
             return values
-        unaltered = self.remembered(example)[0][: forward.start].expand(len(values), -1)
+        unaltered = self.unaltered(example)[: forward.start].expand(len(values), -1)
         return torch.cat([unaltered, values], dim=1)
+
+    def unaltered(self, example: Example) -> Tensor:
+        """The scores (G,) of the example as it is, from whatever forward of it was run last."""
+        if self._unaltered is None or self._unaltered[0] is not example:
+            self._unaltered = example, self.remembered(example)[0]
+        return self._unaltered[1]
+
+    def remember_scores(self, example: Example, values: Tensor) -> None:
+        """Remember the scores (G,) of the example as it is."""
+        self._unaltered = example, values.detach()
 
     def remembered(self, example: Example) -> tuple[Tensor, Any]:
         """The scores (G,) of the example as it is, and the states of its sources: run once, while it is in work."""

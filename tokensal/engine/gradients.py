@@ -233,7 +233,7 @@ def _check_memory(engine: Forwards, example: Example, place: Place, count: int) 
     if place.layers:
         layers = engine.adapter.layer_count
         footprint = replace(footprint, kept=footprint.kept * (layers - min(place.layers)) // layers)
-    engine.budget.check(count * sources, footprint, engine.adapter.device)
+    engine.budget.require_graph(count * sources, footprint, engine.adapter.device)
 
 
 def _perturbations_at_once(engine: Forwards, example: Example, wanted: Tensor) -> int:

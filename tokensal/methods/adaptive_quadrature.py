@@ -1,4 +1,4 @@
-"""Adaptive quadrature on a line: nodes where the error is, for each target its own.
+"""Adaptive quadrature on a path: nodes where the error is, for each target its own.
 
 What makes it cheap: the integral of a slope over a cell [a, b] is known without integrating, as y(b) − y(a), and the
 forward that a gradient needs gives y for all targets. So the error of a rule on a cell is measured, not guessed, and
@@ -69,11 +69,11 @@ class Cell:
         return self.start, self.middle, self.stop
 
 
-def integrate(line: PathIntegral, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def integrate(path: PathIntegral, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The integral of each target's slope over [0, 1], split up among the sources.
 
     Args:
-        line: the path.
+        path: the path.
         tolerance: how large the defects may be in all, as magnitudes, relative to the magnitudes of the contributions.
         allowed: (K,) how large their sum may be.
         most: the most nodes for any target, at least FEWEST.
@@ -85,7 +85,7 @@ def integrate(line: PathIntegral, tolerance: float, allowed: Tensor, most: int) 
     everyone = torch.ones(len(allowed), dtype=torch.bool)
     cells = [Cell(start, stop, everyone) for start, stop in pairwise(edges)]
     nodes: dict[float, Node] = {}
-    differentiate(line, cells, nodes)
+    differentiate(path, cells, nodes)
     while True:
         pieces = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells])  # (C, K, S)
         changes = torch.stack([(nodes[cell.stop].values - nodes[cell.start].values) * cell.used for cell in cells])
@@ -97,11 +97,11 @@ def integrate(line: PathIntegral, tolerance: float, allowed: Tensor, most: int) 
         new = halved(cells, worst(defects * ~finished, small, (most - spent) // 2))
         if not new:
             return matrix, spent
-        differentiate(line, new, nodes)
+        differentiate(path, new, nodes)
         cells = [cell for cell in cells if cell.used.any()] + new
 
 
-def differentiate(line: PathIntegral, cells: Sequence[Cell], nodes: dict[float, Node]) -> None:
+def differentiate(path: PathIntegral, cells: Sequence[Cell], nodes: dict[float, Node]) -> None:
     """Take the gradients that are missing at the points of the cells."""
     nobody = torch.zeros_like(cells[0].used)
     missing: dict[float, Tensor] = {}
@@ -112,13 +112,13 @@ def differentiate(line: PathIntegral, cells: Sequence[Cell], nodes: dict[float, 
     # points that as many targets want next to each other: they share their backwards
     points = sorted((point for point in missing if missing[point].any()), key=lambda point: int(missing[point].sum()))
     wanted = torch.stack([missing[point] for point in points])
-    values, parts = line.slopes(torch.tensor(points, dtype=torch.float64), wanted)
-    for point, *found in zip(points, values, parts, wanted, strict=True):
+    values, parts = path.slopes(torch.tensor(points, dtype=torch.float64), wanted)
+    for point, score, slopes, differentiated in zip(points, values, parts, wanted, strict=True):
         if point in nodes:
-            nodes[point].parts += found[1]  # zero where not wanted
-            nodes[point].done |= found[2]
+            nodes[point].parts += slopes  # zero where not wanted
+            nodes[point].done |= differentiated
         else:
-            nodes[point] = Node(*found)
+            nodes[point] = Node(score, slopes, differentiated)
 
 
 def integral(cell: Cell, nodes: dict[float, Node]) -> Tensor:

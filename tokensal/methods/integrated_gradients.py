@@ -84,25 +84,25 @@ class IntegratedGradients:
         return [self.baseline] if isinstance(self.baseline, str | Tensor) else self.baseline
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        found = [self._along(self.line(example, engine, baseline)) for baseline in self._baselines]
-        matrix, change, nodes = (torch.stack(part) for part in zip(*found, strict=True))
+        integrals = [self._along(self.path(example, engine, baseline)) for baseline in self._baselines]
+        matrix, change, nodes = (torch.stack(part) for part in zip(*integrals, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
-    def line(self, example: Example, engine: Engine, given: str | Tensor) -> PathIntegral:
+    def path(self, example: Example, engine: Engine, baseline: str | Tensor) -> PathIntegral:
         """The path from a baseline to the example. What is kept is the same at both ends."""
         kept = protected_sources(example, self.keep)
         embeds = engine.embed(example)
-        baseline = torch.where(kept[:, None].to(embeds.device), embeds, engine.baseline(example, given))
-        return PathIntegral(example, engine, baseline, embeds, first=int((~kept).int().argmax()))
+        start = torch.where(kept[:, None].to(embeds.device), embeds, engine.baseline(example, baseline))
+        return PathIntegral(example, engine, start, embeds, first=int((~kept).int().argmax()))
 
-    def _along(self, line: PathIntegral) -> tuple[Tensor, Tensor, Tensor]:
+    def _along(self, path: PathIntegral) -> tuple[Tensor, Tensor, Tensor]:
         """Contributions (K, S), the change they should add up to (K,), and the nodes of each target (K,)."""
-        start, stop = line.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        start, stop = path.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
         if self.steps is None:
-            matrix, nodes = integrate(line, self.tolerance, self._allowed(stop - start), self.max_evaluations)
+            matrix, nodes = integrate(path, self.tolerance, self._allowed(stop - start), self.max_evaluations)
             return matrix, stop - start, nodes
         points, weights = RULES[self.rule](self.steps)
-        return line.integral(points, weights), stop - start, torch.full((len(stop),), self.steps)
+        return path.integral(points, weights), stop - start, torch.full((len(stop),), self.steps)
 
     def _allowed(self, change: Tensor) -> Tensor:
         return self.tolerance * change.abs().clamp(min=FLOOR)

@@ -34,7 +34,7 @@ from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.gradients import Gradients, Place, averaged_gradients, reduced_gradients
 from tokensal.engine.reductions import Reduction
 from tokensal.errors import InputError
-from tokensal.perturbations.inputs import Perturbations, PerturbedInputs
+from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
 from tokensal.types import Edit, Example, HookPoint, Rules
 

@@ -40,8 +40,8 @@ _T5 = {
     "d_model": 32,
     "d_kv": 8,
     "d_ff": 48,
-    "num_layers": 3,
-    "num_decoder_layers": 4,
+    "num_layers": 4,
+    "num_decoder_layers": 3,  # transformers gives its cache as many layers as the encoder has
     "num_heads": 4,
     "relative_attention_num_buckets": 8,
     "decoder_start_token_id": 0,
@@ -85,7 +85,7 @@ ARCHITECTURES = {
 ENCODER_DECODERS = {
     "T5": lambda: hf.T5Config(**_T5),
     "FLAN-T5": lambda: hf.T5Config(**_T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "mT5": lambda: hf.MT5Config(**{**_T5, "num_decoder_layers": 5}),
+    "mT5": lambda: hf.MT5Config(**{**_T5, "num_layers": 5}),
     "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 5}),
     "mBART": lambda: hf.MBartConfig(**_BART),
     "Marian": lambda: hf.MarianConfig(**_BART),

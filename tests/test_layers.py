@@ -247,9 +247,9 @@ def test_a_group_is_the_sum_of_its_targets(hook_point):
         predicting.extend(row.nonzero()[:, 0].tolist() for row in rows.predictors[:, 0])
         return _plain_sum(activations, gradients, rows)
 
-    each = layer_gradients(engine, example, hook_point, (0, 1), _plain_sum)
+    each = layer_gradients(engine, example, hook_point, (1, 2), _plain_sum)
     asked = replace(example, groups=(Group((0, 1)), Group((2, 4), (3,))))
-    grouped = layer_gradients(engine, asked, hook_point, (0, 1), reduce)
+    grouped = layer_gradients(engine, asked, hook_point, (1, 2), reduce)
     for found, expected in zip(grouped, each, strict=True):
         torch.testing.assert_close(found, groups.double() @ expected, rtol=1e-9, atol=1e-9)
     assert (reaches, predicting) == ([8, 11], [[6, 7], [8, 9, 10]])

@@ -79,15 +79,15 @@ def mask_forgotten(patch):
 
 
 def a_forward_for_each_target(patch):
-    original = gradients._graph
+    original = gradients.Differentiation._graph
 
-    def graph(engine, example, *given):
-        for _ in example.targets:
-            engine.kept = None
-            found = original(engine, example, *given)
+    def graph(self, rows):
+        for _ in self.example.targets:
+            self.engine.kept = None
+            found = original(self, rows)
         return found
 
-    patch.setattr(gradients, "_graph", graph)
+    patch.setattr(gradients.Differentiation, "_graph", graph)
 
 
 def weight_dropped(patch):

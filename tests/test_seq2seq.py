@@ -412,14 +412,18 @@ def _laid(tensor, size, row, column):
     return whole
 
 
+def of_encoder(activation, read):
+    return not activation[..., read:, :].any()
+
+
 def outputs_elementwise(pairs, read):
     return sum((activation * gradient).sum(-1).clamp(min=0) for activation, gradient in pairs)
 
 
 def outputs_by_channel(pairs, read):
     total = 0
-    for index, (activation, gradient) in enumerate(pairs):
-        part = slice(read) if index < 2 else slice(read, None)
+    for activation, gradient in pairs:
+        part = slice(read) if of_encoder(activation, read) else slice(read, None)
         total = total + (activation @ gradient[part].mean(0)).clamp(min=0)
     return total
 
@@ -434,9 +438,9 @@ def weights_of_all_rows(pairs, read):
 
 def weights_by_head(pairs, read):
     total = 0
-    for index, (activation, gradient) in enumerate(pairs):
+    for activation, gradient in pairs:
         size = activation.shape[-1]
-        if index < 2:  # the encoder's two
+        if of_encoder(activation, read):
             cells = [(row, column) for row in range(read) for column in range(read)]
         else:
             cells = [(row, column) for row in range(read, size) for column in range(row + 1)]

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/speed.py [--sizes 60x10,200x40] [--repeats 3] [--methods gradient,input_x_gradient]
     python tests/benchmarks/speed.py --methods integrated_gradients --repeats 1 [--peer-targets 3] [--equal-steps 128]
+    python tests/benchmarks/speed.py --alone --methods input_x_gradient,lrp,attention_rollout
 
 1. Make one virtual environment for each tool under `.benchmarks/`, or reuse it.
 2. For one size at a time, start one process for each tool and method. It loads SmolLM2-135M-Instruct in float32,
@@ -158,7 +159,7 @@ def repetition(process: Process) -> Answer:
 
 def measure(size: Size, options: argparse.Namespace, model: str) -> tuple[list[Measured], dict[Floor, list[Answer]]]:
     """Every tool and method at one size, in turns, and the floors."""
-    entries = [(tool, method) for tool in (OURS, *PEERS) for method in options.methods if method in tool.calls]
+    entries = [(tool, method) for tool in options.tools for method in options.methods if method in tool.calls]
     floors = list(dict.fromkeys(FLOORS[method] for method in options.methods if method in FLOORS))
 
     def job(name: str, targets: int) -> dict[str, Any]:
@@ -272,6 +273,8 @@ def verdicts(measured: list[Measured], steps: int | None) -> list[str]:
         ratio, aim = scale * entry.per_target / ours[entry.method].per_target, entry.call.faster
         text = f"{entry.method}: {ratio:.2f} × faster per target than {entry.tool.name}{how} (≥ {aim:g})"
         lines.append(verdict(text, ratio >= aim))
+    if not peers:
+        return lines
     leanest = min(peers, key=lambda entry: entry.peak)
     for method, entry in ours.items():
         text = f"{method}: peak {entry.peak:.0f} MiB, leanest peer {leanest.tool.name} {leanest.peak:.0f} MiB"
@@ -306,8 +309,10 @@ def main() -> None:
     parser.add_argument("--methods", type=lambda text: text.split(","), default=["gradient", "input_x_gradient"])
     parser.add_argument("--peer-targets", type=int, help="how many targets slow peers explain (by method and size)")
     parser.add_argument("--equal-steps", type=int, help="extrapolate the peers' integrated gradients to so many steps")
+    parser.add_argument("--alone", action="store_true", help="tokensal alone, without peers")
     options = parser.parse_args()
-    for tool in (OURS, *PEERS):
+    options.tools = (OURS,) if options.alone else (OURS, *PEERS)
+    for tool in options.tools:
         install(tool)
     model = model_folder()
     say(f"Load at the start: {load()}. On a busy machine the numbers mean little.")

@@ -31,7 +31,7 @@ from torch import Tensor
 from tokensal.engine.activations import by_layer
 from tokensal.engine.budget import in_chunks
 from tokensal.engine.forwards import Forwards, Tally
-from tokensal.engine.gradients import Gradients, Place, averaged_gradients, reduced_gradients
+from tokensal.engine.gradients import Differentiation, Gradients
 from tokensal.engine.reductions import Reduction
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
@@ -119,15 +119,14 @@ class Engine(Forwards):
             NonFiniteScores: the model returned NaN or infinity.
             MemoryShortage: not even one perturbation and one group fit the memory.
         """
+        start = 0
         if at is HookPoint.EMBEDDINGS:
-            place = Place(at, (), min(first, int(perturbations.altered_from.min()), len(example.sources) - 1))
-        else:
-            place = Place(at, layers, 0)
+            start = min(first, int(perturbations.altered_from.min()), len(example.sources) - 1)
+        differentiation = Differentiation(self, example, perturbations, at, layers, start)
         if average is not None:
-            yield averaged_gradients(self, example, perturbations, reduce, place, average)
+            yield differentiation.averaged(reduce, average)
         else:
-            wanted = None if wanted is None else wanted.cpu()
-            yield from reduced_gradients(self, example, perturbations, reduce, place, wanted)
+            yield from differentiation.reduced(reduce, None if wanted is None else wanted.cpu())
 
     # Scores
 

@@ -23,13 +23,14 @@ def prepare(job: Job, tokenizer: Any) -> Run:
 
 def certified(diagnostics: Any) -> str:
     """How many nodes the targets took, and which share of the change of its score the scores of a target miss."""
-    if not diagnostics:
+    if "convergence_delta" not in diagnostics:
         return ""
-    nodes, missed = (
-        diagnostics["gradients"].values,
-        (diagnostics["convergence_delta"].values / diagnostics["total"].values).abs(),
-    )
-    return f"{nodes.min()}–{nodes.max()} nodes, residual median {missed.median():.1%} max {missed.max():.1%}"
+    missed = (diagnostics["convergence_delta"].values / diagnostics["total"].values).abs()
+    residual = f"residual median {missed.median():.1%} max {missed.max():.1%}"
+    if "gradients" not in diagnostics:
+        return residual
+    nodes = diagnostics["gradients"].values
+    return f"{nodes.min()}–{nodes.max()} nodes, {residual}"
 
 
 if __name__ == "__main__":

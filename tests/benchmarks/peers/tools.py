@@ -45,7 +45,7 @@ class Floor:
 
 GRADIENTS, REMOVALS = Floor("gradients", 1.6), Floor("removals", 1.5)
 FLOORS = {"gradient": GRADIENTS, "input_x_gradient": GRADIENTS, "occlusion": REMOVALS}
-METHODS = ("gradient", "input_x_gradient", "occlusion", "integrated_gradients")
+METHODS = ("gradient", "input_x_gradient", "lrp", "attention_rollout", "occlusion", "integrated_gradients")
 
 OURS = Tool(
     "tokensal",

@@ -235,7 +235,9 @@ def _multiply(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs:
     if rule == "constant" and any(gates):
         factors = (factor.detach() if gate else factor for factor, gate in zip(args[:2], gates, strict=True))
         return torch.mul(*factors)
-    return _half(torch.mul(args[0], args[1]))
+    first, second = args[:2]
+    # the halves add up to the product to the last bit, and cost no pass of their own in the backward
+    return (0.5 * first.detach()) * second + (0.5 * second.detach()) * first
 
 
 def _matmul(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

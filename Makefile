@@ -13,10 +13,10 @@ demo: .venv/demo
 	$(BIN)/python examples/demo.py
 
 fast: .venv/test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fast
+	$(BIN)/python -m pytest -m fast
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: .venv/dev
 	$(BIN)/ruff check .

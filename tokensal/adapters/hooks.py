@@ -103,6 +103,11 @@ def edited(
                 label = partial(LayerActivation, HookPoint.RESIDUAL, number, rows=layer.part)
                 undo.enter_context(layer.block.register_forward_hook(_replacer(write, label)))
         yield
+    if HookPoint.VALUES in points and values.count < len(selected):
+        raise UnsupportedModel(
+            f"The value vectors of the {model.config.model_type!r} model cannot be reached: of {len(selected)} layers, "
+            f"{values.count} showed them. Load the model with attention='sdpa' or attention='eager'."
+        )
 
 
 def _graph_starts(layers: Sequence[Layer], lowest: int) -> list[nn.Module]:

@@ -329,7 +329,7 @@ class ModelAdapter(ABC):
                 raise UnsupportedModel(
                     f"The backward rules cannot be applied to the {self.model.config.model_type!r} model: they met "
                     f"{mode.counts[kind]} of at least {expected} operations of the kind {kind!r}. Load the model with "
-                    "attention='eager', or choose a method without rules, such as 'input_x_gradient'."
+                    "attention='sdpa' or 'eager', or choose a method without rules, such as 'input_x_gradient'."
                 )
 
     def _check_gradients(self) -> None:

@@ -57,6 +57,7 @@ class EditedValues(TorchFunctionMode):
         self.write = write
         self.label: Callable[[Tensor], LayerActivation] | None = None
         self.weights: Tensor | None = None  # of eager attention, between the softmax and the product with the values
+        self.count = 0  # of edits
 
     def entering(self, label: Callable[[Tensor], LayerActivation]) -> Callable[..., None]:
         """A hook for before the forward of an attention."""
@@ -70,6 +71,11 @@ class EditedValues(TorchFunctionMode):
         """A hook for after it."""
         self.label = self.weights = None
 
+    def _edited(self, values: Tensor) -> Tensor:
+        assert self.label is not None
+        self.count += 1
+        return self.write(self.label(values))
+
     def __torch_function__(
         self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -77,9 +83,9 @@ class EditedValues(TorchFunctionMode):
         if self.label is not None:
             if function is SDPA:
                 args, kwargs = _named(args, kwargs, ("query", "key", "value"))
-                return function(**{**kwargs, "value": self.write(self.label(kwargs["value"]))})
+                return function(**{**kwargs, "value": self._edited(kwargs["value"])})
             if function in MATMUL and args[0] is self.weights:
-                return function(args[0], self.write(self.label(args[1])), *args[2:], **kwargs)
+                return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
         result = function(*args, **kwargs)
         if function in SOFTMAX or any(argument is self.weights for argument in args if isinstance(argument, Tensor)):
             self.weights = result if isinstance(result, Tensor) else self.weights  # also after dropout or a cast

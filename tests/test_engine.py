@@ -113,7 +113,7 @@ def test_a_chunk_that_does_not_fit_is_halved(limit):
     torch.testing.assert_close(Engine(model).scores(example, perturbed), whole.values)
 
 
-def test_not_even_one_variant_fits():
+def test_not_even_one_perturbation_fits():
     model = LinearModel(limit=0)
     with pytest.raises(MemoryShortage, match="smallest piece"):
         InputXGradient()(model.example(), Engine(model))
@@ -137,7 +137,7 @@ def test_the_budget_follows_memory_and_rows():
     assert Budget(memory=10**12, rows=10**9).cotangents(10, 20, footprint, cpu) == 10
 
 
-def test_variants_share_a_graph_only_if_they_want_nearly_as_many_gradients():
+def test_perturbations_share_a_graph_only_if_they_want_nearly_as_many_gradients():
     roomy, footprint = Budget(memory=10**12, rows=10**9), Footprint(kept=1, moved=1)
 
     def together(wanted, device="cpu"):

@@ -106,7 +106,7 @@ def test_chunks_change_no_number(name, rows):
 
 
 @every_architecture
-def test_variants_together_equal_variants_apart(name):
+def test_perturbations_together_equal_perturbations_apart(name):
     model = tiny(name)
     example = model.example(PROMPT, continuation=CONTINUATION)
     engine = Engine(model, budget=Budget(rows=10**6))

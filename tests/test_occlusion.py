@@ -140,7 +140,7 @@ def test_beginnings_are_run_once_and_the_head_only_where_something_changed():
     assert model.head_rows == targets + sum(after)
 
 
-def test_variants_go_together_without_running_much_that_they_could_share():
+def test_perturbations_go_together_without_running_much_that_they_could_share():
     model = CountingAdapter(adapter("Llama"))
     example = model.example(list(range(3, 53)), continuation=CONTINUATION)
     Occlusion()(example, Engine(model, logprob, budget=Budget(rows=200)))
@@ -223,7 +223,7 @@ def test_deleting_all_that_could_predict_is_refused():
             attribute(tiny("Llama"), [5], continuation=[40], method=Occlusion(replacement=replacement))
 
 
-def test_progress_counts_variants():
+def test_progress_counts_perturbations():
     calls = []
     engine = Engine(adapter("Llama"), budget=Budget(rows=30), progress=lambda done, total: calls.append((done, total)))
     Occlusion()(engine.adapter.example(PROMPT, continuation=CONTINUATION), engine)

@@ -21,7 +21,8 @@ import torch
 import tokensal
 from tokensal.engine import Budget, Engine
 from tokensal.engine.reductions import dot
-from tokensal.types import Example, Forward, PerturbedInputs
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.types import Example, Forward
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from common import THREADS, cut  # a folder of scripts, not a package
@@ -39,8 +40,8 @@ class Stopwatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.adapter, name)
 
-    def forward(self, example: Example, perturbed: PerturbedInputs) -> Forward:
-        forward = self.adapter.forward(example, perturbed)
+    def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
+        forward = self.adapter.forward(example, perturbed, states)
         self.forwarded = time.perf_counter()
         return forward
 

@@ -85,7 +85,7 @@ ARCHITECTURES = {
 ENCODER_DECODERS = {
     "T5": lambda: hf.T5Config(**_T5),
     "FLAN-T5": lambda: hf.T5Config(**_T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "mT5": lambda: hf.MT5Config(**{**_T5, "num_layers": 5}),
+    "mT5": lambda: hf.MT5Config(**_T5),
     "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 5}),
     "mBART": lambda: hf.MBartConfig(**_BART),
     "Marian": lambda: hf.MarianConfig(**_BART),

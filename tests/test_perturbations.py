@@ -116,3 +116,29 @@ def test_averages_are_those_of_the_gradients_before_the_reduction():
         )
         expected = torch.einsum("krsd,ar->aksd", each, weights).norm(dim=-1)
         torch.testing.assert_close(averages.reduced, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_a_reduction_sees_which_perturbations_its_rows_are():
+    """As gradients multiplied by each row's own x − b need it."""
+    adapted = tiny("Llama")
+    example = adapted.example(PROMPT, continuation=CONTINUATION)
+    embeds = adapted.embed(example)
+    path = Path(0 * embeds, embeds, torch.linspace(0.2, 1, ROWS, dtype=torch.float64))
+    steps = torch.randn(ROWS, *embeds.shape, dtype=torch.float64)
+
+    def along_own_step(activations, gradients, rows):
+        return (gradients[0] * steps[rows.index]).sum(-1)
+
+    def reduced(**options):
+        chunks = Engine(adapted, **options).gradients(example, path, along_own_step)
+        return torch.cat([chunk.reduced for chunk in chunks])
+
+    vectors = []
+    list(
+        Engine(adapted).gradients(
+            example, path, lambda a, gradients, r: vectors.append(gradients[0]) or gradients[0].sum(-1)
+        )
+    )
+    expected = (torch.cat(vectors, 1) * steps).sum(-1).movedim(0, 1)
+    for options in ({}, {"budget": Budget(rows=1)}, {"budget": Budget(rows=60)}):
+        torch.testing.assert_close(reduced(**options), expected, rtol=1e-9, atol=1e-11)

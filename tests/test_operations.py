@@ -9,7 +9,7 @@ from counting import CountingAdapter
 from models import ENCODER_DECODERS, adapter
 from torch.overrides import _get_current_function_mode_stack
 
-from tokensal import LRP, Budget, InputXGradient, ValueZeroing
+from tokensal import LRP, AttentionRollout, Budget, InputXGradient, ValueZeroing
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
 from tokensal.engine import Engine
@@ -90,3 +90,9 @@ def test_one_backward_serves_every_target_of_lrp():
     example = counting.example(PROMPT, continuation=CONTINUATION)
     LRP()(example, Engine(counting, budget=Budget(rows=10**6)))
     assert (counting.forwards, counting.backwards) == (1, 1)
+
+
+def test_rollout_is_one_forward():
+    counting = CountingAdapter(tiny("Llama"))
+    AttentionRollout()(counting.example(PROMPT, continuation=CONTINUATION), Engine(counting))
+    assert (counting.forwards, counting.backwards) == (1, 0)

@@ -48,7 +48,9 @@ class LRP(GradientMethod):
     """
 
     name: ClassVar[str] = "lrp"
-    summary: ClassVar[str] = "exact, signed decomposition of the logit, by one backward under other rules (signed)"
+    summary: ClassVar[str] = (
+        "exact decomposition of the logit among the tokens, by one backward under other rules (signed)"
+    )
     paper: ClassVar[str] = "Ali, Schnake, Eberle, Montavon, Müller, Wolf 2022, arXiv:2202.07304"
     signed: ClassVar[bool] = True
 

@@ -38,8 +38,9 @@ Handler = Callable[["RuleMode", Function, tuple[Any, ...], dict[str, Any]], Any]
 SDPA = F.scaled_dot_product_attention
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 MATMUL = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)
-MULTIPLY = (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__, Tensor.mul_)
-ADD = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__)
+MULTIPLY = (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__)
+IN_PLACE = (Tensor.add_, Tensor.__iadd__)
+ADD = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, *IN_PLACE)
 SUBTRACT = (torch.sub, Tensor.sub, Tensor.__sub__)
 SIGMOID = (torch.sigmoid, Tensor.sigmoid, F.sigmoid)
 RSQRT = (torch.rsqrt, Tensor.rsqrt)
@@ -284,7 +285,8 @@ def _addmm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: di
 
 
 def _add(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if mode.constants is None or len(args) < 2 or _varies(args[0]) == _varies(args[1]):
+    accumulates = function in IN_PLACE and not _varies(args[0])  # into a tensor that others hold, such as zeros
+    if mode.constants is None or len(args) < 2 or accumulates or _varies(args[0]) == _varies(args[1]):
         return function(*args, **kwargs)
     terms = [mode.scaled(term) if _is_constant(term) else term for term in args[:2]]
     return function(*terms, *args[2:], **kwargs)

@@ -36,6 +36,7 @@ Function = Callable[..., Any]
 Handler = Callable[["RuleMode", Function, tuple[Any, ...], dict[str, Any]], Any]
 
 SDPA = F.scaled_dot_product_attention
+SDPA_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 MATMUL = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)
 MULTIPLY = (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__)
@@ -83,8 +84,8 @@ class EditedValues(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.label is not None:
             if function is SDPA:
-                args, kwargs = _named(args, kwargs, ("query", "key", "value"))
-                return function(**{**kwargs, "value": self._edited(kwargs["value"])})
+                named = _named(args, kwargs, *SDPA_ARGUMENTS)
+                return function(**{**named, "value": self._edited(named["value"])})
             if function in MATMUL and args[0] is self.weights:
                 return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
         result = function(*args, **kwargs)
@@ -167,11 +168,9 @@ def _varies(value: Any) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
 
-def _named(
-    args: tuple[Any, ...], kwargs: dict[str, Any], names: tuple[str, ...]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments that have these names, in order, as keywords."""
-    return (), {**dict(zip(names, args, strict=False)), **kwargs}
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The arguments as keywords; those without one have these names, in order."""
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _rsqrt(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -182,8 +181,7 @@ def _rsqrt(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: di
 
 
 def _layer_norm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    names = ("input", "normalized_shape", "weight", "bias", "eps")
-    _, named = _named(args, kwargs, names)
+    named = _named(args, kwargs, "input", "normalized_shape", "weight", "bias", "eps")
     x = named["input"]
     if mode.rules.norm == "exact" or not _varies(x):
         return function(**named)
@@ -198,7 +196,7 @@ def _layer_norm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwarg
 
 
 def _rms_norm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _, named = _named(args, kwargs, ("input", "normalized_shape", "weight", "eps"))
+    named = _named(args, kwargs, "input", "normalized_shape", "weight", "eps")
     x = named["input"]
     if mode.rules.norm == "exact" or not _varies(x):
         return function(**named)
@@ -256,7 +254,7 @@ def _matmul(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: d
 
 
 def _attention(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _, named = _named(args, kwargs, ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"))
+    named = _named(args, kwargs, *SDPA_ARGUMENTS)
     if mode.rules.attention == "exact" or not _varies(named["value"]):
         return function(**named)
     mode.counts["attention"] += 1
@@ -272,7 +270,7 @@ def _detached(tensor: Tensor | None) -> Tensor | None:
 
 
 def _linear(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _, named = _named(args, kwargs, ("input", "weight", "bias"))
+    named = _named(args, kwargs, "input", "weight", "bias")
     if mode.constants is None or named.get("bias") is None or not _varies(named["input"]):
         return function(**named)
     return function(named["input"], named["weight"]) + mode.scaled(named["bias"])

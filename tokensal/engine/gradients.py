@@ -14,7 +14,7 @@ from tokensal.engine.differentiation import Collect, Graph, head_gradients, turn
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.perturbations.inputs import Perturbations, Unperturbed
-from tokensal.questions.masks import group_weights
+from tokensal.questions.masks import group_weights, pool_to_units
 from tokensal.types import Example, HookPoint
 
 
@@ -24,7 +24,7 @@ class Gradients:
 
     Attributes:
         values: (n, K) the score of each group.
-        reduced: (n, K, S) its gradient, reduced to a number for each source.
+        reduced: (n, K, J) its gradient, reduced to a number for each source, and added up over those of a unit.
         totals: (n, K) with backward rules, ⟨∂y/∂logits, logits⟩: what a decomposition of the logits adds up to.
         constants: (n, K) with backward rules and a single perturbation, the share of it that no source has.
     """
@@ -83,7 +83,7 @@ class Differentiation:
         if shares:
             constants = (graph.head_constants @ self._groups(graph).T).to(table)
             constants[0, turns[:, 0]] += shares[0].to(table)
-        return Gradients(self._values(graph), table, totals, constants)
+        return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
     def averaged(self, reduce: Reduction, average: Tensor) -> Gradients:
         """Averages of all perturbations, reduced: as many groups at once as have averages that fit the memory."""
@@ -99,7 +99,8 @@ class Differentiation:
             rows = Rows(self.example, torch.arange(len(average)), turns, self.first, gradients[0].device)
             tables.append(reduce(activations, gradients, rows))
         table = torch.cat(tables).movedim(0, 1)  # (A, K, S - first)
-        return Gradients(values, torch.nn.functional.pad(table, (sources - table.shape[-1], 0)))
+        table = torch.nn.functional.pad(table, (sources - table.shape[-1], 0))
+        return Gradients(values, pool_to_units(table, self.example))
 
     def _sums(self, average: Tensor, groups: Tensor, tally: Tally) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Weighted sums over the perturbations: of scores (A, K), of activations (A, …), of gradients (k, A, …)."""

@@ -39,7 +39,7 @@ class Node:
 
     Attributes:
         values: (K,) the scores.
-        parts: (K, S) the contributions to their slopes, of the targets that were differentiated.
+        parts: (K, J) the contributions to their slopes, of the targets that were differentiated.
         done: (K,) bool, those targets.
     """
 
@@ -70,7 +70,7 @@ class Cell:
 
 
 def integrate(path: PathIntegral, tolerance: float, allowed: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The integral of each target's slope over [0, 1], split up among the sources.
+    """The integral of each target's slope over [0, 1], split up among the units.
 
     Args:
         path: the path.
@@ -79,7 +79,7 @@ def integrate(path: PathIntegral, tolerance: float, allowed: Tensor, most: int) 
         most: the most nodes for any target, at least FEWEST.
 
     Returns:
-        Contributions (K, S) float64, and how many nodes each target used (K,) int64.
+        Contributions (K, J) float64, and how many nodes each target used (K,) int64.
     """
     edges = torch.linspace(0, 1, CELLS + 1, dtype=torch.float64).tolist()
     everyone = torch.ones(len(allowed), dtype=torch.bool)
@@ -87,7 +87,7 @@ def integrate(path: PathIntegral, tolerance: float, allowed: Tensor, most: int) 
     nodes: dict[float, Node] = {}
     differentiate(path, cells, nodes)
     while True:
-        pieces = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells])  # (C, K, S)
+        pieces = torch.stack([integral(cell, nodes) * cell.used[:, None] for cell in cells])  # (C, K, J)
         changes = torch.stack([(nodes[cell.stop].values - nodes[cell.start].values) * cell.used for cell in cells])
         matrix, defects = pieces.sum(0), pieces.sum(2) - changes
         spent = torch.stack([node.done for node in nodes.values()]).sum(0)
@@ -122,7 +122,7 @@ def differentiate(path: PathIntegral, cells: Sequence[Cell], nodes: dict[float, 
 
 
 def integral(cell: Cell, nodes: dict[float, Node]) -> Tensor:
-    """Simpson's rule on a cell: (K, S), right for the targets that use it."""
+    """Simpson's rule on a cell: (K, J), right for the targets that use it."""
     parts = [weight * nodes[point].parts for weight, point in zip(SIMPSON, cell.points, strict=True)]
     return cell.width * torch.stack(parts).sum(0)
 

@@ -3,8 +3,7 @@
 1. One forward without a graph gives the attention weights of the layers.
 2. Average them over heads, and add the identity for the residual stream. Each row is divided by its sum, so that it
    says where one position's state after the layer comes from.
-3. Multiply the layers' matrices, from the lowest to the highest. The scores of a target are the row of the position
-   that predicts it; of several targets explained as one, the sum of their rows.
+3. Chain the layers (see `tokensal.methods.mixing`).
 
 In an encoder–decoder model, a row of a decoder's layer has a share for its self-attention, one for its cross-attention,
 and one for the residual stream; a row of the encoder in it, and of the decoder in an encoder's layer, stays as it is.
@@ -20,15 +19,13 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.layers import Layers, check_layers, select_layers
-from tokensal.methods.method import refuse_contrast
+from tokensal.methods.mixing import MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
-from tokensal.questions.masks import pool_to_units, predictor_mask
-from tokensal.types import Example, HookPoint, Scores
+from tokensal.types import Example, HookPoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionRollout:
+class AttentionRollout(MixingMethod):
     """Attention chained through the layers. Never negative; the row of a single target adds up to 1.
 
     Abnar, Zuidema 2020, arXiv:2005.00928. It says where the model looks and nothing of what for: the score of a target
@@ -42,29 +39,13 @@ class AttentionRollout:
     name: ClassVar[str] = "attention_rollout"
     summary: ClassVar[str] = "attention weights chained through the layers, without gradients (no sign)"
     paper: ClassVar[str] = "Abnar, Zuidema 2020, arXiv:2005.00928"
-    signed: ClassVar[bool] = False
 
-    layers: Layers = "all"
-
-    def __post_init__(self) -> None:
-        check_layers(self.layers)
-
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        refuse_contrast(example, self.name)
-        layers = select_layers(self.layers, engine.adapter.layer_count)
-        predictors = predictor_mask(example)
-
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
         def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
-            return rolled_out([heads[0].mean(0) for heads in weights], predictors.to(weights[0]))
+            return torch.stack([heads.mean(1) for heads in weights], 1)
 
         unperturbed = Unperturbed(engine.embed(example))
-        [matrix] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
-        return Scores(pool_to_units(matrix, example), engine.original(example))
-
-
-def rolled_out(attention: Sequence[Tensor], rows: Tensor) -> Tensor:
-    """Rows (K, S) of the product of the layers, each (S, S) with the residual stream added; from the highest down."""
-    for layer in reversed(attention):
-        mixing = layer + torch.eye(len(layer), dtype=layer.dtype, device=layer.device)
-        rows = rows @ (mixing / mixing.sum(-1, keepdim=True))
-    return rows
+        [chunk] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
+        attention = chunk[0]
+        mixed = attention + torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
+        return mixed / mixed.sum(-1, keepdim=True)

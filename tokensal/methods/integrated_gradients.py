@@ -24,7 +24,6 @@ from tokensal.methods.adaptive_quadrature import FEWEST, integrate
 from tokensal.methods.path_integral import PathIntegral
 from tokensal.methods.quadrature import RULES
 from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.questions.masks import pool_to_units
 from tokensal.types import Diagnostic, Example, Scores
 
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
@@ -96,7 +95,7 @@ class IntegratedGradients:
         return PathIntegral(example, engine, start, embeds, first=int((~kept).int().argmax()))
 
     def _along(self, path: PathIntegral) -> tuple[Tensor, Tensor, Tensor]:
-        """Contributions (K, S), the change they should add up to (K,), and the nodes of each target (K,)."""
+        """Contributions (K, J), the change they should add up to (K,), and the nodes of each target (K,)."""
         start, stop = path.scores(torch.tensor([0.0, 1.0], dtype=torch.float64))
         if self.steps is None:
             matrix, nodes = integrate(path, self.tolerance, self._allowed(stop - start), self.max_evaluations)
@@ -123,4 +122,4 @@ def _certified(
         "convergence_delta": Diagnostic(matrix.sum(1) - change, allowed),
         "gradients": Diagnostic(nodes),
     }
-    return Scores(pool_to_units(matrix, example), engine.original(example), diagnostics)
+    return Scores(matrix, engine.original(example), diagnostics)

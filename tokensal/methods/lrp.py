@@ -21,7 +21,6 @@ from tokensal.engine.reductions import Reduction, dot
 from tokensal.errors import unknown
 from tokensal.methods.method import GradientMethod
 from tokensal.perturbations.inputs import Unperturbed
-from tokensal.questions.masks import pool_to_units
 from tokensal.types import Diagnostic, Example, Rules, Scores
 
 ATTENTION: dict[str, Literal["constant", "half"]] = {"cp": "constant", "attn": "half"}
@@ -88,4 +87,4 @@ class LRP(GradientMethod):
             "convergence_delta": Diagnostic(delta, TOLERANCE * totals[0].abs().clamp(min=1)),
             "constants": Diagnostic(constants[0]),
         }
-        return Scores(pool_to_units(gradients.reduced[0], example), gradients.values[0], diagnostics)
+        return Scores(gradients.reduced[0], gradients.values[0], diagnostics)

@@ -8,9 +8,8 @@ from typing import ClassVar, Protocol
 
 from tokensal.engine import Engine
 from tokensal.engine.reductions import Reduction
-from tokensal.errors import InputError
 from tokensal.perturbations.inputs import Unperturbed
-from tokensal.questions.masks import first_credited, pool_to_units
+from tokensal.questions.masks import first_credited
 from tokensal.types import Example, HookPoint, Scores
 
 
@@ -32,19 +31,6 @@ class Method(Protocol):
     def signed(self) -> bool: ...
 
     def __call__(self, example: Example, engine: Engine) -> Scores: ...
-
-
-def refuse_contrast(example: Example, name: str) -> None:
-    """For methods that do not look at the score.
-
-    Raises:
-        InputError: the example explains one text against another.
-    """
-    if any(group.against for group in example.groups):
-        raise InputError(
-            f"{name} says where the model's states come from, not what speaks for one text against another: "
-            "leave the contrast out, or choose another method, such as 'lrp' or 'occlusion'."
-        )
 
 
 class GradientMethod(ABC):
@@ -84,4 +70,4 @@ class GradientMethod(ABC):
             layers=self.selected_layers(engine),
             first=first,
         )
-        return Scores(pool_to_units(gradients.reduced[0], example), gradients.values[0])
+        return Scores(gradients.reduced[0], gradients.values[0])

@@ -35,7 +35,7 @@ class PathIntegral:
         return self.engine.scores(self.example, self._path(points)).double().cpu()
 
     def slopes(self, points: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The scores at the points, (R, K), and what each source adds to their slopes, (R, K, S); float64.
+        """The scores at the points, (R, K), and what each unit adds to their slopes, (R, K, J); float64.
 
         Args:
             points: (R,).
@@ -45,7 +45,7 @@ class PathIntegral:
         return torch.cat(values), torch.cat(slopes)
 
     def integral(self, points: Tensor, weights: Tensor) -> Tensor:
-        """The contributions at the points, weighted and added up: (K, S)."""
+        """The contributions at the points, weighted and added up: (K, J)."""
         total, done = torch.zeros(()), 0
         for _, slopes in self._differentiated(points):
             total = total + (weights[done : done + len(slopes), None, None] * slopes).sum(0)

@@ -23,7 +23,6 @@ from tokensal.errors import InputError
 from tokensal.methods.method import GradientMethod
 from tokensal.perturbations.noise import Noise
 from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.questions.masks import pool_to_units
 from tokensal.types import Diagnostic, Example, HookPoint, Scores
 
 BATCHES = 8  # of the jackknife, at most
@@ -86,7 +85,7 @@ class SmoothGrad:
             layers=base.selected_layers(engine),
             average=_weights(self.samples),
         )
-        matrix, *left_out = (pool_to_units(table, example) for table in means.reduced)
+        matrix, *left_out = means.reduced
         diagnostics = {"standard_error": Diagnostic(_jackknife_error(torch.stack(left_out)))}
         return Scores(matrix, engine.original(example), diagnostics)
 

@@ -6,8 +6,8 @@
    and then undone: the next layer goes on with the original states, so that one forward measures all layers apart.
 3. The change of position i when source j is zeroed is the cosine distance of its state after the layer from the
    original one. Divided by their sum, the changes of i say where its new state comes from.
-4. Multiply the layers' matrices, from the lowest to the highest; the residual stream is part of a layer's output, and
-   not added again. The scores of a target are the row of the position that predicts it.
+4. Chain the layers (see `tokensal.methods.mixing`). The residual stream is part of a layer's output, and not added
+   again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.layers import Layers, check_layers, select_layers
-from tokensal.methods.method import refuse_contrast
+from tokensal.methods.mixing import MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
-from tokensal.questions.masks import pool_to_units, predictor_mask
-from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part, Scores
+from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueZeroing:
+class ValueZeroing(MixingMethod):
     """How much the states change when a source's value vectors are zeroed, chained through the layers. Never negative.
 
     Mohebbi, Zuidema, Chrupała, Alishahi 2023, arXiv:2301.12971. The row of a single target adds up to 1. As attention
@@ -42,16 +40,8 @@ class ValueZeroing:
     name: ClassVar[str] = "value_zeroing"
     summary: ClassVar[str] = "how much the states change without each token's value vectors, chained (no sign)"
     paper: ClassVar[str] = "Mohebbi, Zuidema, Chrupała, Alishahi 2023, arXiv:2301.12971"
-    signed: ClassVar[bool] = False
 
-    layers: Layers = "all"
-
-    def __post_init__(self) -> None:
-        check_layers(self.layers)
-
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        refuse_contrast(example, self.name)
-        layers = select_layers(self.layers, engine.adapter.layer_count)
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
         embeds = engine.embed(example)
         states = _states(example, engine, embeds, layers)
         zeroing = Zeroing(example, states)
@@ -63,8 +53,7 @@ class ValueZeroing:
             layers=layers,
             edit=Edit(frozenset({HookPoint.VALUES, HookPoint.RESIDUAL}), zeroing.write),
         )
-        matrix = chained(torch.cat(list(changes)).permute(1, 2, 0), predictor_mask(example))  # (L, S, S): rows × zeroed
-        return Scores(pool_to_units(matrix, example), engine.original(example))
+        return _divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0))  # (L, S, S): positions × zeroed
 
 
 def _states(example: Example, engine: Engine, embeds: Tensor, layers: Sequence[int]) -> list[Tensor]:
@@ -114,11 +103,8 @@ def _distance(output: Tensor, state: Tensor) -> Tensor:
     return torch.where(state.any(-1), 1 - similarity, 0).clamp(min=0)
 
 
-def chained(changes: Tensor, predictors: Tensor) -> Tensor:
-    """Rows (K, S) of the product of the layers (L, S, S), each row of which is divided by its sum."""
-    rows = predictors.to(changes)
+def _divided_by_their_sum(changes: Tensor) -> Tensor:
+    """Rows that add up to 1; a position that nothing changes comes from itself."""
+    total = changes.sum(-1, keepdim=True)
     identity = torch.eye(changes.shape[-1], dtype=changes.dtype, device=changes.device)
-    for layer in changes.flip(0):
-        total = layer.sum(-1, keepdim=True)
-        rows = rows @ torch.where(total > 0, layer / total.clamp(min=torch.finfo(layer.dtype).tiny), identity)
-    return rows
+    return torch.where(total > 0, changes / total.clamp(min=torch.finfo(changes.dtype).tiny), identity)

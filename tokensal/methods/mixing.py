@@ -1,0 +1,56 @@
+"""Methods that chain, through the layers, where each position's state comes from.
+
+1. A forward without a graph, or several, say for each layer how much of each position's state after the layer comes
+   from which position before it: a matrix (S, S) whose rows add up to 1.
+2. Multiply the layers' matrices, from the lowest to the highest. The scores of a target are the row of the position
+   that predicts it; of several targets explained as one, the sum of their rows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from tokensal.engine import Engine
+from tokensal.errors import InputError
+from tokensal.methods.layers import Layers, check_layers, select_layers
+from tokensal.questions.masks import pool_to_units, predictor_mask
+from tokensal.types import Example, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixingMethod(ABC):
+    """A method that says what the states are made of, and nothing of the score. Never negative.
+
+    Args:
+        layers: see `tokensal.methods.layers`; by default all, as published.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    signed: ClassVar[bool] = False
+
+    layers: Layers = "all"
+
+    def __post_init__(self) -> None:
+        check_layers(self.layers)
+
+    @abstractmethod
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
+        """(L, S, S): for each layer, from the lowest, which positions (columns) each state (row) comes from."""
+
+    def __call__(self, example: Example, engine: Engine) -> Scores:
+        if any(group.against for group in example.groups):
+            raise InputError(
+                f"{self.name} says where the model's states come from, not what speaks for one text against another: "
+                "leave the contrast out, or choose another method, such as 'lrp' or 'occlusion'."
+            )
+        layers = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
+        rows = predictor_mask(example).to(layers)
+        for layer in layers.flip(0):
+            rows = rows @ layer
+        return Scores(pool_to_units(rows, example), engine.original(example))

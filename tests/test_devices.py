@@ -90,11 +90,12 @@ def test_baselines_are_looked_up_where_the_table_is_loaded(replacement, tmp_path
 
 def test_after_an_error_nothing_is_changed(tmp_path):
     network, coder = model_and_tokenizer("Llama")
+    adapted = adapt(network, coder)
     to_the_cpu(network, tmp_path).train()
     breaking = network.model.layers[1].mlp.register_forward_hook(lambda *_: 1 / 0)
     before = model_state(network)
     with pytest.raises(ZeroDivisionError):
-        attribute(adapt(network, coder), "The cat", continuation=" sat")
+        attribute(adapted, "The cat", continuation=" sat")
     assert_unchanged(before, model_state(network))
     breaking.remove()
 

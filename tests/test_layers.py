@@ -10,6 +10,7 @@ import pytest
 import slow_twins
 import torch
 import transformers as hf
+from builders import tried
 from models import ARCHITECTURES, adapter, model, tokenizer
 from state import assert_unchanged, user_state
 
@@ -195,7 +196,7 @@ def test_the_highest_layer_credits_the_predicting_position_alone():
 @every_family
 @every_architecture
 def test_one_forward_serves_all_targets(name, method):
-    made, forwards = adapter(name), []
+    made, forwards = tried(adapter(name)), []
     made.model.register_forward_hook(lambda module, inputs, output: forwards.append(1))
     exact(made, method, budget=Budget(rows=11))
     assert len(forwards) == 1
@@ -204,7 +205,7 @@ def test_one_forward_serves_all_targets(name, method):
 @every_architecture
 @pytest.mark.parametrize("hook_point", RECORDED)
 def test_nothing_below_the_lowest_layer_is_on_the_graph(name, hook_point):
-    made, seen = adapter(name), []
+    made, seen = tried(adapter(name)), []
     for layer in layers_of(made.model):
         layer.attention.register_forward_hook(lambda module, inputs, output: _watch(output[0], seen))
     engine = Engine(made, budget=Budget(rows=11))
@@ -299,10 +300,11 @@ def test_after_an_error(user, method, stage):
             raise ZeroDivisionError
         output.register_hook(lambda gradient: 1 // 0)
 
+    adapted = tried(adapt(*user))
     user[0].model.layers[1].mlp.register_forward_hook(breaking)
     before = user_state(*user)
     with pytest.raises(ZeroDivisionError):
-        exact(adapt(*user), method)
+        exact(adapted, method)
     assert_unchanged(before, user_state(*user))
 
 
@@ -314,7 +316,7 @@ def test_configurations_inside_a_configuration_are_restored_one_by_one():
     three = [config, config.text_config, config.vision_config]
     before = [one._attn_implementation for one in three]
     assert before == ["sdpa", "eager", "flash_attention_2"]
-    with hooks._eager(owner):
+    with hooks.eager_attention(owner):
         assert [one._attn_implementation for one in three] == ["eager"] * 3
     assert [one._attn_implementation for one in three] == before
 

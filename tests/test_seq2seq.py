@@ -10,6 +10,7 @@ import pytest
 import slow_twins_seq2seq as slow_twins
 import torch
 import transformers as hf
+from builders import tried
 from models import CONTEXT, ENCODER_DECODERS, adapter, ending_tokenizer, model
 from state import assert_unchanged, user_state
 
@@ -563,10 +564,11 @@ def test_after_an_error(user, method, stage):
             raise ZeroDivisionError
         output.register_hook(lambda gradient: 1 // 0)
 
+    adapted = tried(adapt(*user))
     user[0].get_output_embeddings().register_forward_hook(breaking)
     before = user_state(*user)
     with pytest.raises(ZeroDivisionError):
-        attribute(adapt(*user), "The cat sat", continuation=" on", method=method)
+        attribute(adapted, "The cat sat", continuation=" on", method=method)
     assert_unchanged(before, user_state(*user))
 
 

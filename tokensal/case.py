@@ -16,6 +16,7 @@ from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.engine.forwards import Progress
+from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, name_of
 from tokensal.methods.occlusion import removals
@@ -82,8 +83,10 @@ class Case:
         question, generation = question or Question(), generation or Generation()
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
-        example = _example(model, question, prompt=prompt, messages=messages, **values_of(generation))
         engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
+        with exact_surroundings(model.device):
+            example = _example(model, question, prompt=prompt, messages=messages, **values_of(generation))
+            alternatives = _alternatives(model, engine, example, question.alternatives)
         facts = {
             **model.describe(),
             "score": name_of_score(question.score),
@@ -92,7 +95,7 @@ class Case:
             "versions": _versions(),
             "config": dict(config or {}),
         }
-        return cls(question, example, engine, _alternatives(model, engine, example, question.alternatives), facts)
+        return cls(question, example, engine, alternatives, facts)
 
     def explain(self, method: str | Method) -> Attribution:
         """What that method says of each source, for each target.
@@ -102,10 +105,11 @@ class Case:
         """
         method = build(method) if isinstance(method, str) else method
         started = time.perf_counter()
-        scores = method(self.example, self.engine)
-        seconds = round(time.perf_counter() - started, 3)
-        provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
-        return self._attribution(scores, method.signed, provenance)
+        with exact_surroundings(self.engine.adapter.device):
+            scores = method(self.example, self.engine)
+            seconds = round(time.perf_counter() - started, 3)
+            provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
+            return self._attribution(scores, method.signed, provenance)
 
     def scores(self, present: Tensor, *, replacement: str = "mask") -> Tensor:
         """The score of each group where some units are absent: (R, J) bool → (R, K).
@@ -123,8 +127,9 @@ class Case:
                 f"A table of present units should be bool and have the shape (R, {units}), "
                 f"but is {str(present.dtype).removeprefix('torch.')} and has the shape {tuple(present.shape)}."
             )
-        absent = ((~present).float() @ unit_membership(self.example).to(present.device).float()) > 0
-        return self.engine.scores(self.example, removals(self.example, self.engine, absent, replacement))
+        with exact_surroundings(self.engine.adapter.device):
+            absent = ((~present).float() @ unit_membership(self.example).to(present.device).float()) > 0
+            return self.engine.scores(self.example, removals(self.example, self.engine, absent, replacement))
 
     def _attribution(self, scores: Scores, signed: bool, provenance: Provenance) -> Attribution:
         example, visible = self.example, visible_units(self.example)

@@ -255,7 +255,7 @@ class Diagnostic:
         import torch
 
         if self.allowed is None:
-            return torch.ones(len(self.values), dtype=torch.bool)
+            return torch.ones_like(self.values[..., 0] if self.values.ndim > 1 else self.values, dtype=torch.bool)
         return self.values.abs() <= self.allowed
 
 

@@ -53,11 +53,11 @@ class CausalAdapter(ModelAdapter):
                 f"shorten the prompt, or ask for at most {limit - prompt} new tokens."
             )
 
-    def _original(self, example: Example) -> Original:
+    def _original(self, example: Example, share: bool) -> Original:
         """The forward of the unaltered example, and the keys and values of every layer."""
         from transformers import DynamicCache
 
-        states = DynamicCache() if "past_key_values" in self._accepted else None
+        states = DynamicCache() if share and "past_key_values" in self._accepted else None
         forward = self._run(example, PerturbedInputs(self.embed(example)[None]), states)
         if states is None or states.get_seq_length() != len(example.sources):
             return Original(forward, None)

@@ -1,35 +1,73 @@
-"""What is changed for a while and restored afterwards: a model's parameters and mode, the random generators."""
+"""What is changed for a while and restored afterwards, by one thread at a time: parameters, mode, random generators."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Inside, no parameter requires a gradient, so that none is stored for it, and every module is in evaluation mode.
 
-    Both are restored on leaving, also after an exception.
+    What is compiled runs uncompiled, since hooks and backward rules do not reach into compiled code. Another thread
+    that wants the same waits; the thread itself may enter again. All is restored on leaving, also after an exception.
     """
-    # By name: accelerate replaces the parameter objects whenever an offloaded module runs
-    trainable = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad]
-    training = [module for module in model.modules() if module.training]
-    try:
-        for name in trainable:
-            model.get_parameter(name).requires_grad_(False)
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        with torch.inference_mode():  # parameters that accelerate created in inference mode can be changed only in it
+    with lock_of(model), ExitStack() as undo:
+        if _is_compiled(model):
+            undo.enter_context(torch.compiler.set_stance("force_eager"))
+        # By name: accelerate replaces the parameter objects whenever an offloaded module runs
+        trainable = [
+            name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad
+        ]
+        training = [module for module in model.modules() if module.training]
+        try:
             for name in trainable:
-                model.get_parameter(name).requires_grad_(True)
-        for module in training:
-            module.training = True
+                model.get_parameter(name).requires_grad_(False)
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            # parameters that accelerate created in inference mode can be changed only in it
+            with torch.inference_mode():
+                for name in trainable:
+                    model.get_parameter(name).requires_grad_(True)
+            for module in training:
+                module.training = True
+
+
+def lock_of(model: nn.Module) -> threading.RLock:
+    """The lock of a model, whichever adapters there are of it."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook of a module that lets forwards pass that other threads run meanwhile."""
+    owner = threading.get_ident()
+
+    @wraps(hook)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        return hook(*arguments, **named) if threading.get_ident() == owner else None
+
+    return guarded
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    return any(
+        module._compiled_call_impl is not None or type(module).__name__ == "OptimizedModule"
+        for module in model.modules()
+    )
 
 
 @contextmanager

@@ -24,8 +24,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.frozen import in_this_thread
 from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.errors import UnsupportedModel
@@ -64,17 +66,17 @@ def recorded(
     activations: list[LayerActivation] = []
     with ExitStack() as undo:
         if point is HookPoint.ATTENTION_WEIGHTS:
-            undo.enter_context(_eager(model))
+            undo.enter_context(eager_attention(model))
         if graph:
             for attention in _graph_starts(layers, min(selected)):
-                undo.enter_context(attention.register_forward_pre_hook(_cut_graph, with_kwargs=True))
+                undo.enter_context(attention.register_forward_pre_hook(in_this_thread(_cut_graph), with_kwargs=True))
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
-                undo.enter_context(module.register_forward_hook(_recorder(activations, point, label)))
+                undo.enter_context(module.register_forward_hook(in_this_thread(_recorder(activations, point, label))))
             if point is HookPoint.ATTENTION_OUTPUT:
                 for child in layer.block.children():
-                    undo.enter_context(child.register_forward_hook(_follower(activations)))
+                    undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations))))
         yield activations
 
 
@@ -96,18 +98,41 @@ def edited(
             for number, layer in enumerate(layers[index] for index in selected):
                 for module, columns in _recorded_modules(layer, HookPoint.ATTENTION_WEIGHTS):
                     label = partial(LayerActivation, HookPoint.VALUES, number, rows=layer.part, columns=columns)
-                    undo.enter_context(module.register_forward_pre_hook(values.entering(label)))
-                    undo.enter_context(module.register_forward_hook(values.leaving))
+                    undo.enter_context(module.register_forward_pre_hook(in_this_thread(values.entering(label))))
+                    undo.enter_context(module.register_forward_hook(in_this_thread(values.leaving)))
         if HookPoint.RESIDUAL in points:
             for number, layer in enumerate(layers[index] for index in selected):
                 label = partial(LayerActivation, HookPoint.RESIDUAL, number, rows=layer.part)
-                undo.enter_context(layer.block.register_forward_hook(_replacer(write, label)))
+                undo.enter_context(layer.block.register_forward_hook(in_this_thread(_replacer(write, label))))
         yield
     if HookPoint.VALUES in points and values.count < len(selected):
         raise UnsupportedModel(
             f"The value vectors of the {model.config.model_type!r} model cannot be reached: of {len(selected)} layers, "
             f"{values.count} showed them. Load the model with attention='sdpa' or attention='eager'."
         )
+
+
+@contextmanager
+def cut_at_the_head(head: nn.Module, predictors: Tensor) -> Iterator[list[Tensor]]:
+    """Inside, a forward fills the list with the hidden states that predict targets, and their copies behind the cut.
+
+    Only those rows (R, n) enter the head, so that logits of other positions are never computed; the graph is cut there
+    (see `tokensal.types.Forward`). Whatever the model does after its head (soft caps, scales, biases) applies to them.
+    """
+    cut: list[Tensor] = []
+
+    def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
+        hidden = inputs[0][rows, predictors.to(inputs[0].device)]
+        leaf = hidden.detach().requires_grad_(hidden.requires_grad)
+        cut[:] = hidden, leaf
+        return leaf, *inputs[1:]
+
+    hook = head.register_forward_pre_hook(in_this_thread(at_the_head))
+    try:
+        yield cut
+    finally:
+        hook.remove()
 
 
 def _graph_starts(layers: Sequence[Layer], lowest: int) -> list[nn.Module]:
@@ -178,7 +203,7 @@ def _read(module: nn.Module, output: Any, point: HookPoint) -> Tensor:
 
 
 @contextmanager
-def _eager(model: PreTrainedModel) -> Iterator[None]:
+def eager_attention(model: PreTrainedModel) -> Iterator[None]:
     """Every attention of the model computes its weights."""
     owners = {id(config): config for module in model.modules() if (config := _config(module)) is not None}
     before = [

@@ -1,9 +1,4 @@
-"""What decoder-only and encoder–decoder models have in common: options, ids, embeddings, and the cut at the head.
-
-Where the hidden states enter the head, a scoped hook keeps only the rows that predict targets, so that logits of other
-positions are never computed, and cuts the graph there (see `tokensal.types.Forward`). Whatever the model does after
-its head (soft caps, scales, biases) applies to those rows too.
-"""
+"""What decoder-only and encoder–decoder models have in common: from a prompt to an example, and to the engine."""
 
 from __future__ import annotations
 
@@ -14,18 +9,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
 from tokensal.adapters.frozen import frozen, seeded
-from tokensal.adapters.hooks import edited, recorded
+from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
-from tokensal.adapters.quantised import check_gradients, is_quantised
-from tokensal.adapters.support import check_model
+from tokensal.adapters.quantised import check_gradients
+from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import read
+from tokensal.adapters.trials import findings_of, require_eager_agreement, running
 from tokensal.errors import InputError, UnsupportedModel, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -45,6 +41,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_NEW_TOKENS = 20
+EMBEDS = ("inputs_embeds", "decoder_inputs_embeds")
 
 
 class ModelAdapter(ABC):
@@ -70,12 +67,14 @@ class ModelAdapter(ABC):
         name: str | None = None,
         revision: str | None = None,
     ) -> None:
-        check_model(model)
-        self.model = model
+        self.model = unwrapped(model)
         self.tokenizer = tokenizer
-        self.name = name or model.name_or_path or type(model).__name__
+        self.name = name or self.model.name_or_path or type(self.model).__name__
         self.revision = revision
         self._gradients_flow = False  # not known yet
+        with running(self.model):
+            check_model(self.model)
+        self._findings = findings_of(self, model)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
@@ -169,13 +168,18 @@ class ModelAdapter(ABC):
     def _context(self) -> int | None:
         """How many tokens the model has positions for; None without a limit."""
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return limit
+        return limit if limit and limit > 0 else None  # XLNet says -1
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model knows."""
+        return len(self.model.get_input_embeddings().weight)
 
     def _in_vocabulary(self, ids: Sequence[int]) -> list[int]:
-        size = self.model.get_input_embeddings().num_embeddings
-        if unknown_ids := [id for id in ids if not 0 <= id < size]:
+        if unknown_ids := [id for id in ids if not 0 <= id < self.vocabulary]:
             raise InputError(
-                f"Token id {unknown_ids[0]} is outside the model's vocabulary, which goes from 0 to {size - 1}: "
+                f"Token id {unknown_ids[0]} is outside the model's vocabulary, which goes from 0 to "
+                f"{self.vocabulary - 1}: "
                 "use the model's own tokenizer."
             )
         return list(ids)
@@ -187,7 +191,7 @@ class ModelAdapter(ABC):
         if self.model.generation_config.pad_token_id is None:
             options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence is never padded
         try:
-            with seeded(seed, self.device), frozen(self.model), torch.no_grad():
+            with seeded(seed, self.device), self.prepared(), torch.no_grad():
                 output = self.model.generate(prompt, **options)
         except (ValueError, TypeError) as error:
             raise InputError(f"The model cannot generate with these options: {str(error).strip()}") from error
@@ -216,7 +220,7 @@ class ModelAdapter(ABC):
         table = self.model.get_input_embeddings()
         with torch.no_grad():
             if name == "mean":
-                vocabulary = torch.arange(table.num_embeddings, device=self.device)
+                vocabulary = torch.arange(self.vocabulary, device=self.device)
                 return table(vocabulary).mean(0).expand(length, -1)
             ids = torch.tensor(self._in_vocabulary(baseline_ids(self.tokenizer, name)), device=self.device)
             return table(ids[torch.arange(length, device=self.device) % len(ids)])
@@ -224,8 +228,8 @@ class ModelAdapter(ABC):
     def original(self, example: Example) -> Original:
         """The forward of the unaltered example, and the states that perturbations can share."""
         if example.branch is None:
-            return self._original(example)
-        originals = [self._original(branch) for branch in split_branches(example)]
+            return self._original(example, self._shares_states)
+        originals = [self._original(branch, self._shares_states) for branch in split_branches(example)]
         return Original(join_forwards([part.forward for part in originals]), [part.states for part in originals])
 
     def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
@@ -240,7 +244,7 @@ class ModelAdapter(ABC):
         return join_forwards([self._forward(branch, part, part_states) for branch, part, part_states in runs])
 
     @abstractmethod
-    def _original(self, example: Example) -> Original:
+    def _original(self, example: Example, share: bool) -> Original:
         """`original` of an example with one continuation."""
 
     @abstractmethod
@@ -261,8 +265,13 @@ class ModelAdapter(ABC):
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
         if any(isinstance(value, Tensor) and value.requires_grad for value in inputs.values()):
             self._check_gradients()
-        with self._cut_at_the_head(predictors) as cut:
-            output = self.model(**{name: value for name, value in inputs.items() if name in self._accepted})
+        copied = {
+            name: inputs[name].clone() for name in EMBEDS if inputs.get(name) is not None
+        }  # CTRL alters its input
+        with cut_at_the_head(self.model.get_output_embeddings(), predictors) as cut:
+            output = self.model(
+                **{name: value for name, value in {**inputs, **copied}.items() if name in self._accepted}
+            )
         if not cut:
             raise UnsupportedModel(
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
@@ -275,22 +284,10 @@ class ModelAdapter(ABC):
     def _accepted(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self.model.forward).parameters
 
-    @contextmanager
-    def _cut_at_the_head(self, predictors: Tensor) -> Iterator[list[Tensor]]:
-        cut: list[Tensor] = []
-
-        def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
-            hidden = inputs[0][rows, predictors.to(inputs[0].device)]
-            leaf = hidden.detach().requires_grad_(hidden.requires_grad)
-            cut[:] = hidden, leaf
-            return leaf, *inputs[1:]
-
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(at_the_head)
-        try:
-            yield cut
-        finally:
-            hook.remove()
+    @property
+    def _shares_states(self) -> bool:
+        """Whether they were seen to be right; during the trial that tells, they are taken to be."""
+        return not hasattr(self, "_findings") or self._findings.shares_states
 
     @property
     def layer_count(self) -> int:
@@ -305,6 +302,8 @@ class ModelAdapter(ABC):
             return nullcontext([])
         if graph:
             self._check_gradients()
+        if point is HookPoint.ATTENTION_WEIGHTS:
+            require_eager_agreement(self, self._findings)
         return recorded(self.model, point, layers, graph=graph)
 
     def edited(
@@ -334,9 +333,8 @@ class ModelAdapter(ABC):
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""
-        if not self._gradients_flow and is_quantised(self.model):
-            ids = torch.tensor([[0, 1]], device=self.device)
-            check_gradients(self.model, self.model.get_input_embeddings()(ids))
+        if not self._gradients_flow:
+            check_gradients(self.model, self.device)
         self._gradients_flow = True
 
     def prepared(self) -> AbstractContextManager[None]:

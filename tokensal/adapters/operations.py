@@ -30,6 +30,7 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tokensal.adapters.frozen import in_this_thread
 from tokensal.types import LayerActivation, Rules
 
 Function = Callable[..., Any]
@@ -116,8 +117,10 @@ class RuleMode(TorchFunctionMode):
         if self.rules.activation == "ratio":
             for module in self.model.modules():
                 if type(module).__module__ == "transformers.activations":
-                    self._hooks.enter_context(module.register_forward_pre_hook(self._suspend))
-                    self._hooks.enter_context(module.register_forward_hook(self._activated, always_call=True))
+                    self._hooks.enter_context(module.register_forward_pre_hook(in_this_thread(self._suspend)))
+                    self._hooks.enter_context(
+                        module.register_forward_hook(in_this_thread(self._activated), always_call=True)
+                    )
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 

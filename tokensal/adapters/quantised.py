@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.frozen import in_this_thread
 from tokensal.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def is_quantised(model: PreTrainedModel) -> bool:
+def _is_quantised(model: PreTrainedModel) -> bool:
     """Whether transformers marks it so, or its parameters are not ordinary ones, as after quantising by hand."""
     quantised = (
         type(parameter) is not nn.Parameter or not parameter.is_floating_point() for parameter in model.parameters()
@@ -28,17 +29,24 @@ def is_quantised(model: PreTrainedModel) -> bool:
     return getattr(model, "is_quantized", False) or any(quantised)
 
 
-def check_gradients(model: PreTrainedModel, embeds: Tensor) -> None:
+def check_gradients(model: PreTrainedModel, device: torch.device) -> None:
     """Refuse a quantised model if no gradient reaches the embeddings, or the gradient bypasses some of its modules.
 
     Args:
         model: the model, with frozen parameters.
-        embeds: (1, n, D) embeddings of any tokens.
+        device: where its embeddings are.
 
     Raises:
-        UnsupportedModel: the gradient is missing or incomplete.
+        UnsupportedModel: the gradient is missing or incomplete, or the weights can take part in none.
     """
-    embeds = embeds.detach().requires_grad_()
+    if any(parameter.is_inference() for parameter in model.parameters()) and not _is_offloaded(model):
+        raise UnsupportedModel(
+            "This method needs gradients, and the model's weights, made in torch.inference_mode(), take part in none: "
+            "load the model outside of it, or choose a method without gradients, such as 'occlusion'."
+        )
+    if not _is_quantised(model):
+        return
+    embeds = model.get_input_embeddings()(torch.tensor([[0, 1]], device=device)).detach().requires_grad_()
     with _watched(model) as blocking:
         try:
             _differentiate(model, embeds)
@@ -48,6 +56,11 @@ def check_gradients(model: PreTrainedModel, embeds: Tensor) -> None:
             raise _refusal(model, str(error) or type(error).__name__) from error
     if blocking:
         raise _refusal(model, f"its {blocking[0]} returns none")
+
+
+def _is_offloaded(model: PreTrainedModel) -> bool:
+    """Whether accelerate loads weights as modules run: those it left behind are not those of the next forward."""
+    return any(hasattr(module, "_hf_hook") for module in model.modules())
 
 
 def _differentiate(model: PreTrainedModel, embeds: Tensor) -> None:
@@ -73,7 +86,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
         for module in model.modules():
             # BART passes embeddings to a table of positions, only for their shape
             if not isinstance(module, nn.Embedding) and not list(module.children()):
-                undo.enter_context(module.register_forward_hook(watch))
+                undo.enter_context(module.register_forward_hook(in_this_thread(watch)))
         yield blocking
 
 

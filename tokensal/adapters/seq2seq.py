@@ -97,10 +97,10 @@ class Seq2SeqAdapter(ModelAdapter):
                 f"shorten it, or ask for at most {limit} new tokens."
             )
 
-    def _original(self, example: Example) -> Original:
+    def _original(self, example: Example, share: bool) -> Original:
         """The forward of the unaltered example, and the output of the encoder."""
         forward, output = self._run(example, PerturbedInputs(self.embed(example)[None]))
-        return Original(forward, output.encoder_last_hidden_state.detach())
+        return Original(forward, output.encoder_last_hidden_state.detach() if share else None)
 
     def _forward(self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None) -> Forward:
         """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets."""

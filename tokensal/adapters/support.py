@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.placement import device_of
-from tokensal.errors import UnsupportedModel
+from tokensal.errors import InputError, UnsupportedModel
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+OTHERS = "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
 
 # Types of encoder–decoder models that cannot be attributed, with the reason
 REFUSED = {
@@ -22,6 +24,27 @@ REFUSED = {
 }
 
 
+def unwrapped(model: Any) -> PreTrainedModel:
+    """The transformers model inside what compiles, parallelises or adapts it (`torch.compile`, DataParallel, PEFT).
+
+    Raises:
+        InputError: there is none.
+    """
+    inner = model
+    while not hasattr(inner, "get_output_embeddings") or hasattr(inner, "get_base_model"):
+        for name in ("_orig_mod", "module", "get_base_model"):
+            if (wrapped := getattr(inner, name, None)) is not None:
+                inner = wrapped() if name == "get_base_model" else wrapped
+                break
+        else:
+            pipeline = ": of a pipeline, adapt(pipeline.model, pipeline.tokenizer)" if hasattr(model, "model") else ""
+            raise InputError(
+                "A model should be a HuggingFace causal or sequence-to-sequence language model, "
+                f"but is {type(model).__name__}; give the model and its tokenizer{pipeline}."
+            )
+    return inner
+
+
 def check_config(config: PretrainedConfig) -> None:
     """Refuse an unsupported model by its configuration, before its weights are loaded.
 
@@ -29,12 +52,12 @@ def check_config(config: PretrainedConfig) -> None:
         UnsupportedModel: per-layer embeddings, a recurrent model, or an encoder–decoder model of a type in `REFUSED`.
     """
     if config.model_type in REFUSED:
-        _refuse(config, REFUSED[config.model_type])
+        refuse(config, REFUSED[config.model_type])
     text = config.get_text_config()
     if getattr(text, "hidden_size_per_layer_input", 0):
-        _refuse(config, "it looks tokens up again in every layer (per-layer embeddings), past the input embeddings")
+        refuse(config, "it looks tokens up again in every layer (per-layer embeddings), past the input embeddings")
     if any("linear" in layer or "mamba" in layer for layer in getattr(text, "layer_types", None) or ()):
-        _refuse(config, "some of its layers are recurrent, and attribution of recurrent states is not supported")
+        refuse(config, "some of its layers are recurrent, and attribution of recurrent states is not supported")
 
 
 def check_model(model: PreTrainedModel) -> None:
@@ -46,15 +69,15 @@ def check_model(model: PreTrainedModel) -> None:
     """
     check_config(model.config)
     if getattr(model, "_is_stateful", False):
-        _refuse(model.config, "it is recurrent, and attribution of recurrent states is not supported")
+        refuse(model.config, "it is recurrent, and attribution of recurrent states is not supported")
     accepted = inspect.signature(model.forward).parameters
     for name in ("inputs_embeds", "decoder_inputs_embeds")[: 1 + model.config.is_encoder_decoder]:
         if name not in accepted:
-            _refuse(model.config, f"its forward takes no {name}, so its embeddings cannot be varied")
+            refuse(model.config, f"its forward takes no {name}, so its embeddings cannot be varied")
     if model.get_output_embeddings() is None:
-        _refuse(model.config, "it has no language-model head (load it with AutoModelForCausalLM or …ForSeq2SeqLM)")
+        refuse(model.config, "it has no language-model head (load it with AutoModelForCausalLM or …ForSeq2SeqLM)")
     if model.config.is_encoder_decoder and not _shares_table(model):
-        _refuse(model.config, REFUSED["t5gemma"])
+        refuse(model.config, REFUSED["t5gemma"])
 
 
 def _shares_table(model: PreTrainedModel) -> bool:
@@ -70,8 +93,10 @@ def _some_rows(table: nn.Embedding) -> Tensor:
         return table(ids).cpu()
 
 
-def _refuse(config: PretrainedConfig, reason: str) -> None:
-    raise UnsupportedModel(
-        f"The {config.model_type!r} model cannot be attributed: {reason}. "
-        "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
-    )
+def refuse(config: PretrainedConfig, reason: str, remedy: str = OTHERS) -> NoReturn:
+    """Say why a model cannot be attributed, and what to do instead.
+
+    Raises:
+        UnsupportedModel: always.
+    """
+    raise UnsupportedModel(f"The {config.model_type!r} model cannot be attributed: {reason}. {remedy}")

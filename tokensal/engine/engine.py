@@ -219,7 +219,6 @@ class Engine(Forwards):
                 if isinstance(perturbations, Unperturbed) and edit is None:
                     self.remember_scores(example, self.values(example, forward)[0])
                 tensors = [activation.tensor for activation in recorded]
-                tally.add(len(index))
                 return read(by_layer(example, recorded, tensors, self.adapter.device, add=False), index)
 
         footprint = self.adapter.footprint(sources)
@@ -231,7 +230,9 @@ class Engine(Forwards):
             replace(footprint, moved=footprint.moved + kept),
             self.adapter.device,
         )
-        yield from in_chunks(len(perturbations), size, piece)
+        for result in in_chunks(len(perturbations), size, piece):
+            tally.add(len(result))
+            yield result
 
     # How much goes at once
 

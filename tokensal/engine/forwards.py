@@ -13,6 +13,7 @@ from torch import Tensor
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget
 from tokensal.engine.differentiation import Graph
+from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob
 from tokensal.types import Example, Forward, Rules
@@ -108,6 +109,6 @@ class Forwards:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Inside, the adapter is prepared, and gradients flow even under a caller's no_grad or inference_mode."""
-        with torch.inference_mode(False), torch.enable_grad(), self.adapter.prepared():
+        """Inside, the adapter is prepared, and nothing the caller switched on for PyTorch alters a number."""
+        with exact_surroundings(self.adapter.device), self.adapter.prepared():
             yield

@@ -46,7 +46,7 @@ class PathIntegral:
 
     def integral(self, points: Tensor, weights: Tensor) -> Tensor:
         """The contributions at the points, weighted and added up: (K, J)."""
-        total, done = torch.zeros(()), 0
+        total, done = torch.zeros((), dtype=torch.float64), 0
         for _, slopes in self._differentiated(points):
             total = total + (weights[done : done + len(slopes), None, None] * slopes).sum(0)
             done += len(slopes)

@@ -19,7 +19,7 @@ from tokensal.types import Example
 
 def group_weights(example: Example) -> Tensor:
     """The weight of each target in the sum that each group is explained as: (K, G), 1 for it, -1 against it."""
-    table = torch.zeros(len(example.groups), len(example.targets))
+    table = torch.zeros(len(example.groups), len(example.targets), dtype=torch.float32)
     for row, group in zip(table, example.groups, strict=True):
         row[list(group.targets)] = 1
         row[list(group.against)] = -1

@@ -1,0 +1,216 @@
+"""What attribution takes for granted of a model, tried by running it, once for each model.
+
+1. Run the model itself on two rows of token ids that differ in their last token.
+2. Causality: no logit before the last token may differ between the rows.
+3. Agreement: the adapter's logits of the first row, from its embeddings, must be the model's own.
+4. Shared states: so must those that start from the states of the first half. If they are not, or cannot be had, each
+   perturbation runs from its beginning.
+5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
+
+A model that fails 2, 3 or 5 is refused: its map would be that of another function.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from tokensal.adapters.hooks import eager_attention
+from tokensal.adapters.support import refuse
+from tokensal.errors import TokensalError, UnsupportedModel
+from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.types import Example, Role, Token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from tokensal.adapters.model import ModelAdapter
+
+log = logging.getLogger("tokensal")
+
+LENGTH = 8  # tokens of a trial
+# How far logits may be apart, relative to their range: rounding depends on the sizes of batches and chunks
+TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
+COARSE = 5e-2  # half precision, TF32, quantised weights
+
+
+@dataclass(slots=True)
+class Findings:
+    """What trials of a model showed, while it is built as its key says."""
+
+    key: Hashable
+    shares_states: bool
+    eager_agrees: bool = False
+
+
+_FINDINGS: WeakKeyDictionary[nn.Module, Findings] = WeakKeyDictionary()
+
+
+def findings_of(adapter: ModelAdapter, original: nn.Module) -> Findings:
+    """What the trials of a model show, run if that is not known yet.
+
+    Args:
+        adapter: of the model, whose states are shared.
+        original: the model as its user calls it, in which the adapter's may be wrapped.
+
+    Raises:
+        UnsupportedModel: it is not causal, the adapter's logits are not its own, or it cannot be run.
+    """
+    key = _key(adapter.model)
+    known = _FINDINGS.get(original)
+    if known is None or known.key != key:
+        known = _FINDINGS[original] = Findings(key, _run_trials(adapter, original))
+    return known
+
+
+def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
+    """Refuse to read the attention weights of a model that computes something else when it computes them.
+
+    Raises:
+        UnsupportedModel: its logits under eager attention differ from its own.
+    """
+    if findings.eager_agrees or adapter.model.config._attn_implementation == "eager":
+        return
+    with _prepared(adapter):
+        example = _example(adapter)
+        own = _adapted_logits(adapter, example)
+        with eager_attention(adapter.model):
+            eager = _adapted_logits(adapter, example)
+    if apart := _difference(adapter, own, eager):
+        refuse(
+            adapter.model.config,
+            f"its attention weights exist only under eager attention, where its logits are {apart} those it has with "
+            f"attention={adapter.model.config._attn_implementation!r}",
+            "Load it with attention='eager', so that it answers as it is explained, or choose a method that reads no "
+            "attention weights, such as 'input_x_gradient'.",
+        )
+    findings.eager_agrees = True
+
+
+def _run_trials(adapter: ModelAdapter, original: nn.Module) -> bool:
+    """Whether states can be shared."""
+    with _prepared(adapter):
+        example = _example(adapter)
+        plain, altered = _plain_logits(original, example, adapter.device)
+        if apart := _difference(adapter, plain[:-1], altered[:-1]):
+            refuse(
+                adapter.model.config,
+                f"it is not causal: when the last of {LENGTH} tokens changes, an earlier logit is {apart} what it was",
+            )
+        if apart := _difference(adapter, plain, _adapted_logits(adapter, example)):
+            refuse(
+                adapter.model.config,
+                f"its logits for token ids are {apart} those for the embeddings of the same tokens",
+            )
+        adapter.footprint(len(example.sources))
+        return _shares_states(adapter, example, plain)
+
+
+def _shares_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> bool:
+    first = example.encoder + (0 if example.encoder else LENGTH // 2)
+    try:
+        states = adapter.original(example).states
+        if states is None:
+            return False
+        part = PerturbedInputs(adapter.embed(example)[None, first:], first=first)
+        logits = adapter.forward(example, part, states).logits[0]
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # whatever the model raises for states that are not of its kind
+        log.debug("States of %s are not shared: %s", adapter.name, error)
+        return False
+    return not _difference(adapter, plain[len(plain) - len(logits) :], logits)
+
+
+@contextmanager
+def _prepared(adapter: ModelAdapter) -> Iterator[None]:
+    with torch.inference_mode(False), torch.no_grad(), running(adapter.model), adapter.prepared():
+        yield
+
+
+@contextmanager
+def running(model: Any) -> Iterator[None]:
+    """Inside, whatever a model raises means that it cannot be attributed.
+
+    Raises:
+        UnsupportedModel: in place of any other error, but for a lack of memory.
+    """
+    try:
+        yield
+    except (TokensalError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UnsupportedModel(
+            f"{type(model).__name__} cannot be attributed: to run it on {LENGTH} tokens ends in an error, {reason!r}. "
+            "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
+        ) from error
+
+
+def _example(adapter: ModelAdapter) -> Example:
+    """Ordinary tokens, each of which but the last predicts; for an encoder–decoder model as many in each half."""
+    ids = _ordinary_ids(adapter)
+    tokens = tuple(Token(id, "", 0, 0, Role.PROMPT) for id in ids)
+    if adapter.model.config.is_encoder_decoder:
+        return Example("", tokens + tokens, tokens, tuple(range(LENGTH, 2 * LENGTH)), encoder=LENGTH)
+    return Example("", tokens, tokens, tuple(range(LENGTH)))
+
+
+def _ordinary_ids(adapter: ModelAdapter) -> list[int]:
+    """Ids from all over the vocabulary, none of which the tokenizer or the configuration names as special."""
+    text = adapter.model.config.get_text_config()
+    named = {value for config in (adapter.model.config, text) for value in vars(config).values() if type(value) is int}
+    special = {*adapter.tokenizer.all_special_ids, *named}
+    size = min(adapter.vocabulary, len(adapter.tokenizer))
+    ordinary = [id for id in range(size) if id not in special] or list(range(size))
+    return [ordinary[(2 * index + 1) * len(ordinary) // (2 * LENGTH)] for index in range(LENGTH)]
+
+
+def _plain_logits(model: nn.Module, example: Example, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(LENGTH, V) of the example, and of another one whose last token is the first."""
+    ids = torch.tensor([[token.id for token in example.targets]] * 2, device=device)
+    altered = ids.clone()
+    altered[1, -1] = ids[1, 0]
+    inputs = {"input_ids": altered}
+    if example.encoder:
+        inputs = {"input_ids": ids, "decoder_input_ids": altered}
+    logits = model(**inputs).logits[:, -LENGTH:]
+    return logits[0], logits[1]
+
+
+def _adapted_logits(adapter: ModelAdapter, example: Example) -> Tensor:
+    """(LENGTH, V)."""
+    logits: Tensor = adapter.forward(example, PerturbedInputs(adapter.embed(example)[None])).logits[0]
+    return logits
+
+
+def _difference(adapter: ModelAdapter, logits: Tensor, others: Tensor) -> str:
+    """How far logits are apart, in words; empty where that may be rounding."""
+    logits, others = logits.double().cpu(), others.double().cpu()
+    finite = logits.isfinite() & others.isfinite()
+    if not finite.any():
+        return ""
+    spread = float(logits[finite].max() - logits[finite].min())
+    apart = float((logits - others)[finite].abs().max())
+    return f"{apart:.3g} (in a range of {spread:.3g}) from" if apart > _tolerance(adapter) * spread else ""
+
+
+def _tolerance(adapter: ModelAdapter) -> float:
+    model = adapter.model
+    coarse = getattr(model, "is_quantized", False) or torch.backends.cuda.matmul.allow_tf32
+    return COARSE if coarse else TOLERANCES.get(model.dtype, COARSE)
+
+
+def _key(model: PreTrainedModel) -> Hashable:
+    """What a model is built of; another attention, or an adapter that is added, makes it another model."""
+    return (
+        model.config._attn_implementation,
+        tuple((type(module), getattr(module, "is_causal", None)) for module in model.modules()),
+    )

@@ -13,7 +13,7 @@ from tokensal.adapters import embedded
 from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
-from tokensal.adapters.support import check_config
+from tokensal.adapters.support import check_config, unwrapped
 from tokensal.errors import InputError, ModelError
 from tokensal.options import Loading, flattened
 
@@ -38,7 +38,7 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: s
 
 
 def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
-    return Seq2SeqAdapter if model.config.is_encoder_decoder else CausalAdapter
+    return Seq2SeqAdapter if unwrapped(model).config.is_encoder_decoder else CausalAdapter
 
 
 @flattened(loading=Loading)

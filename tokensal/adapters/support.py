@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 OTHERS = "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
 
+# Where a wrapper keeps the model: torch.compile, DataParallel, PEFT
+WRAPPERS = ("_orig_mod", "module", "get_base_model")
+
 # Types of encoder–decoder models that cannot be attributed, with the reason
 REFUSED = {
     "led": "which of its encoder's tokens look at all others is chosen anew in each call, and it pads to whole windows",
@@ -31,17 +34,15 @@ def unwrapped(model: Any) -> PreTrainedModel:
         InputError: there is none.
     """
     inner = model
-    while not hasattr(inner, "get_output_embeddings") or hasattr(inner, "get_base_model"):
-        for name in ("_orig_mod", "module", "get_base_model"):
-            if (wrapped := getattr(inner, name, None)) is not None:
-                inner = wrapped() if name == "get_base_model" else wrapped
-                break
-        else:
-            pipeline = ": of a pipeline, adapt(pipeline.model, pipeline.tokenizer)" if hasattr(model, "model") else ""
-            raise InputError(
-                "A model should be a HuggingFace causal or sequence-to-sequence language model, "
-                f"but is {type(model).__name__}; give the model and its tokenizer{pipeline}."
-            )
+    while wrapper := next((name for name in WRAPPERS if getattr(inner, name, None) is not None), None):
+        wrapped = getattr(inner, wrapper)
+        inner = wrapped if isinstance(wrapped, nn.Module) else wrapped()
+    if not (isinstance(inner, nn.Module) and hasattr(inner, "get_output_embeddings")):
+        pipeline = ": of a pipeline, adapt(pipeline.model, pipeline.tokenizer)" if hasattr(model, "model") else ""
+        raise InputError(
+            "A model should be a HuggingFace causal or sequence-to-sequence language model, "
+            f"but is {type(model).__name__}; give the model and its tokenizer{pipeline}."
+        )
     return inner
 
 

@@ -59,7 +59,7 @@ class Comparison(Result):
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
         tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
-        undefined = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
+        undefined = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64, device=sizes.device)
         return torch.stack([undefined, *tables]).nanmean(0)
 
     def __repr__(self) -> str:

@@ -200,7 +200,7 @@ def test_progress_reaches_its_total():
 
 @pytest.mark.parametrize("method", [Gradient(), AttentionGradCAM()])
 def test_a_graph_that_cannot_fit_is_refused_before_it_is_begun(method, monkeypatch):
-    monkeypatch.setattr(budget, "_free", lambda device: 1000)
+    monkeypatch.setattr(budget, "free_memory", lambda device: 1000)
     model = CountingAdapter(adapter("Llama"))
     with pytest.raises(MemoryShortage, match=r"GiB, but 0\.0 are free"):
         method(model.example(PROMPT, continuation=CONTINUATION), Engine(model))

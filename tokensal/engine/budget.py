@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import psutil
 import torch
 from torch import Tensor
 
+from tokensal.engine.memory import free_memory
 from tokensal.errors import MemoryShortage
 from tokensal.types import Footprint
 
@@ -86,7 +86,7 @@ class Budget:
         Raises:
             MemoryShortage: what a forward keeps is more than all of the free memory.
         """
-        needed, free = rows * footprint.kept, _free(device)
+        needed, free = rows * footprint.kept, free_memory(device)
         if self.memory is None and needed > free:
             raise MemoryShortage(
                 f"The gradients of {rows} tokens need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} are free: "
@@ -97,17 +97,12 @@ class Budget:
     def _bytes(self, device: torch.device) -> int:
         if self.memory is not None:
             return self.memory
-        return _free(device) // 2
+        return free_memory(device) // 2
 
     def _rows(self, device: torch.device, on_cpu: int = CPU_ROWS) -> int:
         if self.rows is not None:
             return self.rows
         return on_cpu if device.type == "cpu" else 2**31
-
-
-def _free(device: torch.device) -> int:
-    free: int = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return free
 
 
 def _within(total: int, *bounds: int) -> int:

@@ -1,0 +1,61 @@
+"""How much memory is free on a device: the least that the machine, a container and the process leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+# Of version 2 and 1 of Linux's control groups: where a group's files are, its limit and what it uses, and the part of
+# that which the kernel gives back when it is short, such as cached files
+VERSIONS = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on the device."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    limits: list[int] = [psutil.virtual_memory().available, *_left_by_control_groups(), *_left_by_address_space()]
+    return max(0, min(limits))
+
+
+def _left_by_control_groups(root: Path = CONTROL_GROUPS, membership: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each limit leaves: of the group of this process, and of those that it is in.
+
+    In a container the group's own path is often not mounted, and its files are those of the root.
+    """
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines() if line]
+    except OSError:  # not Linux
+        return
+    for folder, limit, used, cached in VERSIONS:
+        paths = [path for _, controllers, path in lines if folder in controllers.split(",")]
+        for path in paths:
+            group = Path(path.strip("/"))
+            for ancestor in dict.fromkeys([group, *group.parents, Path()]):
+                yield from _left_by(root / folder / ancestor, limit, used, cached)
+
+
+def _left_by(group: Path, limit: str, used: str, cached: str) -> Iterator[int]:
+    try:
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        yield int((group / limit).read_text()) - int((group / used).read_text()) + int(statistics.get(cached, 0))
+    except (OSError, ValueError):  # no such group, or "max", which is no limit
+        return
+
+
+def _left_by_address_space() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        yield limit - psutil.Process().memory_info().vms

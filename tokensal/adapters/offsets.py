@@ -13,6 +13,7 @@ from tokensal.types import Role
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ANCHORS = ("a", ".", "\n", "1")  # texts of which at least one keeps its ids whatever follows it
 Label = TypeVar("Label")
 
 
@@ -20,6 +21,30 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> l
     """The ids of a text, with or without the special tokens that the tokenizer adds."""
     with restoring(tokenizer):
         return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+
+def encode_following(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of a text that follows another one, without special tokens and without a space that it does not have.
+
+    Tokenizers such as Llama 2's put a space before every text. Where the ids do not spell the text, it is tokenized
+    behind another one, whose ids are taken off again. A text that no ids spell, as where the tokenizer lowers the case,
+    is tokenized by itself.
+    """
+    alone = encode(tokenizer, text, special=False)
+    for before in ANCHORS:
+        first, both = (encode(tokenizer, part, special=False) for part in (before, before + text))
+        for ids in (alone, both[len(first) :]) if both[: len(first)] == first else (alone,):
+            if _spells(tokenizer, first, ids, text):
+                return ids
+    return alone
+
+
+def _spells(tokenizer: PreTrainedTokenizerBase, before: list[int], ids: list[int], text: str) -> bool:
+    shown = [
+        tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for part in (before, before + ids)
+    ]
+    return bool(shown[1] == shown[0] + text)
 
 
 def token_spans(

@@ -3,7 +3,9 @@
 1. Decode a growing window of ids; what a token adds to the decoded text is the token's text.
 2. A window that ends in U+FFFD is in the middle of a character: wait until the character is complete; its tokens
    share its span. The first shows the character; the others have an empty text.
-3. Advance the window after each complete token, but keep one token of context: some tokenizers drop the space before
+3. A token that decodes to nothing may begin a character as well: ByT5 leaves unfinished ones out. It does if as many
+   tokens as the character has bytes decode to that one character.
+4. Advance the window after each complete token, but keep one token of context: some tokenizers drop the space before
    the first token they decode.
 """
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNFINISHED = "\ufffd"
+MOST_BYTES = 4  # of a character in UTF-8
 LONGEST_CHARACTER = 8  # tokens; a longer run that does not become a character is shown as it is
 
 
@@ -53,20 +56,33 @@ def _positioned(pieces: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[s
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
     """(text, the run of ids that makes it up), in order; a run has several ids if they split a character."""
-    context, start = 0, 0  # the window is ids[context:]; ids[start:] are not yet shown
+    context, start, complete = 0, 0, 0  # the window is ids[context:]; ids[start:] are not yet shown
     for stop in range(1, len(ids) + 1):
+        if stop < complete:
+            continue
         shown = _decode(tokenizer, ids[context:start])
         window = _decode(tokenizer, ids[context:stop])
         incomplete = stop < len(ids) and stop - start < LONGEST_CHARACTER
         if window.endswith(UNFINISHED) and incomplete:
             continue
         text = window[len(shown) :]
+        if not text and (size := _silent_character(tokenizer, ids[context:], start - context, len(shown))):
+            complete = start + size
+            continue
         if UNFINISHED in text and stop - start > 1:  # the tokens before the last one are no character
             broken = _decode(tokenizer, ids[context : stop - 1])[len(shown) :]
             yield broken, ids[start : stop - 1]
             text, start = text[len(broken) :], stop - 1
         yield text, ids[start:stop]
         context, start = start, stop
+
+
+def _silent_character(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int, shown: int) -> int:
+    """How many tokens from `start` on are the bytes of one character, if all but the last of them decode to nothing."""
+    for size in range(2, min(MOST_BYTES, len(ids) - start) + 1):
+        if text := _decode(tokenizer, ids[: start + size])[shown:]:
+            return size if len(text) == 1 and text != UNFINISHED and len(text.encode()) == size else 0
+    return 0
 
 
 def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import ModelAdapter, load
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.engine.forwards import Progress
@@ -27,6 +28,7 @@ from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
 from tokensal.types import Diagnostic, Example, Group, Scores, Unit
+from tokensal.values import described, read_text_or_ids
 from tokensal.version import __version__
 
 
@@ -59,10 +61,11 @@ class Case:
     @classmethod
     def of(
         cls,
-        model: ModelAdapter,
+        model: ModelAdapter | str | PathLike[str],
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
+        template: Mapping[str, Any] | None = None,
         question: Question | None = None,
         generation: Generation | None = None,
         budget: Budget | None = None,
@@ -72,7 +75,7 @@ class Case:
         """Tokenise the prompt, take or generate the answer, and select what the question is about.
 
         Args:
-            model: as for `tokensal.attribute`, and so are prompt, messages, budget, progress and config.
+            model: as for `tokensal.attribute`, and so are prompt, messages, template, budget, progress and config.
             question: what is asked; by default, about each token of the answer.
             generation: the answer, or how to generate it.
 
@@ -80,9 +83,13 @@ class Case:
             TokensalError: one sentence about what to put right; see `tokensal.errors`.
         """
         question, generation = question or Question(), generation or Generation()
+        prompt = None if prompt is None else read_text_or_ids("prompt", prompt)
+        model = _adapter(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
-        example = _example(model, question, prompt=prompt, messages=messages, **values_of(generation))
+        example = _example(
+            model, question, prompt=prompt, messages=messages, template=template, **values_of(generation)
+        )
         engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
         facts = {
             **model.describe(),
@@ -94,13 +101,13 @@ class Case:
         }
         return cls(question, example, engine, _alternatives(model, engine, example, question.alternatives), facts)
 
-    def explain(self, method: str | Method) -> Attribution:
+    def explain(self, method: str | Method | type[Method]) -> Attribution:
         """What that method says of each source, for each target.
 
         Raises:
             TokensalError: one sentence about what to put right; see `tokensal.errors`.
         """
-        method = build(method) if isinstance(method, str) else method
+        method = build(method)
         started = time.perf_counter()
         scores = method(self.example, self.engine)
         seconds = round(time.perf_counter() - started, 3)
@@ -151,6 +158,18 @@ class Case:
             encoder=sum(stop <= example.encoder for _, stop in example.units),
             alternatives=self.alternatives,
         )
+
+
+def _adapter(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
+    """The model, loaded if it is a name or a path."""
+    if isinstance(model, str | PathLike):
+        return load(model)
+    if not hasattr(model, "describe"):
+        raise InputError(
+            f"The model should be what tokensal.load returns, or its name, but is {described(model)}: adapt a model of "
+            "your own with tokensal.adapt(model, tokenizer)."
+        )
+    return model
 
 
 def _example(model: ModelAdapter, question: Question, **answer: Any) -> Example:

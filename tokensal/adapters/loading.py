@@ -56,7 +56,7 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
     name, revision, location = _locate(model, loading.revision)
     options: dict[str, Any] = {"trust_remote_code": loading.trust_remote_code, **location}
     weights = {
-        "dtype": getattr(torch, loading.dtype) if isinstance(loading.dtype, str) else loading.dtype,
+        "dtype": None if loading.dtype is None else getattr(torch, str(loading.dtype)),
         "device_map": loading.device_map,
         "attn_implementation": loading.attention,
     }

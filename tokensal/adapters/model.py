@@ -88,6 +88,7 @@ class ModelAdapter(ABC):
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
+        template: Mapping[str, Any] | None = None,
         generation: Generation,
         explain: str = "answer",
         marked: bool | Sequence[tuple[int, int]] = False,
@@ -97,6 +98,7 @@ class ModelAdapter(ABC):
         Args:
             prompt: Text, or token ids.
             messages: A chat instead ({"role": …, "content": …}), put through the model's chat template.
+            template: Further arguments of the chat template, such as tools or enable_thinking.
             {generation}
             explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
             marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
@@ -105,7 +107,7 @@ class ModelAdapter(ABC):
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
-        tokenized = read_prompt(self.tokenizer, prompt, messages, marked)
+        tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
         self._in_vocabulary(tokenized.ids)
         options = dict(generation.generation or {})
         if explain == "prompt":

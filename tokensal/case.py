@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -28,7 +28,7 @@ from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
 from tokensal.types import Diagnostic, Example, Group, Scores, Unit
-from tokensal.values import described, read_text_or_ids
+from tokensal.values import described, read_kind, read_text_or_ids
 from tokensal.version import __version__
 
 
@@ -84,6 +84,8 @@ class Case:
         """
         question, generation = question or Question(), generation or Generation()
         prompt = None if prompt is None else read_text_or_ids("prompt", prompt)
+        read_kind("budget", budget, Budget, "a tokensal.Budget", optional=True)
+        read_kind("config", config, Mapping, "a table", optional=True)
         model = _adapter(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
@@ -112,7 +114,7 @@ class Case:
         scores = method(self.example, self.engine)
         seconds = round(time.perf_counter() - started, 3)
         provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
-        return self._attribution(scores, method.signed, provenance)
+        return self._attribution(scores, method, provenance)
 
     def scores(self, present: Tensor, *, replacement: str = "mask") -> Tensor:
         """The score of each group where some units are absent: (R, J) bool → (R, K).
@@ -133,15 +135,15 @@ class Case:
         absent = ((~present).float() @ unit_membership(self.example).to(present.device).float()) > 0
         return self.engine.scores(self.example, removals(self.example, self.engine, absent, replacement))
 
-    def _attribution(self, scores: Scores, signed: bool, provenance: Provenance) -> Attribution:
+    def _attribution(self, scores: Scores, method: Method, provenance: Provenance) -> Attribution:
         example, visible = self.example, visible_units(self.example)
         if scores.scored is not None:
             visible = visible & scores.scored
         matrix = scores.matrix.detach().to("cpu", torch.float32)
         if not matrix[visible].isfinite().all():
             raise NonFiniteScores(
-                f"Some contributions are not finite numbers; the gradients overflow in {provenance.dtype}: "
-                "load the model with dtype='float32'."
+                f"Some contributions are not finite numbers, though the score {provenance.score} is; "
+                f"{_non_finite_gradients(provenance.dtype, self.question.score, method)}."
             )
         sources = tuple(merge_tokens(example.sources[start:stop]) for start, stop in example.units)
         return Attribution(
@@ -151,13 +153,24 @@ class Case:
             scores=matrix.masked_fill(~visible, float("nan")),
             visible=visible,
             values=scores.values.detach().to("cpu", torch.float32),
-            signed=signed,
+            signed=method.signed,
             sink=_sink(example, sources),
             provenance=provenance,
             diagnostics={name: _stored(diagnostic) for name, diagnostic in scores.diagnostics.items()},
             encoder=sum(stop <= example.encoder for _, stop in example.units),
             alternatives=self.alternatives,
         )
+
+
+def _non_finite_gradients(dtype: str, score: str | Callable[..., Tensor], method: Method) -> str:
+    """Why contributions are not finite where the score is, and what to do."""
+    if not isinstance(score, str):
+        return "its gradient is not finite here: change the score, which may take a root or a logarithm of 0"
+    if hasattr(method, "baseline"):
+        return "its gradient is not finite on the way from the baseline: choose another one, such as 'zero' or 'mean'"
+    if dtype in ("float16", "bfloat16"):
+        return f"the gradients overflow in {dtype}: load the model with dtype='float32'"
+    return "its gradient is not finite here: choose a method without gradients, such as 'occlusion'"
 
 
 def _adapter(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:

@@ -13,6 +13,8 @@ from typing import Any
 
 from tokensal.errors import InputError
 
+LONGEST = 80  # characters of a value in an error
+
 
 def store(group: object, **values: Any) -> None:
     """Replace fields of a frozen dataclass, while it is built, by their values as they were read."""
@@ -132,8 +134,8 @@ def plain(value: Any) -> Any:
 
 
 def described(value: object) -> str:
-    """A value as errors show it: shortened, with its type."""
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
+    """A value as errors show it: shortened, in one line, with its type."""
+    return f"{' '.join(reprlib.repr(value).split())[:LONGEST]} ({type(value).__name__})"
 
 
 def is_whole(value: object) -> bool:

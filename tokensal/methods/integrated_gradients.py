@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,8 +68,11 @@ class IntegratedGradients:
 
     def __post_init__(self) -> None:
         require_known("rule", [self.rule], RULES)
-        if not isinstance(self.baseline, str | Tensor):
-            store(self, baseline=list(self.baseline) if isinstance(self.baseline, Iterable) else [self.baseline])
+        baseline: Any = self.baseline
+        if isinstance(baseline, np.ndarray):
+            store(self, baseline=torch.from_numpy(baseline))
+        elif not isinstance(baseline, str | Tensor):
+            store(self, baseline=list(baseline) if isinstance(baseline, Iterable) else [baseline])
         if not self._baselines:
             raise InputError("There is no baseline; give one, such as 'zero'.")
         for baseline in self._baselines:

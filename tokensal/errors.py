@@ -108,5 +108,5 @@ def is_shortage(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """The first sentence of what an exception says, without its full stop; with the name of one that says a word."""
     text = " ".join(str(error).split())
-    sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", text)[0][:LONGEST_REASON].rstrip(" .")
+    sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", text)[0][:LONGEST_REASON].rstrip(" .!")
     return sentence if " " in sentence else ": ".join(filter(None, [type(error).__name__, sentence]))

@@ -172,7 +172,12 @@ def _limit_and_options(limit: int | None, generation: Any) -> tuple[int | None, 
     """`max_new_tokens`, wherever it was passed, and the other options of generating."""
     if generation is None:
         return limit, None
-    options = _options_of_generate(generation)
+    if isinstance(generation, Mapping) and "generation_config" in generation:
+        rest = {name: value for name, value in generation.items() if name != "generation_config"}
+        generation = generation["generation_config"]
+        options = _options_of_generate(generation) | rest
+    else:
+        options = _options_of_generate(generation)
     limits = [limit, options.pop("max_new_tokens", None)]
     if isinstance(generation, Mapping):
         limits.append(options.get("max_length"))
@@ -184,6 +189,8 @@ def _limit_and_options(limit: int | None, generation: Any) -> tuple[int | None, 
     for name, value in options.items():
         if isinstance(value, float):
             read_number(f"The generation option {name}", value)
+        if name == "do_sample" or (isinstance(value, str) and value in ("True", "False", "None")):
+            read_flag(f"The generation option {name}", value)
     return next((each for each in limits[:2] if each is not None), None), options
 
 

@@ -87,6 +87,10 @@ def read_text_or_ids(name: str, value: object) -> str | list[int]:
         InputError: anything else, such as bytes, "12" or 1.7 for an id, or several sequences.
     """
     if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise InputError(
+                f"The {name} holds bytes that are no UTF-8 text, or half a character: {ascii(value)[:80]}."
+            )
         return value
     ids = plain(value["input_ids"] if isinstance(value, Mapping) and "input_ids" in value else value)
     if isinstance(ids, bytes | bytearray | Mapping) or not isinstance(ids, Iterable):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tokensal.adapters.offsets import restoring
 from tokensal.errors import InputError
-from tokensal.values import described
+from tokensal.values import described, read_text_or_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,6 +61,8 @@ def _read_message(number: int, message: object) -> dict[str, Any]:
             f"The content of message {number} is {described(content)}, but should be a text, or a list of blocks such "
             "as {'type': 'text', 'text': '…'}."
         )
+    for text in content_texts({"content": content}):
+        read_text_or_ids(f"content of message {number}", text)
     return {**message, "content": content} if "content" in message else dict(message)
 
 
@@ -111,7 +114,7 @@ class Template:
             raise InputError("This model's tokenizer has no chat template; give a plain prompt instead of messages.")
         with restoring(self.tokenizer, "The model's chat template cannot be read"):
             text = self.tokenizer.get_chat_template(self.arguments.get("chat_template"), self.arguments.get("tools"))
-        words = set(re.findall(r"[A-Za-z_]\w*", text))
+            words = set(re.findall(r"[A-Za-z_]\w*", text))
         for name in self.arguments:
             if name in RESERVED:
                 raise InputError(f"The argument {name!r} of the chat template follows from the messages: leave it out.")
@@ -138,31 +141,39 @@ class Template:
             )
 
     def readable(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The messages, with one text for blocks of text where the template takes no blocks.
+        """The messages in the form that the template reads: with contents as they are, as one text, or as blocks.
 
         Raises:
             InputError: it takes no blocks, and some are no texts.
         """
-        contents = [message["content"] for message in messages if isinstance(message.get("content"), list)]
-        if not contents:
-            return messages
-        try:
-            rendered = str(self.apply(messages, tokenize=False))
-            if not any(self._is_printed(content, rendered) for content in contents):
-                return messages
-        except InputError:
-            pass  # as texts, they may do; if not, that says why
-        if not all(_is_text(block) for content in contents for block in content):
+        forms = [messages]
+        if all(map(_has_texts_alone, messages)):
+            texts = [("".join(content_texts(message)), message) for message in messages]
+            forms.append([{**message, "content": text} for text, message in texts])
+            forms.append([{**message, "content": [{"type": "text", "text": text}]} for text, message in texts])
+        for form in forms:
+            with suppress(InputError):  # if it refuses all, its reason is told of the messages as they are
+                if _is_shown(form, str(self.apply(form, tokenize=False))):
+                    return form
+        if _is_printed(messages, str(self.apply(messages, tokenize=False))):
             raise InputError("The model's chat template takes texts alone, but a content has blocks of another kind.")
-        return [
-            {**message, "content": "".join(content_texts(message))}
-            if isinstance(message.get("content"), list)
-            else message
-            for message in messages
-        ]
+        return messages
 
-    @staticmethod
-    def _is_printed(content: Sequence[Mapping[str, Any]], rendered: str) -> bool:
-        """Whether a template printed a list of blocks as Python does, in place of their texts."""
-        beginning = str(list(content))[:8]  # [{'type'
-        return rendered.count(beginning) > sum(str(block.get("text")).count(beginning) for block in content)
+
+def _has_texts_alone(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, str) or (isinstance(content, list) and all(map(_is_text, content)))
+
+
+def _is_shown(messages: Sequence[Mapping[str, Any]], rendered: str) -> bool:
+    """Whether a rendering shows every text of the messages."""
+    shown = all(text.strip() in rendered for message in messages for text in content_texts(message))
+    return shown and not _is_printed(messages, rendered)
+
+
+def _is_printed(messages: Sequence[Mapping[str, Any]], rendered: str) -> bool:
+    """Whether a rendering shows a list of blocks as Python prints it, in place of their texts."""
+    beginning = "[{'type'"
+    texts = [text for message in messages for text in content_texts(message)]
+    blocks = any(isinstance(message.get("content"), list) for message in messages)
+    return blocks and rendered.count(beginning) > sum(text.count(beginning) for text in texts)

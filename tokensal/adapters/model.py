@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
 from tokensal.adapters.frozen import frozen, seeded
+from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import edited, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
@@ -26,7 +27,7 @@ from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, co
 from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.tokens import read
-from tokensal.errors import InputError, UnsupportedModel, require_known
+from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.question import PARTS
@@ -43,8 +44,6 @@ from tokensal.types import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-MAX_NEW_TOKENS = 20
 
 
 class ModelAdapter(ABC):
@@ -118,9 +117,10 @@ class ModelAdapter(ABC):
             return self._with_continuation(tokenized, None, explain)
         if generation.continuation is not None:
             return self._with_continuation(tokenized, generation.continuation, explain)
-        limit = int(generation.max_new_tokens or options.get("max_new_tokens") or MAX_NEW_TOKENS)
+        limit = most_new_tokens(generation, 1 if self.model.config.is_encoder_decoder else len(tokenized.ids))
         self._check_length(len(tokenized.ids), limit)
-        return self._with_generation(tokenized, {**options, "max_new_tokens": limit}, generation.seed, explain)
+        options = generate_options(self.model, self.tokenizer, options, limit)
+        return self._with_generation(tokenized, options, generation.seed, explain)
 
     @abstractmethod
     def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
@@ -185,14 +185,13 @@ class ModelAdapter(ABC):
     def _generate(self, ids: Sequence[int], options: dict[str, Any], seed: int | None) -> list[int]:
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
         prompt = torch.tensor([list(ids)], device=self.device)
-        options = {"do_sample": False, "attention_mask": torch.ones_like(prompt), **options}
-        if self.model.generation_config.pad_token_id is None:
-            options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence is never padded
-        try:
-            with seeded(seed, self.device), frozen(self.model), torch.no_grad():
-                output = self.model.generate(prompt, **options)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"The model cannot generate with these options: {str(error).strip()}") from error
+        with (
+            foreign(InputError, "The model cannot generate with these options"),
+            seeded(seed, self.device),
+            frozen(self.model),
+            torch.no_grad(),
+        ):
+            output = self.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
         sequences = output if isinstance(output, Tensor) else output.sequences
         if len(sequences) != 1:
             raise InputError(

@@ -23,7 +23,7 @@ from tokensal.errors import InputError
 from tokensal.perturbations.removals import NAMED_TOKENS, TEXT_PREFIX, check_replacement
 from tokensal.questions.units import Span
 from tokensal.types import Role, Token
-from tokensal.values import read_text_or_ids
+from tokensal.values import read_kind, read_text_or_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,6 +89,7 @@ def read_prompt(
         raise InputError("Give either a prompt or messages (a chat), and not both.")
     if template is not None and messages is None:
         raise InputError("Arguments of the chat template need messages: give a chat, or leave them out.")
+    read_kind("template", template, Mapping, "a table of arguments", optional=True)
     text = None if prompt is None else read_text_or_ids("prompt", prompt)
     if marked is not False and not isinstance(text, str):
         _check_markable(text, marked)

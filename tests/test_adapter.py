@@ -141,7 +141,7 @@ def test_an_unfinished_answer_is_continued():
         ({"prompt": "a", "continuation": []}, "continuation is empty"),
         ({"prompt": [1, 320], "continuation": "a"}, "id 320.*from 0 to 319.*own tokenizer"),
         ({"prompt": "a", "continuation": "b", "max_new_tokens": 3}, "nothing to generate"),
-        ({"prompt": "a", "max_new_tokens": 0}, "at least 1"),
+        ({"prompt": "a", "max_new_tokens": 0}, "from 1 to"),
         ({"prompt": [5] * CONTEXT}, f"prompt has {CONTEXT} tokens, but the model's context holds {CONTEXT}"),
         ({"prompt": [5] * 60, "max_new_tokens": 10}, "at most 4 new tokens"),
         ({"prompt": "a", "generation": {"no_such_option": 1}}, "no_such_option"),

@@ -27,14 +27,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options"}
+DATA = {"types", "errors", "version", "options", "values"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
     "version": set(),
     "errors": set(),
     "types": set(),
-    "options": {"errors"},
+    "values": {"errors"},
+    "options": {"errors", "values"},
     "scores": DATA,
     "questions": DATA | {"scores"},
     "perturbations": DATA | {"questions"},

@@ -40,7 +40,7 @@ PROMPT, ANSWER = [5, 40, 41, 7, 40, 99, 12], [40, 3, 200, 40, 8]
         ({"score": 3}, "should be a name or a function"),
         ({"contrast": ""}, "contrast is empty"),
         ({"contrast": []}, "contrast is empty"),
-        ({"alternatives": -1}, "0 or more"),
+        ({"alternatives": -1}, "from 0 to 1000"),
     ],
 )
 def test_a_question_is_refused_without_a_model(options, message):
@@ -54,7 +54,7 @@ def test_a_question_is_refused_without_a_model(options, message):
     [
         ({"continuation": ""}, "continuation is empty"),
         ({"continuation": []}, "continuation is empty"),
-        ({"max_new_tokens": 0}, "at least 1 token"),
+        ({"max_new_tokens": 0}, "from 1 to"),
         ({"continuation": "a", "max_new_tokens": 3}, "nothing to generate"),
         ({"continuation": "a", "generation": {"top_k": 3}}, "nothing to generate"),
     ],
@@ -180,7 +180,7 @@ def test_signature_and_documentation_come_from_the_groups(function):
 
 @pytest.mark.parametrize("function", [attribute, compare, load, ModelAdapter.example])
 def test_no_placeholder_is_left_in_the_documentation(function):
-    assert "{" not in re.sub(r"\{\"role\".*?\}|\{module.*?\}", "", function.__doc__)
+    assert "{" not in re.sub(r"\{\"(role|enable_thinking|tools)\".*?\}|\{module.*?\}", "", function.__doc__)
     assert max(map(len, function.__doc__.splitlines())) <= 120
 
 

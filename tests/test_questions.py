@@ -319,7 +319,7 @@ def test_a_contrast_shows_both_texts():
         ({"sources": "system"}, "No source is system"),
         ({"explain": "promt"}, "did you mean 'prompt'"),
         ({"explain": "prompt"}, "leave out what is about an answer"),
-        ({"alternatives": -1}, "0 or more"),
+        ({"alternatives": -1}, "from 0 to 1000"),
         ({"score": "logprop"}, "did you mean 'logprob'"),
         ({"score": 3}, "should be a name or a function"),
         ({"score": lambda logits: logits}, "one number for each target"),

@@ -170,7 +170,7 @@ def test_a_wrapped_model_is_explained_as_the_model_inside(wrap):
 
 def test_what_is_no_model_is_refused():
     pipeline = hf.pipeline("text-generation", model=model("Llama"), tokenizer=tokenizer())
-    with pytest.raises(InputError, match="TextGenerationPipeline; give the model and its tokenizer: of a pipeline"):
+    with pytest.raises(InputError, match="of the type TextGenerationPipeline: of a pipeline, adapt"):
         adapt(pipeline, tokenizer())
-    with pytest.raises(InputError, match="but is Linear; give the model and its tokenizer"):
+    with pytest.raises(InputError, match="but is of the type Linear: load one by its name"):
         adapt(torch.nn.Linear(1, 1), tokenizer())

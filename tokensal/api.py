@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 from tokensal.adapters import ModelAdapter
@@ -17,15 +18,17 @@ from tokensal.options import COMPARED, Generation, flattened
 from tokensal.questions.question import Question
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.values import described
 
 
 @flattened(question=Question, generation=Generation)
 def attribute(
-    model: ModelAdapter,
+    model: ModelAdapter | str | PathLike[str],
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,
-    method: str | Method = "gradient",
+    template: Mapping[str, Any] | None = None,
+    method: str | Method | type[Method] = "gradient",
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
@@ -43,9 +46,11 @@ def attribute(
         ' 1987'
 
     Args:
-        model: what `tokensal.load` or `tokensal.adapt` returns.
-        prompt: Text, or token ids.
-        messages: A chat instead ({"role": …, "content": …}), put through the model's chat template.
+        model: What `tokensal.load` or `tokensal.adapt` returns, or a name or path for `tokensal.load`.
+        prompt: Text, or token ids: a list, a tensor, or what the tokenizer returns.
+        messages: A chat instead ({"role": …, "content": …}), put through the model's chat template. If the last one is
+            the assistant's, the answer continues it.
+        template: Further arguments of the chat template, such as {"enable_thinking": False} or {"tools": […]}.
         method: A name from `tokensal.METHODS`, or a method with options, such as `Gradient(norm="l1")`.
         {question}
         {generation}
@@ -59,11 +64,12 @@ def attribute(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
-    method = build(method) if isinstance(method, str) else method  # a wrong name is refused before the work
+    method = build(method)  # a wrong name is refused before the work
     case = Case.of(
         model,
         prompt,
         messages=messages,
+        template=template,
         question=question,
         generation=generation,
         budget=budget,
@@ -75,11 +81,12 @@ def attribute(
 
 @flattened(question=Question, generation=Generation)
 def compare(
-    model: ModelAdapter,
+    model: ModelAdapter | str | PathLike[str],
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,
-    methods: Iterable[str | Method] = COMPARED,
+    template: Mapping[str, Any] | None = None,
+    methods: Iterable[str | Method | type[Method]] = COMPARED,
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
@@ -95,7 +102,7 @@ def compare(
         torch.Size([2, 2])
 
     Args:
-        model: as for `attribute`, and so are prompt, messages, budget and config.
+        model: as for `attribute`, and so are prompt, messages, template, budget and config.
         methods: Two or more, each as for `attribute`; the same one twice only with other options.
         {question}
         {generation}
@@ -109,7 +116,14 @@ def compare(
     """
     built = build_several(methods)
     case = Case.of(
-        model, prompt, messages=messages, question=question, generation=generation, budget=budget, config=config
+        model,
+        prompt,
+        messages=messages,
+        template=template,
+        question=question,
+        generation=generation,
+        budget=budget,
+        config=config,
     )
     attributions = []
     for index, method in enumerate(built):
@@ -119,15 +133,17 @@ def compare(
     return Comparison(tuple(attributions))
 
 
-def build_several(methods: Iterable[str | Method]) -> tuple[Method, ...]:
-    """The methods of a comparison, built where they are names.
+def build_several(methods: Iterable[str | Method | type[Method]]) -> tuple[Method, ...]:
+    """The methods of a comparison, built where they are names or classes.
 
     Raises:
         InputError: fewer than two, the same one twice, or an unknown name.
     """
-    if isinstance(methods, str):
-        raise InputError(f"The methods of a comparison should be a list, as in [{methods!r}, …], but are a string.")
-    built = tuple(build(method) if isinstance(method, str) else method for method in methods)
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        raise InputError(
+            f"The methods of a comparison should be a list, as in ['gradient', …], but are {described(methods)}."
+        )
+    built = tuple(map(build, methods))
     if len(built) < 2:
         raise InputError(f"A comparison needs at least two methods, but got {len(built)}: add one, or use attribute.")
     for method, count in Counter(map(repr, built)).items():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import ModelAdapter, load
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.engine.forwards import Progress
@@ -28,6 +29,7 @@ from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
 from tokensal.types import Diagnostic, Example, Group, Scores, Unit
+from tokensal.values import described, read_kind, read_text_or_ids
 from tokensal.version import __version__
 
 
@@ -60,10 +62,11 @@ class Case:
     @classmethod
     def of(
         cls,
-        model: ModelAdapter,
+        model: ModelAdapter | str | PathLike[str],
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
+        template: Mapping[str, Any] | None = None,
         question: Question | None = None,
         generation: Generation | None = None,
         budget: Budget | None = None,
@@ -73,7 +76,7 @@ class Case:
         """Tokenise the prompt, take or generate the answer, and select what the question is about.
 
         Args:
-            model: as for `tokensal.attribute`, and so are prompt, messages, budget, progress and config.
+            model: as for `tokensal.attribute`, and so are prompt, messages, template, budget, progress and config.
             question: what is asked; by default, about each token of the answer.
             generation: the answer, or how to generate it.
 
@@ -81,11 +84,17 @@ class Case:
             TokensalError: one sentence about what to put right; see `tokensal.errors`.
         """
         question, generation = question or Question(), generation or Generation()
+        prompt = None if prompt is None else read_text_or_ids("prompt", prompt)
+        read_kind("budget", budget, Budget, "a tokensal.Budget", optional=True)
+        read_kind("config", config, Mapping, "a table", optional=True)
+        model = _adapter(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
         engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
         with exact_surroundings(model.device):
-            example = _example(model, question, prompt=prompt, messages=messages, **values_of(generation))
+            example = _example(
+                model, question, prompt=prompt, messages=messages, template=template, **values_of(generation)
+            )
             alternatives = _alternatives(model, engine, example, question.alternatives)
         facts = {
             **model.describe(),
@@ -97,19 +106,19 @@ class Case:
         }
         return cls(question, example, engine, alternatives, facts)
 
-    def explain(self, method: str | Method) -> Attribution:
+    def explain(self, method: str | Method | type[Method]) -> Attribution:
         """What that method says of each source, for each target.
 
         Raises:
             TokensalError: one sentence about what to put right; see `tokensal.errors`.
         """
-        method = build(method) if isinstance(method, str) else method
+        method = build(method)
         started = time.perf_counter()
         with exact_surroundings(self.engine.adapter.device):
             scores = method(self.example, self.engine)
             seconds = round(time.perf_counter() - started, 3)
             provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
-            return self._attribution(scores, method.signed, provenance)
+            return self._attribution(scores, method, provenance)
 
     def scores(self, present: Tensor, *, replacement: str = "mask") -> Tensor:
         """The score of each group where some units are absent: (R, J) bool → (R, K).
@@ -131,15 +140,15 @@ class Case:
             absent = ((~present).float() @ unit_membership(self.example).to(present.device).float()) > 0
             return self.engine.scores(self.example, removals(self.example, self.engine, absent, replacement))
 
-    def _attribution(self, scores: Scores, signed: bool, provenance: Provenance) -> Attribution:
+    def _attribution(self, scores: Scores, method: Method, provenance: Provenance) -> Attribution:
         example, visible = self.example, visible_units(self.example)
         if scores.scored is not None:
             visible = visible & scores.scored
         matrix = scores.matrix.detach().to("cpu", torch.float32)
         if not matrix[visible].isfinite().all():
             raise NonFiniteScores(
-                f"Some contributions are not finite numbers; the gradients overflow in {provenance.dtype}: "
-                "load the model with dtype='float32'."
+                f"Some contributions are not finite numbers, though the score {provenance.score} is; "
+                f"{_non_finite_gradients(provenance.dtype, self.question.score, method)}."
             )
         sources = tuple(merge_tokens(example.sources[start:stop]) for start, stop in example.units)
         return Attribution(
@@ -149,13 +158,36 @@ class Case:
             scores=matrix.masked_fill(~visible, float("nan")),
             visible=visible,
             values=scores.values.detach().to("cpu", torch.float32),
-            signed=signed,
+            signed=method.signed,
             sink=_sink(example, sources),
             provenance=provenance,
             diagnostics={name: _stored(diagnostic) for name, diagnostic in scores.diagnostics.items()},
             encoder=sum(stop <= example.encoder for _, stop in example.units),
             alternatives=self.alternatives,
         )
+
+
+def _non_finite_gradients(dtype: str, score: str | Callable[..., Tensor], method: Method) -> str:
+    """Why contributions are not finite where the score is, and what to do."""
+    if not isinstance(score, str):
+        return "its gradient is not finite here: change the score, which may take a root or a logarithm of 0"
+    if hasattr(method, "baseline"):
+        return "its gradient is not finite on the way from the baseline: choose another one, such as 'zero' or 'mean'"
+    if dtype in ("float16", "bfloat16"):
+        return f"the gradients overflow in {dtype}: load the model with dtype='float32'"
+    return "its gradient is not finite here: choose a method without gradients, such as 'occlusion'"
+
+
+def _adapter(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
+    """The model, loaded if it is a name or a path."""
+    if isinstance(model, str | PathLike):
+        return load(model)
+    if not hasattr(model, "describe"):
+        raise InputError(
+            f"The model should be what tokensal.load returns, or its name, but is {described(model)}: adapt a model of "
+            "your own with tokensal.adapt(model, tokenizer)."
+        )
+    return model
 
 
 def _example(model: ModelAdapter, question: Question, **answer: Any) -> Example:

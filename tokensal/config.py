@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,23 +77,50 @@ class Explanations:
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """Whether the prompt is a message of a chat.
+    """Whether the prompt is a message of a chat, or a file holds all of its messages.
 
     Raises:
-        InputError: a system message without a chat.
+        InputError: a system message, or an argument of the template, without a chat; or a prompt beside messages.
     """
 
     chat: bool = option(False, "Put the prompt through the model's chat template.", flag="--chat/--raw")
     system: str | None = option(None, "A system message; the flag implies --chat.")
 
-    def __post_init__(self) -> None:
-        if self.system is not None and not self.chat:
-            raise InputError("A system message needs the chat template: use --chat, or leave --system out.")
+    messages: str | None = option(
+        None, "Read a chat of several turns from a JSON file instead of a prompt: a list of {\"role\", \"content\"}.",
+        metavar="FILE",
+    )  # fmt: skip
+    template: Mapping[str, Any] | None = option(
+        None, "Argument of the chat template, such as enable_thinking=false; the flag implies --chat.",
+        kind=dict, metavar="KEY=VALUE",
+    )  # fmt: skip
 
-    def arguments(self, prompt: str) -> dict[str, Any]:
-        """The prompt as an argument of `attribute`: messages, or a plain one."""
+    def __post_init__(self) -> None:
+        if self.system is not None and (self.messages is not None or not self.chat):
+            raise InputError(
+                "A system message needs a prompt and the chat template: use --chat, or leave --system out; "
+                "of --messages, it is the first one in the file."
+            )
+        if self.template and self.messages is None and not self.chat:
+            raise InputError("Arguments of the chat template need a chat: use --chat, or leave --template out.")
+
+    def arguments(self, prompt: str | None) -> dict[str, Any]:
+        """The prompt as arguments of `attribute`: messages and what the template needs, or a plain one."""
+        if self.messages is not None:
+            return {"messages": _json(Path(self.messages)), "template": self.template}
+        if not self.chat:
+            return {"prompt": prompt}
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return {"messages": [*system, {"role": "user", "content": prompt}]} if self.chat else {"prompt": prompt}
+        return {"messages": [*system, {"role": "user", "content": prompt}], "template": self.template}
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"Cannot read messages {str(file)!r}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Messages {str(file)!r} are not valid JSON: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,11 @@ Whatever is not a TokensalError is a bug of ours.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+LONGEST_REASON = 300  # characters that are quoted of what other code says
 
 
 class TokensalError(Exception):
@@ -65,8 +69,44 @@ def require_known(kind: str, names: str | Iterable[str], table: Iterable[str]) -
     Raises:
         InputError: one of them is not in the table.
     """
-    names, table = [names] if isinstance(names, str) else list(names), list(table)
+    names, table = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names], list(table)
     for name in names:
         if name not in table:
             raise unknown(kind, name, table)
     return names
+
+
+@contextmanager
+def foreign(kind: type[TokensalError], sentence: str, remedy: str = "") -> Iterator[None]:
+    """Inside, whatever code that is not ours raises is told as an error of ours: the sentence, its reason, the remedy.
+
+    Our own errors pass as they are, and so does what ends a program, such as KeyboardInterrupt.
+
+    Raises:
+        TokensalError: of that kind; a MemoryShortage where memory is short.
+    """
+    try:
+        yield
+    except TokensalError:
+        raise
+    except BaseException as error:
+        # a panic of the Rust in tokenizers and safetensors is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if is_shortage(error):
+            raise MemoryShortage(f"{sentence}: there is too little memory ({reason(error)}).") from error
+        raise kind(f"{sentence}: {reason(error)}. {remedy}".rstrip()) from error
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether memory was short, of the machine or of a device."""
+    # PyTorch's CPU allocator has no exception class of its own; and torch is not imported here
+    named = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return named or isinstance(error, MemoryError | MemoryShortage)
+
+
+def reason(error: BaseException) -> str:
+    """The first sentence of what an exception says, without its full stop; with the name of one that says a word."""
+    text = " ".join(str(error).split())
+    sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", text)[0][:LONGEST_REASON].rstrip(" .!")
+    return sentence if " " in sentence else ": ".join(filter(None, [type(error).__name__, sentence]))

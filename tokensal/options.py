@@ -13,19 +13,20 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokensal.errors import InputError, unknown
+from tokensal.values import read_flag, read_kind, read_number, read_text, read_text_or_ids, read_whole, store
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import torch
 
 Default = TypeVar("Default")
 Group = TypeVar("Group")
 Result = TypeVar("Result")
 WIDTH = 116  # of a docstring's lines
+MOST_NEW_TOKENS = 16_384  # their table of scores takes a gigabyte
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +135,8 @@ class Generation:
     """The answer: a text of the caller's, or how the model generates one.
 
     Raises:
-        InputError: an empty continuation, no tokens to generate, or both a continuation and options of generating.
+        InputError: a value of the wrong type, an empty continuation, no tokens to generate, two limits of their number,
+            or both a continuation and options of generating.
     """
 
     continuation: str | Sequence[int] | None = option(
@@ -144,21 +146,63 @@ class Generation:
     max_new_tokens: int | None = option(None, "Generate at most so many tokens; 20 if left out.", kind=int)
     generation: Mapping[str, Any] | None = option(
         None, "Further options of HuggingFace's generate, such as do_sample or top_p; greedy if left out.",
-        kind=dict, metavar="KEY=VALUE",
+        python="Or a GenerationConfig.", kind=dict, metavar="KEY=VALUE",
     )  # fmt: skip
     seed: int | None = option(
         None, "Seed for sampling; if left out, a fresh one is drawn. It is stored in the result.", kind=int
     )
 
     def __post_init__(self) -> None:
-        if self.continuation is not None and not len(self.continuation):
-            raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise InputError(
-                f"max_new_tokens is {self.max_new_tokens}, but at least 1 token must be generated to be explained."
-            )
+        if self.continuation is not None:
+            store(self, continuation=read_text_or_ids("continuation", self.continuation))
+            if not self.continuation:
+                raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
+        limit, generation = _limit_and_options(self.max_new_tokens, self.generation)
+        store(
+            self,
+            max_new_tokens=read_whole("max_new_tokens", limit, least=1, most=MOST_NEW_TOKENS, optional=True),
+            generation=generation,
+            seed=read_whole("seed", self.seed, most=2**64 - 1, optional=True),
+        )
         if self.continuation is not None and (self.max_new_tokens is not None or self.generation):
             raise InputError("A continuation is given, so there is nothing to generate: leave out the options for it.")
+
+
+def _limit_and_options(limit: int | None, generation: Any) -> tuple[int | None, dict[str, Any] | None]:
+    """`max_new_tokens`, wherever it was passed, and the other options of generating."""
+    if generation is None:
+        return limit, None
+    if isinstance(generation, Mapping) and "generation_config" in generation:
+        rest = {name: value for name, value in generation.items() if name != "generation_config"}
+        generation = generation["generation_config"]
+        options = _options_of_generate(generation) | rest
+    else:
+        options = _options_of_generate(generation)
+    limits = [limit, options.pop("max_new_tokens", None)]
+    if isinstance(generation, Mapping):
+        limits.append(options.get("max_length"))
+        if limits.count(None) < 2:
+            raise InputError("The length of the answer is limited twice: give max_new_tokens or max_length alone.")
+    elif any(each is not None for each in limits):  # as in generate, its config comes last
+        options.pop("max_length", None)
+    read_whole("max_length", options.get("max_length"), least=1, optional=True)
+    for name, value in options.items():
+        if isinstance(value, float):
+            read_number(f"The generation option {name}", value)
+        if name == "do_sample" or (isinstance(value, str) and value in ("True", "False", "None")):
+            read_flag(f"The generation option {name}", value)
+    return next((each for each in limits[:2] if each is not None), None), options
+
+
+def _options_of_generate(generation: Any) -> dict[str, Any]:
+    """The options of a table, or those of a GenerationConfig that are set."""
+    if hasattr(generation, "to_diff_dict"):
+        own = generation.to_diff_dict()
+        return {name: value for name, value in own.items() if name[0] != "_" and name != "transformers_version"}
+    read_kind("generation", generation, Mapping, "a table of options, or a GenerationConfig")
+    for name in generation:
+        read_text("The name of a generation option", name)
+    return dict(generation)
 
 
 COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
@@ -170,7 +214,7 @@ class Loading:
     """Which model, and how it is loaded.
 
     Raises:
-        InputError: an unknown dtype, or both a device and a device_map.
+        InputError: an unknown dtype, a value of the wrong type, or both a device and a device_map.
     """
 
     model: str | PathLike[str] | None = option(
@@ -196,7 +240,18 @@ class Loading:
     trust_remote_code: bool = option(False, "Let a hub repository run its own code.")
 
     def __post_init__(self) -> None:
-        if isinstance(self.dtype, str) and self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, DTYPES)
+        if self.dtype is not None:
+            store(self, dtype=str(self.dtype).removeprefix("torch."))
+            if self.dtype not in DTYPES:
+                raise unknown("dtype", self.dtype, DTYPES)
+        read_kind("model", self.model, str | PathLike, "a hub id or a path", optional=True)
+        if self.model == "":
+            raise InputError("The model is an empty text: give a hub id or a path, or leave it out for the default.")
+        for name in ("attention", "revision"):
+            read_text(name, getattr(self, name), optional=True)
+        read_flag("trust_remote_code", self.trust_remote_code)
+        if isinstance(self.device, bool):
+            raise InputError(f"device is {self.device}, but should be the name of a device, such as 'cpu'.")
+        read_kind("device_map", self.device_map, str | Mapping, "a text, such as auto, or a table", optional=True)
         if self.device is not None and self.device_map is not None:
             raise InputError("Give either a device or a device_map, and not both.")

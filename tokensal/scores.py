@@ -9,10 +9,11 @@ Half-precision logits are raised to float32 first: a softmax over a large vocabu
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, foreign, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,8 @@ def prob(logits: Tensor, targets: Tensor) -> Tensor:
 def entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """How undecided the model was about each target, whatever it wrote. (…, G, V), (G,) → (…, G), in nats."""
     logits = _at_least_float32(logits)
-    return logits.logsumexp(-1) - (logits.softmax(-1) * logits).sum(-1)
+    finite = logits.masked_fill(logits == -math.inf, 0)  # a suppressed token adds 0 · log 0 = 0
+    return logits.logsumexp(-1) - (logits.softmax(-1) * finite).sum(-1)
 
 
 SCORES: Mapping[str, Score] = {"logprob": logprob, "logit": logit, "prob": prob, "entropy": entropy}
@@ -58,18 +60,64 @@ def resolve_score(score: str | Callable[..., Tensor]) -> Score:
         return SCORES[score]
     if not callable(score):
         raise InputError(f"A score should be a name or a function (…, G, V) → (…, G), but is {score!r}.")
-    without_targets = len(inspect.signature(score).parameters) == 1
+    name, alone = name_of(score), _takes_logits_alone(score)
 
-    def checked(logits: Tensor, targets: Tensor) -> Tensor:
-        values = score(logits) if without_targets else score(logits, targets)
-        if values.shape != logits.shape[:-1]:
-            raise InputError(
-                f"The score {name_of(score)} returned the shape {tuple(values.shape)}, but should return one number "
-                f"for each target, {tuple(logits.shape[:-1])}, from logits {tuple(logits.shape)}."
-            )
+    def validated(logits: Tensor, targets: Tensor) -> Tensor:
+        with foreign(InputError, f"The score {name} failed"):
+            values = score(logits) if alone else score(logits, targets)
+        _require_scores(name, values, logits)
         return values
 
-    return checked
+    validated.__name__ = name
+    return validated
+
+
+def _takes_logits_alone(score: Callable[..., Tensor]) -> bool:
+    try:
+        inspect.signature(score).bind(None, None)  # logits, and target ids
+    except TypeError:
+        return True
+    except ValueError:  # functions in C may not tell
+        pass
+    return False
+
+
+def _require_scores(name: str, values: object, logits: Tensor) -> None:
+    """Refuse what is not one differentiable number for each target."""
+    import torch
+
+    expected = f"one number for each target, {tuple(logits.shape[:-1])}, from logits {tuple(logits.shape)}"
+    if not isinstance(values, torch.Tensor):
+        raise InputError(
+            f"The score {name} returned a {type(values).__name__}, but should return a tensor: {expected}."
+        )
+    if values.shape != logits.shape[:-1]:
+        raise InputError(f"The score {name} returned the shape {tuple(values.shape)}, but should return {expected}.")
+    if not values.is_floating_point():
+        raise InputError(f"The score {name} returned {values.dtype}, but should return floating-point numbers.")
+    if logits.requires_grad and not values.requires_grad:
+        raise InputError(
+            f"The score {name} has no gradient: compute it from the logits by differentiable operations of torch, and "
+            "do not detach it."
+        )
+
+
+def non_finite_cause(score: Score, logits: Tensor, target: int) -> str:
+    """Why the score of a target is not a finite number, and what to do, as the end of a sentence.
+
+    Args:
+        score: the score.
+        logits: those of the target, (V,).
+        target: its id.
+    """
+    dtype = str(logits.dtype).removeprefix("torch.")
+    if logits.isnan().any() or (logits == math.inf).any():
+        if dtype in ("float16", "bfloat16"):
+            return f"the model overflows in {dtype}: load it with dtype='float32'"
+        return f"the model itself returns such numbers, in {dtype}: its weights or this input are at fault"
+    if score in SCORES.values() and logits[target] == -math.inf:
+        return "the model suppresses this token, whose logit is -inf: explain other targets, or the score 'entropy'"
+    return f"the logits are finite, so the score {name_of(score)} is at fault: return finite numbers"
 
 
 def name_of(score: str | Callable[..., Tensor]) -> str:

@@ -58,7 +58,9 @@ class Token:
 
     `start` and `stop` are character offsets into the shown text of the example it belongs to. Tokens that
     split one character between them share its span: the first carries the character, the others an empty text.
-    `mark` is the number of the unit that a person marked in the prompt, where the token is in one.
+    `mark` is the number of the unit that a person marked in the prompt, where the token is in one. `in_prompt` are its
+    characters (start, stop) in the user's own prompt, or of a chat in the content of the message of that number; None
+    where it has none there, or the prompt was passed as ids.
     """
 
     id: int
@@ -68,12 +70,16 @@ class Token:
     role: Role
     special: bool = False
     mark: int | None = None
+    in_prompt: tuple[int, int] | None = None
+    message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One or more neighbouring tokens that are credited, or explained, as one.
 
+    `start` and `stop` are characters of the shown text. `in_prompt` are its characters (start, stop) in the user's own
+    prompt, or of a chat in the content of the message of that number; None where it is not from there.
     `against` is the text that it is explained against, where it is a contrast.
     """
 
@@ -84,6 +90,8 @@ class Unit:
     role: Role
     special: bool = False
     against: str = ""
+    in_prompt: tuple[int, int] | None = None
+    message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

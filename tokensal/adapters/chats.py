@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokensal.adapters.marks import number_characters, remove_brackets, require_tokens
-from tokensal.adapters.offsets import label_spans, restoring, token_spans
+from tokensal.adapters.marks import kept_characters, number_characters, place_among, remove_brackets, require_tokens
+from tokensal.adapters.messages import Messages, Template, content_texts, read_messages, with_texts
+from tokensal.adapters.offsets import label_spans, token_spans
 from tokensal.adapters.probes import Rendering, TextNotLocated, TextSpan, locate
 from tokensal.errors import InputError
+from tokensal.questions.units import Span
 from tokensal.types import Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Messages = Sequence[Mapping[str, str]]
-Origin = tuple[Role, int | None]  # whose words an id is part of, and the number of its marked passage
 
 ROLES = {
     "system": Role.SYSTEM,
@@ -34,8 +33,21 @@ ROLES = {
 log = logging.getLogger("tokensal")
 
 
+class Origin(NamedTuple):
+    """Where an id comes from: its role, its marked passage, and which characters of the content of which message."""
+
+    role: Role
+    mark: int | None = None
+    in_prompt: Span | None = None
+    message: int | None = None
+
+
 def read_chat(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, *, marked: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Messages,
+    *,
+    marked: bool,
+    arguments: Mapping[str, Any] | None = None,
 ) -> tuple[list[int], list[Origin]]:
     """The ids of a chat, and the origin of each; with `marked`, passages are written [[…]] in the contents.
 
@@ -43,19 +55,23 @@ def read_chat(
     the template alters contents in ways that probes cannot follow, or when the tokenizer neither reports which
     characters its tokens stand for, nor decodes them to the same text.
 
+    Args:
+        tokenizer: whose template is used.
+        messages: see `tokensal.adapters.messages.read_messages`.
+        marked: whether passages are marked.
+        arguments: further ones of the template.
+
     Raises:
-        InputError: no template or no content, a chat that the template refuses, or passages that are wrongly marked,
-            that have no tokens, or whose tokens cannot be determined.
+        InputError: no template or no content, a chat or an argument that the template refuses, or passages that are
+            wrongly marked, that have no tokens, or whose tokens cannot be determined.
     """
-    if not tokenizer.chat_template:
-        raise InputError("This model's tokenizer has no chat template; give a plain prompt instead of messages.")
-    if not messages or not any(message.get("content") for message in messages):
-        raise InputError("The prompt is empty: give the chat at least one message with content.")
-    texts = [text for message in messages for text in _content_texts(message)]
-    texts, passages = _read_marks(texts) if marked else (texts, [])
-    ids = list(_apply_template(tokenizer, _with_texts(messages, texts), tokenize=True)["input_ids"])
+    template = Template(tokenizer, dict(arguments or {}))
+    chat = template.readable(read_messages(messages))
+    own = [text for message in chat for text in content_texts(message)]
+    texts, passages = _read_marks(own) if marked else (own, [])
+    ids = list(template.apply(with_texts(chat, texts), tokenize=True)["input_ids"])
     try:
-        origins = _origins(tokenizer, messages, texts, passages, ids)
+        origins = _origins(template, chat, texts, passages, ids)
     except TextNotLocated:
         if passages:
             raise InputError(
@@ -66,9 +82,9 @@ def read_chat(
             "The chat template or the tokenizer does not show where each word of the messages goes: "
             "all tokens of this chat count as a plain prompt, whoever said them."
         )
-        return ids, [(Role.PROMPT, None)] * len(ids)
-    require_tokens([texts[span.index][span.start : span.stop] for span in passages], [mark for _, mark in origins])
-    return ids, origins
+        return ids, [Origin(Role.PROMPT)] * len(ids)
+    require_tokens([texts[span.index][span.start : span.stop] for span in passages], [each.mark for each in origins])
+    return ids, _with_brackets(origins, chat) if marked else origins
 
 
 def _read_marks(texts: Sequence[str]) -> tuple[list[str], list[TextSpan]]:
@@ -81,75 +97,57 @@ def _read_marks(texts: Sequence[str]) -> tuple[list[str], list[TextSpan]]:
 
 
 def _origins(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Messages,
+    template: Template,
+    chat: Sequence[dict[str, Any]],
     texts: Sequence[str],
     passages: Sequence[TextSpan],
     ids: Sequence[int],
 ) -> list[Origin]:
-    """The origin of each id. Raises `TextNotLocated`."""
+    """The origin of each id; characters count those of the texts. Raises `TextNotLocated`."""
 
     def render(texts: Sequence[str]) -> str | None:
         try:
-            return str(_apply_template(tokenizer, _with_texts(messages, texts), tokenize=False))
+            return str(template.apply(with_texts(chat, texts), tokenize=False))
         except InputError:  # the template refuses these texts
             return None
 
-    rendered = str(_apply_template(tokenizer, _with_texts(messages, texts), tokenize=False))
-    if (id_spans := token_spans(tokenizer, rendered, ids, special=False)) is None:
+    rendered = str(template.apply(with_texts(chat, texts), tokenize=False))
+    if (id_spans := token_spans(template.tokenizer, rendered, ids, special=False)) is None:
         raise TextNotLocated
     contents = [TextSpan(index, 0, len(text)) for index, text in enumerate(texts) if text]
     located = locate(Rendering(render, texts, rendered), [*contents, *passages])
-    text_roles = [
-        ROLES.get(message.get("role", ""), Role.PROMPT) for message in messages for _ in _content_texts(message)
-    ]
+    messages = [number for number, message in enumerate(chat) for _ in content_texts(message)]
     numbers = number_characters(len(rendered), located[: len(contents)])
-    roles = [Role.TEMPLATE if number is None else text_roles[contents[number].index] for number in numbers]
     marks = number_characters(len(rendered), located[len(contents) :])
-    return label_spans(rendered, list(zip(roles, marks, strict=True)), id_spans, (Role.TEMPLATE, None))
+    origins = []
+    labels = label_spans(rendered, list(zip(numbers, marks, strict=True)), id_spans, (None, None))
+    for span, (number, mark) in zip(id_spans, labels, strict=True):
+        if number is None:
+            origins.append(Origin(Role.TEMPLATE, mark))
+            continue
+        index, shown = contents[number].index, located[number]
+        role = ROLES.get(chat[messages[index]].get("role", ""), Role.PROMPT)
+        characters = _own_characters(texts[index], rendered, shown, span)
+        shift = sum(map(len, texts[messages.index(messages[index]) : index]))  # of the blocks before, in one message
+        own = None if characters is None else (characters[0] + shift, characters[1] + shift)
+        origins.append(Origin(role, mark, own, messages[index]))
+    return origins
 
 
-# The texts of messages
+def _own_characters(text: str, rendered: str, shown: Span, span: Span) -> Span | None:
+    """Which characters of a text those of a span of the rendering are; None where the template altered the text."""
+    excerpt = rendered[slice(*shown)]
+    before = len(text) - len(excerpt) if text.endswith(excerpt) else text.find(excerpt)
+    start, stop = max(span[0], shown[0]), min(span[1], shown[1])
+    return None if before < 0 or start >= stop else (start - shown[0] + before, stop - shown[0] + before)
 
 
-def _content_texts(message: Mapping[str, Any]) -> list[str]:
-    """The texts in the content of a message: one, or those of its blocks."""
-    content = message.get("content")
-    blocks: Sequence[Any] = content if isinstance(content, list | tuple) else [{"text": content}]
-    return [str(block["text"]) for block in blocks if _is_text(block)]
-
-
-def _with_texts(messages: Messages, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """The same messages with these texts instead of their own."""
-    remaining = iter(texts)
-
-    def replace_texts(content: Any) -> Any:
-        if isinstance(content, list | tuple):
-            return [{**block, "text": next(remaining)} if _is_text(block) else block for block in content]
-        return next(remaining) if isinstance(content, str) else content
-
+def _with_brackets(origins: Sequence[Origin], chat: Sequence[dict[str, Any]]) -> list[Origin]:
+    """The same origins, whose characters count the brackets too that mark passages."""
+    kept = [kept_characters("".join(content_texts(message))) for message in chat]
     return [
-        {key: replace_texts(value) if key == "content" else value for key, value in message.items()}
-        for message in messages
+        origin
+        if origin.in_prompt is None or origin.message is None
+        else origin._replace(in_prompt=place_among(kept[origin.message], origin.in_prompt))
+        for origin in origins
     ]
-
-
-def _is_text(block: object) -> bool:
-    return isinstance(block, Mapping) and isinstance(block.get("text"), str)
-
-
-def _apply_template(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], *, tokenize: bool) -> Any:
-    import jinja2
-
-    unfinished = messages[-1].get("role") == "assistant"  # the answer continues its last words
-    try:
-        with restoring(tokenizer):
-            return tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=not unfinished,
-                continue_final_message=unfinished,
-                tokenize=tokenize,
-                return_dict=tokenize,
-            )
-    except (jinja2.TemplateError, ValueError) as error:
-        raise InputError(f"The model's chat template refuses these messages: {error}.") from error

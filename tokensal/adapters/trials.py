@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.hooks import eager_attention
-from tokensal.adapters.support import refuse
-from tokensal.errors import TokensalError, UnsupportedModel
+from tokensal.adapters.support import OTHERS, refuse
+from tokensal.errors import UnsupportedModel, foreign, is_shortage
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.types import Example, Role, Token
 
@@ -121,9 +121,9 @@ def _shares_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> bo
             return False
         part = PerturbedInputs(adapter.embed(example)[None, first:], first=first)
         logits = adapter.forward(example, part, states).logits[0]
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as error:  # whatever the model raises for states that are not of its kind
+        if is_shortage(error):
+            raise
         log.debug("States of %s are not shared: %s", adapter.name, error)
         return False
     return not _difference(adapter, plain[len(plain) - len(logits) :], logits)
@@ -135,23 +135,10 @@ def _prepared(adapter: ModelAdapter) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def running(model: Any) -> Iterator[None]:
-    """Inside, whatever a model raises means that it cannot be attributed.
-
-    Raises:
-        UnsupportedModel: in place of any other error, but for a lack of memory.
-    """
-    try:
-        yield
-    except (TokensalError, torch.OutOfMemoryError, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UnsupportedModel(
-            f"{type(model).__name__} cannot be attributed: to run it on {LENGTH} tokens ends in an error, {reason!r}. "
-            "Choose another transformer, such as Llama, Qwen, Gemma, Mistral, T5 or BART."
-        ) from error
+def running(model: Any) -> AbstractContextManager[None]:
+    """Inside, whatever a model raises means that it cannot be attributed."""
+    sentence = f"{type(model).__name__} cannot be attributed: to run it on {LENGTH} tokens ends in an error"
+    return foreign(UnsupportedModel, sentence, OTHERS)
 
 
 def _example(adapter: ModelAdapter) -> Example:

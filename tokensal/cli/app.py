@@ -109,17 +109,22 @@ def methods() -> None:
 def attribute(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
     settings = resolve("attribute", read_flags("attribute", flags), config)
-    _run("attribute", settings, _prompt(prompt, prompt_file))
+    _run("attribute", settings, _prompt(prompt, prompt_file, settings))
 
 
 @takes_flags
 def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain one answer by several methods: a heatmap for each, and how far their rankings agree."""
     settings = resolve("compare", read_flags("compare", flags), config)
-    _run("compare", settings, _prompt(prompt, prompt_file))
+    _run("compare", settings, _prompt(prompt, prompt_file, settings))
 
 
-def _prompt(prompt: str | None, file: Path | None) -> str:
+def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | None:
+    """The prompt; None where a file of messages takes its place."""
+    if settings["messages"] is not None:
+        if prompt is not None or file is not None:
+            raise InputError("Give either a prompt or --messages, and not both.")
+        return None
     if prompt is not None and file is not None:
         raise InputError("Give the prompt as an argument or as a file, and not both.")
     if prompt is None and file is None and sys.stdin.isatty():
@@ -141,7 +146,7 @@ def _content(file: Path) -> str:
         raise InputError(f"Prompt file {str(file)!r} is not UTF-8 text: {error.reason}.") from error
 
 
-def _run(command: str, settings: Settings, prompt: str) -> None:
+def _run(command: str, settings: Settings, prompt: str | None) -> None:
     """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
     question, generation = build(Question, settings), build(Generation, settings)
     loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)

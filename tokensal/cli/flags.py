@@ -44,7 +44,7 @@ def read_flags(command: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = options_of(*COMMANDS[command])
     settings = {name: _setting(options[name], value) for name, value in flags.items()}
-    if settings["system"] is not None and settings["chat"] is None:
+    if settings["chat"] is None and (settings["system"] is not None or settings["template"] is not None):
         settings["chat"] = True
     return settings
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tokensal.engine.activations import by_layer, raised
 from tokensal.engine.reductions import Rows
+from tokensal.errors import InputError, foreign
 from tokensal.types import Example, Forward, LayerActivation
 
 # From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
@@ -80,9 +81,10 @@ class Graph:
 
 def head_gradients(forward: Forward, values: Tensor, *, totals: bool) -> tuple[Tensor, Tensor | None]:
     """The gradient of each target's score where its hidden state enters the head, (n, G, H); and the `Graph.totals`."""
-    if not totals:
-        return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1), None
-    *leaves, logits = torch.autograd.grad(values.sum(), (*forward.leaves, forward.logits))
+    with foreign(InputError, "The score cannot be differentiated"):
+        if not totals:
+            return torch.cat(torch.autograd.grad(values.sum(), forward.leaves), dim=1), None
+        *leaves, logits = torch.autograd.grad(values.sum(), (*forward.leaves, forward.logits))
     head = torch.cat(leaves, dim=1)
     return head, (logits * forward.logits.detach()).sum(-1).to(head)
 

@@ -165,6 +165,8 @@ class Engine(Forwards):
             original = self.adapter.original(example)
             self._latest = example, self.values(example, original.forward)[0], original.states
             [logits] = original.forward.logits
+            if count > logits.shape[-1]:
+                raise InputError(f"alternatives is {count}, but the model's vocabulary has {logits.shape[-1]} tokens.")
             top = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).topk(count)
             return top.indices.cpu(), top.values.cpu()
 

@@ -15,7 +15,7 @@ from tokensal.engine.budget import Budget
 from tokensal.engine.differentiation import Graph
 from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import NonFiniteScores
-from tokensal.scores import Score, logprob
+from tokensal.scores import Score, logprob, non_finite_cause
 from tokensal.types import Example, Forward, Rules
 
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
@@ -100,10 +100,13 @@ class Forwards:
         targets = torch.tensor([token.id for token in explained], device=forward.logits.device)
         values = self.score(forward.logits, targets)  # (n, G - start)
         if not values.isfinite().all():
-            index = forward.start + int((~values.isfinite()).nonzero()[0, 1])
+            row, column = (~values.isfinite()).nonzero()[0].tolist()
+            target, index = int(targets[column]), forward.start + column
+            cause = non_finite_cause(self.score, forward.logits[row, column].detach(), target)
+            altered = self._unaltered is not None and self._unaltered[0] is example
+            where = " on an altered input (a baseline, a replacement or noise)" if altered else ""
             raise NonFiniteScores(
-                f"The score of target {index} ({example.targets[index].text!r}) is not a finite number; the model "
-                f"overflows in {str(forward.logits.dtype).removeprefix('torch.')}: load it with dtype='float32'."
+                f"The score of target {index} ({example.targets[index].text!r}) is not a finite number{where}; {cause}."
             )
         return values
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from tokensal.errors import InputError, unknown
 from tokensal.methods.method import Method as Method
+from tokensal.values import described
 
 # In the order of the table.
 # isort: off
@@ -29,12 +31,16 @@ _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.
 METHODS: Mapping[str, type[Method]] = {member.name: member for member in _CLASSES if hasattr(member, "paper")}
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> Method:
+def build(name: str | Method | type[Method], options: Mapping[str, Any] | None = None) -> Method:
     """Make the method of that name with those options: `build("gradient", {"norm": "l1"})`.
+
+    A method is returned as it is, and a class of methods is built with its defaults.
 
     Raises:
         InputError: an unknown method or option (the nearest one is offered), or a value it does not take.
     """
+    if not isinstance(name, str):
+        return _built(name)
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     method = METHODS[name]
@@ -45,6 +51,20 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Method:
         if option not in known:
             raise unknown(f"option of method {name!r}:", option, known)
     return method(**(options or {}))
+
+
+def _built(method: Any) -> Method:
+    """A method, or one of a class with its defaults."""
+    built: Any = method
+    if inspect.isclass(method) and not inspect.isabstract(method):
+        with suppress(TypeError):  # it is no method that can be built without options
+            built = method()
+    if inspect.isclass(built) or not callable(built) or not hasattr(built, "signed"):
+        raise InputError(
+            f"A method should be a name such as 'gradient', or a value such as tokensal.Gradient(norm='l1'), but is "
+            f"{described(method)}."
+        )
+    return cast(Method, built)
 
 
 def name_of(method: Method) -> str:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.engine.reductions import Reduction, Rows
-from tokensal.errors import unknown
+from tokensal.errors import require_known
 from tokensal.methods.layers import Layers, check_layers, select_layers
 from tokensal.methods.method import GradientMethod
 from tokensal.types import HookPoint
@@ -80,8 +80,7 @@ class GradCAM(LayerGradientMethod):
 
     def __post_init__(self) -> None:
         check_layers(self.layers)
-        if self.rule not in OUTPUT_RULES:
-            raise unknown("rule", self.rule, OUTPUT_RULES)
+        require_known("rule", [self.rule], OUTPUT_RULES)
 
     def reduction(self) -> Reduction:
         rule = OUTPUT_RULES[self.rule]
@@ -125,10 +124,8 @@ class AttentionGradCAM(LayerGradientMethod):
 
     def __post_init__(self) -> None:
         check_layers(self.layers)
-        if self.rule not in WEIGHT_RULES:
-            raise unknown("rule", self.rule, WEIGHT_RULES)
-        if self.rows not in ROWS:
-            raise unknown("rows", self.rows, ROWS)
+        require_known("rule", [self.rule], WEIGHT_RULES)
+        require_known("rows", [self.rows], ROWS)
 
     def reduction(self) -> Reduction:
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]

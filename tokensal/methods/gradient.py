@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tokensal.engine.reductions import NORMS, Reduction, dot
-from tokensal.errors import unknown
+from tokensal.errors import require_known
 from tokensal.methods.method import GradientMethod
 
 
@@ -39,8 +39,7 @@ class Gradient(GradientMethod):
     norm: Literal["l2", "l1", "max"] = "l2"
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise unknown("norm", self.norm, NORMS)
+        require_known("norm", [self.norm], NORMS)
 
     def reduction(self) -> Reduction:
         return NORMS[self.norm]

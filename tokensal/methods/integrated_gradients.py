@@ -11,21 +11,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, require_known
 from tokensal.methods.adaptive_quadrature import FEWEST, integrate
 from tokensal.methods.path_integral import PathIntegral
 from tokensal.methods.quadrature import RULES
 from tokensal.perturbations.protection import check_keep, protected_sources
+from tokensal.perturbations.removals import check_replacement
 from tokensal.types import Diagnostic, Example, Scores
+from tokensal.values import read_number, read_whole, store
 
+MOST_EVALUATIONS = 65_536
+MOST_STEPS = 1024  # the nodes of more are not found in seconds
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
 
 
@@ -62,17 +67,23 @@ class IntegratedGradients:
     rule: str = "gauss_legendre"
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise unknown("rule", self.rule, RULES)
-        check_keep(self.keep)
+        require_known("rule", [self.rule], RULES)
+        baseline: Any = self.baseline
+        if isinstance(baseline, np.ndarray):
+            store(self, baseline=torch.from_numpy(baseline))
+        elif not isinstance(baseline, str | Tensor):
+            store(self, baseline=list(baseline) if isinstance(baseline, Iterable) else [baseline])
         if not self._baselines:
             raise InputError("There is no baseline; give one, such as 'zero'.")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an integral needs at least 1 node.")
-        if self.max_evaluations < FEWEST:
-            raise InputError(f"max_evaluations is {self.max_evaluations}, but should be at least {FEWEST}.")
-        if not self.tolerance > 0:
-            raise InputError(f"The tolerance is {self.tolerance}, but should be greater than 0, such as 0.05.")
+        for baseline in self._baselines:
+            check_replacement("baseline", baseline)
+        store(
+            self,
+            keep=check_keep(self.keep),
+            tolerance=read_number("tolerance", self.tolerance, above=0),
+            max_evaluations=read_whole("max_evaluations", self.max_evaluations, least=FEWEST, most=MOST_EVALUATIONS),
+            steps=read_whole("steps", self.steps, least=1, most=MOST_STEPS, optional=True),
+        )
 
     def __repr__(self) -> str:
         shown = (f"{entry.name}={_shown(getattr(self, entry.name))}" for entry in fields(self))

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 from tokensal.engine import Engine
 from tokensal.engine.reductions import Reduction, dot
-from tokensal.errors import unknown
+from tokensal.errors import require_known
 from tokensal.methods.method import GradientMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Diagnostic, Example, Rules, Scores
@@ -57,10 +57,8 @@ class LRP(GradientMethod):
     gate: Literal["half", "constant"] = "half"
 
     def __post_init__(self) -> None:
-        if self.rule not in ATTENTION:
-            raise unknown("rule", self.rule, ATTENTION)
-        if self.gate not in GATES:
-            raise unknown("gate", self.gate, GATES)
+        require_known("rule", [self.rule], ATTENTION)
+        require_known("gate", [self.gate], GATES)
 
     def reduction(self) -> Reduction:
         return dot

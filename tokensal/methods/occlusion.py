@@ -19,9 +19,10 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.errors import InputError
 from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.perturbations.removals import Removals
+from tokensal.perturbations.removals import Removals, check_replacement
 from tokensal.questions.masks import unit_membership
 from tokensal.types import Example, Scores
+from tokensal.values import read_whole, store
 
 WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
 
@@ -53,11 +54,16 @@ class Occlusion:
     keep: Sequence[str] = ("special", "template")
 
     def __post_init__(self) -> None:
-        check_keep(self.keep)
-        if not 1 <= self.stride <= self.window:
+        check_replacement("replacement", self.replacement, WITHOUT)
+        store(
+            self,
+            keep=check_keep(self.keep),
+            window=read_whole("window", self.window, least=1),
+            stride=read_whole("stride", self.stride, least=1),
+        )
+        if self.stride > self.window:
             raise InputError(
-                f"Windows of {self.window} every {self.stride} units leave gaps or do not move: "
-                "the stride should be at least 1, and at most the window."
+                f"Windows of {self.window} every {self.stride} units leave gaps: choose a stride of at most the window."
             )
 
     def __call__(self, example: Example, engine: Engine) -> Scores:

@@ -24,8 +24,10 @@ from tokensal.methods.method import GradientMethod
 from tokensal.perturbations.noise import Noise
 from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.types import Diagnostic, Example, HookPoint, Scores
+from tokensal.values import read_number, read_whole, store
 
 BATCHES = 8  # of the jackknife, at most
+MOST_SAMPLES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +57,13 @@ class SmoothGrad:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", _gradient_method(self.method))
-        check_keep(self.keep)
-        if not isinstance(self.samples, int) or self.samples < 2:
-            raise InputError(f"samples is {self.samples!r}, but a mean with an error needs a whole number from 2 on.")
-        if not self.noise >= 0:
-            raise InputError(f"noise is {self.noise!r}, but a standard deviation is 0 or more, such as 0.1.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed!r}, but should be a whole number from 0 to 2**32 - 1.")
+        store(
+            self,
+            keep=check_keep(self.keep),
+            samples=read_whole("samples", self.samples, least=2, most=MOST_SAMPLES),
+            noise=read_number("noise", self.noise, least=0),
+            seed=read_whole("seed", self.seed, most=2**32 - 1),
+        )
 
     @property
     def signed(self) -> bool:
@@ -93,7 +95,7 @@ class SmoothGrad:
 def _gradient_method(method: str | GradientMethod) -> GradientMethod:
     from tokensal.methods import METHODS, build
 
-    built = build(method) if isinstance(method, str) else method
+    built = build(method)
     if not isinstance(built, GradientMethod):
         names = ", ".join(name for name, member in METHODS.items() if issubclass(member, GradientMethod))
         raise InputError(f"smooth_grad averages one gradient, which {method!r} does not take: choose one of {names}.")

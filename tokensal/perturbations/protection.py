@@ -19,13 +19,13 @@ KEEPS: Mapping[str, Callable[[Example, int], bool]] = {
 }
 
 
-def check_keep(keep: str | Sequence[str]) -> list[str]:
-    """The names of the kinds, as a list.
+def check_keep(keep: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of the kinds.
 
     Raises:
         InputError: an unknown name.
     """
-    return require_known("kind of sources to keep:", keep, KEEPS)
+    return tuple(require_known("kind of sources to keep:", keep, KEEPS))
 
 
 def protected_sources(example: Example, keep: str | Sequence[str]) -> Tensor:

@@ -9,12 +9,18 @@ What "absent" means is one of three things:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tokensal.errors import InputError, unknown
 from tokensal.perturbations.inputs import PerturbedInputs
+
+NAMED_TOKENS = ("pad", "eos", "bos", "unk")
+TEXT_PREFIX = "text:"  # what follows is tokenized
+REPLACEMENTS = ("zero", "mean", "space", *NAMED_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,3 +54,24 @@ class Removals:
         if self.replacement is None:
             return PerturbedInputs(embeds, ~absent, first, self.closed)
         return PerturbedInputs(torch.where(absent[..., None], self.replacement[first:], embeds), None, first)
+
+
+def check_replacement(kind: str, value: object, others: Sequence[str] = ()) -> None:
+    """Refuse what cannot stand in the place of an absent source: neither a known name, nor a text, nor embeddings.
+
+    Args:
+        kind: what it is called.
+        value: the name, "text:…", or embeddings (D,) or (S, D).
+        others: further names that are known.
+
+    Raises:
+        InputError: an unknown name (the nearest one is offered), or embeddings that are not finite numbers.
+    """
+    if isinstance(value, torch.Tensor):
+        if not value.is_floating_point() or value.ndim not in (1, 2) or not value.isfinite().all():
+            raise InputError(
+                f"The embeddings of the {kind} should be finite numbers (D,) or (S, D), but are {value.dtype} of the "
+                f"shape {tuple(value.shape)}{', some not finite' if value.is_floating_point() else ''}."
+            )
+    elif value not in (*REPLACEMENTS, *others) and not (isinstance(value, str) and value.startswith(TEXT_PREFIX)):
+        raise unknown(kind, value, [*others, *REPLACEMENTS, f"{TEXT_PREFIX}…"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,13 @@ from tokensal.options import option
 from tokensal.questions.selection import SOURCES, UNITS, Targets, parse_targets
 from tokensal.questions.units import Span
 from tokensal.scores import resolve_score
+from tokensal.values import plain, read_spans, read_text_or_ids, read_whole, store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PARTS = ("answer", "prompt", "all")  # of a text
+MOST_ALTERNATIVES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,8 @@ class Question:
 alternatives=0)
 
     Raises:
-        InputError: an unknown name (the nearest one is offered), a broken pattern, an empty contrast, or fewer than 0
-            alternatives.
+        InputError: an unknown name (the nearest one is offered), a broken pattern, an empty contrast, fewer than 0
+            alternatives, or a value of the wrong type.
     """
 
     score: str | Callable[..., Tensor] = option(
@@ -40,10 +42,10 @@ alternatives=0)
         "nothing is generated then), or all.",
     )  # fmt: skip
     targets: Targets | Sequence[Targets] = option(
-        "token", "What is explained as one: each token, word or sentence of that part, the whole output, every "
-        "occurrence of a text (text:Paris) or a pattern (regex:[0-9]+), or the characters start:stop of the shown "
-        "text.",
-        python="Or a compiled pattern, two numbers (start, stop), or several of all these.", kind=list,
+        "token", "What is explained as one: each token, word or sentence of that part, the whole output, the token "
+        "of a number (0 is the first), every occurrence of a text (text:Paris) or a pattern (regex:[0-9]+), or the "
+        "characters start:stop of the shown text.",
+        python="Or an int, a compiled pattern, a tuple (start, stop), or a list of several of all these.", kind=list,
     )  # fmt: skip
     contrast: str | Sequence[int] | None = option(
         None, "Explain why this text was not written: the score of the answer, or of the one passage that targets "
@@ -69,16 +71,24 @@ alternatives=0)
 
     def __post_init__(self) -> None:
         resolve_score(self.score)
-        require_known("part to explain:", self.explain, PARTS)
+        require_known("part to explain:", [self.explain], PARTS)
+        targets = plain(self.targets)
+        store(self, targets=list(targets) if isinstance(targets, Iterator) else targets)
         parse_targets(self.targets)
-        if self.contrast is not None and not len(self.contrast):
-            raise InputError("The contrast is empty: give at least one token, or leave it out.")
-        if isinstance(self.unit, str):
-            require_known("unit", self.unit, UNITS)
-        if self.sources is not None and not require_known("kind of sources:", self.sources, SOURCES):
-            raise InputError("The sources are empty: name at least one role, or leave them out to credit all.")
-        if not isinstance(self.alternatives, int) or self.alternatives < 0:
-            raise InputError(f"alternatives is {self.alternatives!r}, but a number of tokens is 0 or more.")
+        if self.contrast is not None:
+            store(self, contrast=read_text_or_ids("contrast", self.contrast))
+            if not self.contrast:
+                raise InputError("The contrast is empty: give at least one token, or leave it out.")
+        if isinstance(self.unit, str) or not isinstance(self.unit, Iterable):
+            require_known("unit", [self.unit], UNITS)
+        else:
+            store(self, unit=read_spans("unit", self.unit))
+        if self.sources is not None:
+            sources = require_known("kind of sources:", self.sources, SOURCES)
+            if not sources:
+                raise InputError("The sources are empty: name at least one role, or leave them out to credit all.")
+            store(self, sources=sources)
+        store(self, alternatives=read_whole("alternatives", self.alternatives, most=MOST_ALTERNATIVES))
 
     def differences(self) -> dict[str, str]:
         """What differs from explaining each token of the answer by every token, as text; the score stands apart."""

@@ -1,22 +1,24 @@
 """Selection: which targets are explained, as which sums; and which sources are credited, in which units.
 
-Targets are named by a unit of the answer ("token", "word", "sentence", or "output" for all of it), as "text:…", as
-"regex:…" (or a compiled pattern), or as the characters "start:stop" of the shown text; or as several of these.
+Targets are named by a unit of the answer ("token", "word", "sentence", or "output" for all of it), by number, as
+"text:…", as "regex:…" (or a compiled pattern), or as the characters "start:stop" of the shown text; or as several of
+these.
 Sources are named by their role, or as "special".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tokensal.errors import InputError, unknown
 from tokensal.questions import units
 from tokensal.questions.units import Span
 from tokensal.types import Example, Group, Role, Token, Unit
+from tokensal.values import described, is_whole, read_spans
 
-Targets = str | re.Pattern[str] | Span
+Targets = str | int | re.Pattern[str] | Span  # an int is the number of a token
 
 SPECIAL = "special"
 SOURCES = (*(role.value for role in Role), SPECIAL)
@@ -33,21 +35,34 @@ TARGET_UNITS: Mapping[str, Callable[[Sequence[Token]], Sequence[Span]]] = {
 
 
 def parse_targets(targets: Targets | Sequence[Targets]) -> list[Targets]:
-    """What one or several names of targets mean: the name of a unit, a compiled pattern, or characters.
+    """What one or several names of targets mean: the name of a unit, a number, a compiled pattern, or characters.
 
     Raises:
-        InputError: an unknown name, a regular expression that cannot be read, or nothing at all.
+        InputError: an unknown name, a regular expression that cannot be read, nothing at all, or something else.
     """
-    if isinstance(targets, str | re.Pattern) or _is_span(targets):
-        return [_parse(targets)]  # type: ignore[arg-type]  # two numbers are characters
-    if not targets:
+    several = isinstance(targets, Iterable) and not isinstance(targets, str | bytes | Mapping) and not _is_pair(targets)
+    parsed = [_parse(target) for target in (targets if several else [targets])]  # type: ignore[union-attr]
+    if not parsed:
         raise InputError("There are no targets: name at least one, or leave them out to explain each token.")
-    return [_parse(target) for target in targets]  # type: ignore[arg-type]
+    return parsed
 
 
-def _parse(target: Targets) -> Targets:
-    if not isinstance(target, str) or target in TARGET_UNITS:
+def _parse(target: object) -> Targets:
+    if is_whole(target):
+        return int(target)  # type: ignore[call-overload, no-any-return]
+    if _is_pair(target):
+        return read_spans("targets", target)[0]
+    if isinstance(target, re.Pattern) and isinstance(target.pattern, str):
         return target
+    if not isinstance(target, str):
+        raise InputError(
+            f"targets is {described(target)}, but should be text such as 'word' or 'text:…', the number of a token, a "
+            "pattern of text, or characters (start, stop)."
+        )
+    if target in TARGET_UNITS:
+        return target
+    if re.fullmatch(r"-?\d+", target):
+        return int(target)
     if characters := re.fullmatch(r"(\d+):(\d+)", target):
         return int(characters[1]), int(characters[2])
     kind, colon, content = target.partition(":")
@@ -59,8 +74,9 @@ def _parse(target: Targets) -> Targets:
         raise InputError(f"The targets' regular expression {content!r} cannot be read: {error}.") from error
 
 
-def _is_span(targets: object) -> bool:
-    return isinstance(targets, tuple) and len(targets) == 2 and all(isinstance(end, int) for end in targets)
+def _is_pair(targets: object) -> bool:
+    """Whether these are characters (start, stop): two numbers in a tuple, since those in a list are two tokens."""
+    return isinstance(targets, tuple) and len(targets) == 2 and all(map(is_whole, targets))
 
 
 def select_targets(example: Example, targets: Targets | Sequence[Targets]) -> Example:
@@ -88,6 +104,11 @@ def _groups(example: Example, target: Targets) -> list[tuple[int, ...]]:
     """The tokens of each group that a parsed target means."""
     if isinstance(target, str):
         return [tuple(range(*span)) for span in TARGET_UNITS[target](example.targets)]
+    if isinstance(target, int):
+        count = len(example.targets)
+        if not -count <= target < count:
+            raise InputError(f"There is no target {target}: what is to be explained has {count} tokens, from 0 on.")
+        return [(target % count,)]
     groups = [group for span in _characters(example, target) if (group := _touching(example, span))]
     if not groups:
         answer = "".join(token.text for token in example.targets)
@@ -190,6 +211,7 @@ def _split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequenc
 
 def merge_tokens(tokens: Sequence[Token]) -> Unit:
     """Neighbouring tokens as one; what they are is what the first of them is."""
+    places = [token.in_prompt for token in tokens if token.in_prompt and token.message == tokens[0].message]
     return Unit(
         ids=tuple(token.id for token in tokens),
         text="".join(token.text for token in tokens),
@@ -197,4 +219,6 @@ def merge_tokens(tokens: Sequence[Token]) -> Unit:
         stop=tokens[-1].stop,
         role=tokens[0].role,
         special=all(token.special for token in tokens),
+        in_prompt=(min(start for start, _ in places), max(stop for _, stop in places)) if places else None,
+        message=tokens[0].message if places else None,
     )

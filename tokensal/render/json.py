@@ -4,7 +4,8 @@
       "schema": "tokensal/attribution", "version": 3,
       "text": str,                              the shown text; start and stop count its characters
       "sources": [unit, …],                     J of them: {"ids", "text", "start", "stop", "role", "special",
-                                                "against"}
+                                                "against"}, and where it stands in the user's own prompt or message,
+                                                "in_prompt": [start, stop] and "message": int
       "targets": [unit, …],                     K of them; "against" is the text of a contrast, or empty
       "scores": [[number | null, …], …],        K rows of J; null where visible is false
       "visible": [[bool, …], …],                K rows of J
@@ -69,8 +70,8 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "schema": ATTRIBUTION,
         "version": VERSION,
         "text": attribution.text,
-        "sources": [asdict(unit) for unit in attribution.sources],
-        "targets": [asdict(unit) for unit in attribution.targets],
+        "sources": list(map(_from_unit, attribution.sources)),
+        "targets": list(map(_from_unit, attribution.targets)),
         "scores": _nested(attribution.scores),
         "visible": attribution.visible.tolist(),
         "values": _nested(attribution.values),
@@ -81,6 +82,11 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "provenance": asdict(attribution.provenance),
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
+
+
+def _from_unit(unit: Unit) -> dict[str, Any]:
+    """A unit; where it stands in the user's own prompt is left out if it stands nowhere there."""
+    return {name: value for name, value in asdict(unit).items() if value is not None}
 
 
 def _from_diagnostic(name: str, diagnostic: Diagnostic) -> dict[str, Any]:
@@ -175,7 +181,13 @@ def _attribution(data: dict[str, Any]) -> Attribution:
 
 
 def _units(rows: list[dict[str, Any]]) -> tuple[Unit, ...]:
-    return tuple(Unit(**{**row, "ids": tuple(row["ids"]), "role": Role(row["role"])}) for row in rows)
+    return tuple(map(_unit, rows))
+
+
+def _unit(row: dict[str, Any]) -> Unit:
+    in_prompt = row.get("in_prompt")
+    read = {"ids": tuple(row["ids"]), "role": Role(row["role"]), "in_prompt": in_prompt and tuple(in_prompt)}
+    return Unit(**{**row, **read})
 
 
 def _diagnostics(data: dict[str, Any], shape: tuple[int, int]) -> dict[str, Diagnostic]:

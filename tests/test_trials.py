@@ -10,9 +10,9 @@ import transformers as hf
 from builders import CONTINUATION, PROMPT, exact_scores
 from models import CONTEXT, VOCABULARY, ending_tokenizer, model, tokenizer
 
-from tokensal import adapt, attribute
+from tokensal import adapt, attribute, load
 from tokensal.adapters import trials
-from tokensal.errors import InputError
+from tokensal.errors import InputError, ModelError
 from tokensal.errors import UnsupportedModel as Unsupported
 from tokensal.methods import AttentionRollout, InputXGradient, Occlusion
 
@@ -174,3 +174,56 @@ def test_what_is_no_model_is_refused():
         adapt(pipeline, tokenizer())
     with pytest.raises(InputError, match="but is of the type Linear: load one by its name"):
         adapt(torch.nn.Linear(1, 1), tokenizer())
+
+
+# Adapters of PEFT
+
+
+@pytest.fixture
+def peft():
+    return pytest.importorskip("peft")
+
+
+def lora(peft, kind="CAUSAL_LM", **options):
+    targets = ["q", "v"] if kind == "SEQ_2_SEQ_LM" else ["q_proj", "embed_tokens"]
+    return peft.LoraConfig(task_type=kind, target_modules=targets, init_lora_weights=False, r=2, **options)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft's own calls
+@pytest.mark.parametrize(("name", "kind"), [("Llama", "CAUSAL_LM"), ("T5", "SEQ_2_SEQ_LM")])
+def test_a_lora_is_explained_as_its_merged_model(peft, name, kind):
+    coder = ending_tokenizer() if name == "T5" else tokenizer()
+    wrapped = peft.get_peft_model(model(name), lora(peft, kind)).eval().double()
+    scores = attribute(adapt(wrapped, coder), "The cat", max_new_tokens=3, method="occlusion").scores
+    merged = wrapped.merge_and_unload()
+    expected = attribute(adapt(merged, coder), "The cat", max_new_tokens=3, method="occlusion").scores
+    torch.testing.assert_close(scores, expected, equal_nan=True)
+    plain = attribute(adapt(model(name), coder), "The cat", max_new_tokens=3, method="occlusion").scores
+    assert scores.shape != plain.shape or not torch.allclose(scores.nan_to_num(), plain.nan_to_num(), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])
+def test_prompts_that_are_no_tokens_are_refused(peft, kind):
+    options = getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    with pytest.raises(Unsupported, match="its logits for token ids are"):
+        adapt(peft.get_peft_model(model("Llama"), options), tokenizer())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_of_an_adapter_is_loaded_with_its_base(peft, tmp_path):
+    base = model("Llama", dtype=torch.float32)
+    base.save_pretrained(tmp_path / "base")
+    tokenizer().save_pretrained(tmp_path / "base")
+    wrapped = peft.get_peft_model(hf.AutoModelForCausalLM.from_pretrained(tmp_path / "base"), lora(peft))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    scores = attribute(load(tmp_path / "adapter"), "The cat", continuation=" sat").scores
+    expected = attribute(adapt(wrapped, tokenizer()), "The cat", continuation=" sat").scores
+    torch.testing.assert_close(scores, expected, equal_nan=True)
+
+
+def test_a_folder_of_an_adapter_without_peft_says_what_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "gpt2"}')
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"adapter of another model, which needs peft: pip install 'tokensal\[peft\]'"):
+        load(tmp_path)

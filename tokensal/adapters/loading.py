@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import logging
 from collections.abc import Mapping
 from os import PathLike
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger("tokensal")
+
+ADAPTER, BASE = "adapter_config.json", "base_model_name_or_path"  # of a folder that peft saves
 
 
 def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None) -> ModelAdapter:
@@ -113,21 +117,42 @@ def _load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    auto_class = AutoModelForCausalLM
+    auto_class, base = AutoModelForCausalLM, _with_base(name, options)
     with quiet_libraries(), foreign(ModelError, f"Could not load model {name!r}", _remedy(name, options)):
         if "gguf_file" not in options:  # reading its configuration would convert all its weights
-            config = AutoConfig.from_pretrained(**options)
+            config = AutoConfig.from_pretrained(**base)
             check_config(config)
             auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             if device and getattr(config, "quantization_config", None):  # a quantised model cannot be moved afterwards
                 weights, device = {**weights, "device_map": {"": str(device)}}, None
         with foreign(ModelError, f"Could not load the tokenizer of model {name!r}", _remedy(name, options)):
-            tokenizer = AutoTokenizer.from_pretrained(**options)
+            tokenizer = AutoTokenizer.from_pretrained(**_with_tokenizer(options, base))
         model, report = auto_class.from_pretrained(**options, **weights, output_loading_info=True)
     if missing := sorted(report["missing_keys"]):
         log.warning("The model %r lacks weights, which are random now: %s.", name, ", ".join(missing[:3]))
     model = model.eval()
     return model if device is None else _move(model, device), tokenizer
+
+
+def _with_base(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that load what a folder of adapters (as of LoRA) adapts; of any other model, its own.
+
+    Raises:
+        ModelError: peft, which applies adapters, is not installed, or the folder does not name what it adapts.
+    """
+    folder = Path(options["pretrained_model_name_or_path"])
+    if not (folder / ADAPTER).is_file() or (folder / "config.json").is_file():
+        return options
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f"{name!r} is an adapter of another model, which needs peft: pip install 'tokensal[peft]'.")
+    with foreign(ModelError, f"Could not read {ADAPTER} of model {name!r}", _remedy(name, options)):
+        return {**options, "pretrained_model_name_or_path": json.loads((folder / ADAPTER).read_text())[BASE]}
+
+
+def _with_tokenizer(options: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The options that load the tokenizer: an adapter's own, where its folder has one."""
+    own = Path(options["pretrained_model_name_or_path"], "tokenizer_config.json")
+    return options if own.is_file() else base
 
 
 def _remedy(name: str, options: Mapping[str, Any]) -> str:

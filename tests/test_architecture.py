@@ -36,6 +36,7 @@ LAYERS = {
     "types": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
+    "progress": {"errors", "values"},
     "scores": DATA,
     "questions": DATA | {"scores"},
     "perturbations": DATA | {"questions"},
@@ -44,10 +45,10 @@ LAYERS = {
     "methods": MODEL_FREE | {"engine"},
     "results": DATA,
     "case": ONE_QUESTION,
-    "api": ONE_QUESTION | {"case"},
+    "api": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "config": {"errors", "options", "questions"},
-    "cli": {"errors", "options", "questions", "config", "tokensal"},
+    "cli": {"errors", "options", "questions", "config", "progress", "tokensal"},
     "__init__": {"version"},
     "__main__": {"cli"},
 }
@@ -59,7 +60,7 @@ LATE = {
 }
 OUTSIDE = {
     "transformers": {"adapters", "case", "cli"},
-    "rich": {"render", "cli"},
+    "rich": {"render", "cli", "progress"},
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
 }
@@ -233,7 +234,15 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
 
 
 @pytest.mark.parametrize(
-    "name", ["tokensal", "tokensal.api", "tokensal.case", "tokensal.options", "tokensal.questions.question"]
+    "name",
+    [
+        "tokensal",
+        "tokensal.api",
+        "tokensal.case",
+        "tokensal.options",
+        "tokensal.questions.question",
+        "tokensal.results.attribution",
+    ],
 )
 def test_examples_in_docstrings_run(name):
     results = doctest.testmod(importlib.import_module(name))

@@ -11,10 +11,10 @@ from tokensal.adapters import ModelAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.case import Case
 from tokensal.engine import Budget
-from tokensal.engine.forwards import Progress
 from tokensal.errors import InputError
 from tokensal.methods import Method, build
 from tokensal.options import COMPARED, Generation, flattened
+from tokensal.progress import Report, reporting
 from tokensal.questions.question import Question
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
@@ -32,7 +32,7 @@ def attribute(
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
-    progress: Progress | None = None,
+    progress: Report | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Attribution:
     """Explain each token of a model's answer by the tokens before it.
@@ -55,7 +55,8 @@ def attribute(
         {question}
         {generation}
         budget: How much memory to use, and how much to compute at once.
-        progress: Called with (done, total) as the work goes on.
+        progress: Called with (done, total) as the work goes on; True draws a bar on stderr once the work takes more
+            than a second, False none, and None one if stderr is a terminal or a notebook.
         config: Recorded in the result, beside the versions and the seed.
 
     Returns:
@@ -65,18 +66,19 @@ def attribute(
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
     method = build(method)  # a wrong name is refused before the work
-    case = Case.of(
-        model,
-        prompt,
-        messages=messages,
-        template=template,
-        question=question,
-        generation=generation,
-        budget=budget,
-        progress=progress,
-        config=config,
-    )
-    return case.explain(method)
+    with reporting(progress) as report:
+        case = Case.of(
+            model,
+            prompt,
+            messages=messages,
+            template=template,
+            question=question,
+            generation=generation,
+            budget=budget,
+            progress=report,
+            config=config,
+        )
+        return case.explain(method)
 
 
 @flattened(question=Question, generation=Generation)
@@ -90,7 +92,7 @@ def compare(
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
-    progress: Progress | None = None,
+    progress: Report | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Explain one answer by several methods: it is generated once, and all of them explain the same tokens.
@@ -106,7 +108,7 @@ def compare(
         methods: Two or more, each as for `attribute`; the same one twice only with other options.
         {question}
         {generation}
-        progress: Called with (done, total), in which each method has an equal share.
+        progress: As for `attribute`; each method has an equal share in it.
 
     Returns:
         The comparison: an attribution for each method, and how far their rankings agree.
@@ -115,22 +117,23 @@ def compare(
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
     built = build_several(methods)
-    case = Case.of(
-        model,
-        prompt,
-        messages=messages,
-        template=template,
-        question=question,
-        generation=generation,
-        budget=budget,
-        config=config,
-    )
-    attributions = []
-    for index, method in enumerate(built):
-        if progress is not None:
-            case.engine.progress = _share(progress, index, len(built))
-        attributions.append(case.explain(method))
-    return Comparison(tuple(attributions))
+    with reporting(progress) as report:
+        case = Case.of(
+            model,
+            prompt,
+            messages=messages,
+            template=template,
+            question=question,
+            generation=generation,
+            budget=budget,
+            config=config,
+        )
+        attributions = []
+        for index, method in enumerate(built):
+            if report is not None:
+                case.engine.progress = _share(report, index, len(built))
+            attributions.append(case.explain(method))
+        return Comparison(tuple(attributions))
 
 
 def build_several(methods: Iterable[str | Method | type[Method]]) -> tuple[Method, ...]:
@@ -152,6 +155,6 @@ def build_several(methods: Iterable[str | Method | type[Method]]) -> tuple[Metho
     return built
 
 
-def _share(progress: Progress, index: int, count: int) -> Progress:
+def _share(report: Report, index: int, count: int) -> Report:
     """The progress of one of `count` pieces of work, as a part of all of them."""
-    return lambda done, total: progress(index * total + done, count * total)
+    return lambda done, total: report(index * total + done, count * total)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PATIENCE = 1.0  # seconds before a bar appears
+from tokensal.progress import delayed_bar
 
 
 class Stage(Protocol):
@@ -25,22 +23,13 @@ class Stage(Protocol):
 def stages(*, quiet: bool = False) -> Iterator[Stage]:
     """Show the stages of the work on stderr while inside; nothing remains of the bar afterwards."""
     console = Console(stderr=True, quiet=quiet)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-    task = bar.add_task("", total=None)
+    with delayed_bar(console, hidden=quiet or not console.is_terminal) as bar, _logging_to(console):
+        task = bar.add_task("", total=None)
 
-    def stage(name: str, done: int | None = None, total: int | None = None) -> None:
-        bar.update(task, description=name, total=total, completed=done or 0)
+        def stage(name: str, done: int | None = None, total: int | None = None) -> None:
+            bar.update(task, description=name, total=total, completed=done or 0)
 
-    timer = threading.Timer(PATIENCE, bar.start)
-    timer.daemon = True
-    timer.start()
-    try:
-        with _logging_to(console):
-            yield stage
-    finally:
-        timer.cancel()
-        bar.stop()
+        yield stage
 
 
 @contextmanager

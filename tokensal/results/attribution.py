@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, SupportsIndex, overload
 
 from torch import Tensor
 
+from tokensal.errors import InputError
 from tokensal.results.result import Result
-from tokensal.types import Diagnostics, Unit
+from tokensal.results.row import Row, Scored
+from tokensal.types import Diagnostic, Diagnostics, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,8 @@ class Provenance:
     """Everything needed to say where the numbers came from, and to compute them again.
 
     `question` holds what differs from the default question: units, selected targets and sources, a contrast.
-    `seconds` is the time the method took, without loading the model and generating the answer.
+    `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
+    comparison.
     """
 
     model: str
@@ -31,7 +35,7 @@ class Provenance:
     score: str
     seed: int | None = None
     question: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,6 +52,14 @@ class Alternative:
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution(Result):
     """How much each source contributed to each target. A source, or a target, is a token or a unit of several.
+
+    It is also the sequence of its K rows: `result[0]` is the `Row` of the first target, `result[:2]` the attribution of
+    the first two. Attributions are equal if they say the same, NaN included, however long they took.
+
+        >>> import tokensal
+        >>> result = tokensal.attribute("dates", "the 3rd of March, 1987", method="occlusion")
+        >>> [(source.text, round(score, 1)) for source, score in result[0].top(1)]
+        [(' 1987', 8.6)]
 
     Attributes:
         text: the shown text, prompt and continuation; offsets refer to it.
@@ -79,7 +91,88 @@ class Attribution(Result):
     encoder: int = 0
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Attribution: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Row | Attribution:
+        if isinstance(index, slice):
+            return self._of_targets(range(len(self))[index])
+        number = range(len(self))[operator.index(index)]
+        return self._row([number], self.targets[number])
+
+    def top(self, k: int = 10, *, target: int | None = None, sink: bool = False) -> list[Scored]:
+        """The k most important sources, as (source, score) pairs, largest magnitude first.
+
+        Args:
+            k: how many at most; sources with a score of 0 are left out.
+            target: the number of the target; None adds up the scores of all of them.
+            sink: count the sink in.
+
+        Raises:
+            InputError: k is no whole number from 0 on.
+            IndexError: there is no such target.
+        """
+        row = self._row(range(len(self)), None) if target is None else self[target]
+        return row.top(k, sink=sink)
+
+    def _row(self, numbers: Sequence[int], target: Unit | None) -> Row:
+        numbers = list(numbers)
+        scored = self.visible[numbers].any(0).nonzero()[:, 0].tolist()
+        return Row(
+            target,
+            float(self.values[numbers].sum()),
+            tuple(self.sources[index] for index in scored),
+            self.scores[numbers].nansum(0)[scored],
+            scored.index(self.sink) if self.sink in scored else None,
+        )
+
+    def _of_targets(self, numbers: Sequence[int]) -> Attribution:
+        rows = list(numbers)
+        if not rows:
+            raise InputError(f"The slice has no targets: the attribution has {len(self)}, from 0 on.")
+        diagnostics = {
+            name: Diagnostic(each.values[rows], None if each.allowed is None else each.allowed[rows])
+            for name, each in self.diagnostics.items()
+        }
+        return replace(
+            self,
+            targets=tuple(self.targets[row] for row in rows),
+            scores=self.scores[rows],
+            visible=self.visible[rows],
+            values=self.values[rows],
+            diagnostics=diagnostics,
+            alternatives=tuple(self.alternatives[row] for row in rows) if self.alternatives else (),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Attribution):
+            return NotImplemented
+        return all(_says_the_same(getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.targets, self.provenance.method_repr))
+
     def __repr__(self) -> str:
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
         return f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})"
+
+
+def _says_the_same(value: object, other: object) -> bool:
+    """Whether two values are equal; tensors by dtype, shape and content, where NaN equals NaN."""
+    if isinstance(value, Tensor) and isinstance(other, Tensor):
+        if value.dtype != other.dtype or value.shape != other.shape:
+            return False
+        return bool(((value == other) | (value.isnan() & other.isnan())).all())
+    if isinstance(value, Diagnostic) and isinstance(other, Diagnostic):
+        return _says_the_same(value.values, other.values) and _says_the_same(value.allowed, other.allowed)
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(_says_the_same(value[name], other[name]) for name in value)
+    return value == other

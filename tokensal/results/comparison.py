@@ -14,7 +14,7 @@ from tokensal.results.result import Result
 FEWEST = 3  # sources that make a ranking; two can only agree or disagree
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Comparison(Result):
     """What M methods say about one example: the same sources, the same targets, scores on a scale of each method's own.
 

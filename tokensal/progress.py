@@ -1,0 +1,80 @@
+"""How far the work has come: a bar on stderr, once the work takes more than a second, of which nothing remains."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from tokensal.errors import InputError
+from tokensal.values import described
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+PATIENCE = 1.0  # seconds before a bar appears
+
+Report: TypeAlias = Callable[[int, int], None]  # (pieces done, pieces in all)
+
+
+@contextmanager
+def reporting(progress: Report | bool | None) -> Iterator[Report | None]:
+    """What is called as the work goes on: the function that was passed, or one that moves a bar; None for neither.
+
+    Args:
+        progress: a function; True for a bar, False for none; None for a bar where stderr is a terminal or a notebook.
+
+    Raises:
+        InputError: something else.
+    """
+    if not isinstance(progress, bool | None):
+        if not callable(progress):
+            raise InputError(
+                f"progress is {described(progress)}, but should be a function of (done, total), true or false."
+            )
+        yield progress
+        return
+    console = None if progress is False else _console(wanted=progress is True)
+    if console is None:
+        yield None
+        return
+    with delayed_bar(console) as bar:
+        task = bar.add_task("attributing", total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)
+
+
+def _console(*, wanted: bool) -> Console | None:
+    """Where a bar is drawn; None where it should not be, unless it is wanted there."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter:
+        # without widgets, rich would warn in place of a bar; a line that is written again works too
+        return (
+            console
+            if importlib.util.find_spec("ipywidgets")
+            else Console(stderr=True, force_jupyter=False, force_terminal=True)
+        )
+    return console if wanted or getattr(sys.stderr, "isatty", bool)() else None
+
+
+@contextmanager
+def delayed_bar(console: Console, *, hidden: bool = False) -> Iterator[Progress]:
+    """A bar that appears after a second inside, and disappears afterwards."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=console, transient=True, disable=hidden)
+    timer = threading.Timer(PATIENCE, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield bar
+    finally:
+        timer.cancel()
+        timer.join()  # it may be about to draw
+        bar.stop()

@@ -166,7 +166,7 @@ def diagnostics(**changed):
         ({"values": [[1.0, 2.0], [1.0, 2.0]]}, "table should be 2 × 3"),
         ({"values": [1.0, [2.0]]}, "damaged"),
         ({"allowed": [1.0, 2.0, 3.0]}, "table should be 2"),
-        ({"dtype": "complex64"}, "int64 or float32, not 'complex64'"),
+        ({"dtype": "complex64"}, "dtype: .*'float32' or 'int64', but got 'complex64'"),
         ({"dtype": "int64", "values": [1, 2.5]}, "integers only"),
         ({"dtype": "int64", "values": [1, None]}, "integers only"),
     ],

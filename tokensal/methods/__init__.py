@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, resolve_name, unknown
 from tokensal.methods.method import Method as Method
 
 # In the order of the table.
@@ -28,15 +28,43 @@ from tokensal.methods.occlusion import Occlusion as Occlusion
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]
 METHODS: Mapping[str, type[Method]] = {member.name: member for member in _CLASSES if hasattr(member, "paper")}
 
+# Other names in use, without their hyphens and underscores: those of captum, Inseq, and papers.
+ALIASES = {
+    "ig": "integrated_gradients",
+    "saliency": "gradient",
+    "gradients": "gradient",
+    "vanillagradient": "gradient",
+    "ixg": "input_x_gradient",
+    "gxi": "input_x_gradient",
+    "inputtimesgradient": "input_x_gradient",
+    "gradientxinput": "input_x_gradient",
+    "gradienttimesinput": "input_x_gradient",
+    "smoothgradient": "smooth_grad",
+    "layerwiserelevancepropagation": "lrp",
+    "rollout": "attention_rollout",
+    "erasure": "occlusion",
+    "ablation": "occlusion",
+    "featureablation": "occlusion",
+    "leaveoneout": "occlusion",
+}
+
+
+def canonical_name(name: str) -> str:
+    """The name in `METHODS` of the method that is meant: `canonical_name("ig")` is "integrated_gradients".
+
+    Raises:
+        InputError: an unknown method; the nearest one is offered.
+    """
+    return resolve_name("method", name, METHODS, ALIASES)
+
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Method:
-    """Make the method of that name with those options: `build("gradient", {"norm": "l1"})`.
+    """Make the method of that name, or alias, with those options: `build("gradient", {"norm": "l1"})`.
 
     Raises:
         InputError: an unknown method or option (the nearest one is offered), or a value it does not take.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
+    name = canonical_name(name)
     method = METHODS[name]
     known = list(inspect.signature(method).parameters)
     for option in options or {}:

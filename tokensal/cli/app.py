@@ -44,12 +44,14 @@ if TYPE_CHECKING:
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
+EXAMPLE = "\b\nExample:\n  {}"  # after \b, lines stay as they are
 
 app = typer.Typer(
     help="Which words did a language model's answer come from?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=EXAMPLE.format('tokensal attribute "The capital of France is" -o paris.html'),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -73,15 +75,14 @@ class GroupedHelp(typer.core.TyperCommand):
     """A command whose help lists its flags in groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            section = sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, [])
-            if record := parameter.get_help_record(ctx):
-                section.append(record)
-        for heading, records in sections.items():
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Further options"
+            heading = getattr(parameter, "rich_help_panel", None) or kind
+            sections.setdefault(heading, []).extend(filter(None, [parameter.get_help_record(ctx)]))
+        for heading in sorted(sections, key="Further options".__eq__):  # these are the last
             with formatter.section(heading):
-                formatter.write_dl(records)
+                formatter.write_dl(sections[heading])
 
 
 def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
@@ -112,7 +113,7 @@ def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function]
 
         run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(cls=GroupedHelp, epilog=f"\b\nExample:\n  {example}")(run)
+        app.command(cls=GroupedHelp, epilog=EXAMPLE.format(example))(run)
         return run
 
     return register
@@ -139,13 +140,6 @@ def _tokensal(
     pass
 
 
-@command(example="tokensal methods integrated_gradients")
-def methods(name: MethodName = None) -> None:
-    """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
-    with writing_to_stdout():
-        print(listing() if name is None else details(name))
-
-
 @command(COMMANDS["attribute"], example='tokensal attribute "The capital of France is" --method lrp -o paris.html')
 def attribute(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
@@ -170,6 +164,13 @@ def show(file: ResultFile, **flags: Any) -> None:
 
     _check_places(output)
     _deliver(render.load(sys.stdin.buffer if str(file) == "-" else file), output)
+
+
+@command(example="tokensal methods integrated_gradients")
+def methods(name: MethodName = None) -> None:
+    """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
+    with writing_to_stdout():
+        print(listing() if name is None else details(name))
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:

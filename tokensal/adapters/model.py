@@ -26,6 +26,7 @@ from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, co
 from tokensal.adapters.quantised import check_gradients, is_quantised
 from tokensal.adapters.support import check_model
 from tokensal.adapters.tokens import read
+from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -78,7 +79,8 @@ class ModelAdapter(ABC):
         self._gradients_flow = False  # not known yet
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
+        name, architecture = type(self).__name__, type(self.model).__name__
+        return drawable(f"{name}({self.name}, {architecture}, {self._dtype} on {self.device})")
 
     # From a prompt to an example
 

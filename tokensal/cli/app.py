@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
+INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
 EXAMPLE = "\b\nExample:\n  {}"  # after \b, lines stay as they are
 
 app = typer.Typer(
@@ -66,9 +67,31 @@ MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompleti
 
 
 def main() -> None:
-    """The entry point of the `tokensal` command."""
+    """The entry point of the `tokensal` command. What the user can put right ends in one sentence and exit code 2."""
     open_streams()
-    app()
+    code: int | None = None
+    try:
+        with writing_to_stdout():
+            code = app(standalone_mode=False)
+    except TokensalError as error:
+        code = _tell(error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of Typer's, which quote arguments as they are
+            raise
+        error.message = "\n".join(map(drawable, str(error.message).splitlines()))  # type: ignore[attr-defined]
+        error.show()  # type: ignore[attr-defined]
+        code = error.exit_code  # type: ignore[attr-defined]
+    if code == INTERRUPTED:
+        code = _tell("Interrupted: nothing further was written.")
+    raise SystemExit(code)
+
+
+def _tell(*sentences: object) -> int:
+    """Print what went wrong, and return the exit code."""
+    with suppress(OSError):  # nothing can be told where stderr is full
+        for sentence in sentences:
+            print(f"tokensal: {sentence}", file=sys.stderr)
+    return 2
 
 
 class GroupedHelp(typer.core.TyperCommand):
@@ -86,10 +109,7 @@ class GroupedHelp(typer.core.TyperCommand):
 
 
 def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
-    """Register a function as the command of its name, which takes the options of some groups as keywords.
-
-    What the user can put right ends in one sentence and exit code 2.
-    """
+    """Register a function as the command of its name, which takes the options of some groups as keywords."""
 
     def register(function: Function) -> Function:
         signature, annotations = inspect.signature(function), get_type_hints(function, include_extras=True)
@@ -99,30 +119,12 @@ def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function]
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         parameters = [*own, *flags_of(groups)]
-
-        @wraps(function)
-        def run(**arguments: Any) -> None:
-            try:
-                function(**arguments)
-            except TokensalError as error:
-                _tell(error)
-                raise SystemExit(2) from None
-            except KeyboardInterrupt:
-                _tell("Interrupted: nothing further was written.")
-                raise SystemExit(2) from None
-
-        run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(cls=GroupedHelp, epilog=EXAMPLE.format(example))(run)
-        return run
+        function.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(cls=GroupedHelp, epilog=EXAMPLE.format(example))(function)
+        return function
 
     return register
-
-
-def _tell(*sentences: object) -> None:
-    with suppress(OSError):  # nothing can be told where stderr is full
-        for sentence in sentences:
-            print(f"tokensal: {sentence}", file=sys.stderr)
 
 
 def _show_version(wanted: bool) -> None:
@@ -169,8 +171,7 @@ def show(file: ResultFile, **flags: Any) -> None:
 @command(example="tokensal methods integrated_gradients")
 def methods(name: MethodName = None) -> None:
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
-    with writing_to_stdout():
-        print(listing() if name is None else details(name))
+    print(listing() if name is None else details(name))
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:
@@ -243,8 +244,8 @@ def _deliver(result: Attribution | Comparison, output: Output) -> None:
             failures.append(error)
     bugs = [error for error in failures if not isinstance(error, TokensalError)]
     if failures:
-        _tell(*(error for error in failures if error not in bugs))
-        raise bugs[0] if bugs else SystemExit(2)
+        code = _tell(*(error for error in failures if error not in bugs))
+        raise bugs[0] if bugs else SystemExit(code)
 
 
 def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
@@ -261,7 +262,7 @@ def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
 
 
 def _show(result: Attribution | Comparison, output: Output) -> None:
-    with writing_to_stdout():
+    with writing_to_stdout(), suppress(SystemExit):  # rich ends the process where nobody reads any further
         result.show(matrix=output.matrix, sink=output.sink)
 
 

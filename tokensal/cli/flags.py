@@ -54,10 +54,13 @@ def _annotation(name: str, option: Option, heading: str) -> Any:
         sentences.append("Repeatable.")
     if option.default:
         sentences.append(f"Default: {option.default if isinstance(option.default, str) else ','.join(option.default)}.")
-    names = (option.flag or f"--{name.replace('_', '-')}").split()
     type_ = list[str] if repeatable else str if option.commas else option.kind
     details: dict[str, Any] = {"metavar": option.metavar, "help": " ".join(sentences), "rich_help_panel": heading}
-    return Annotated[type_ | None, typer.Option(*names, **details, autocompletion=COMPLETIONS.get(name))]
+    return Annotated[type_ | None, typer.Option(*_names(name, option), **details, autocompletion=COMPLETIONS.get(name))]
+
+
+def _names(name: str, option: Option) -> list[str]:
+    return (option.flag or f"--{name.replace('_', '-')}").split()
 
 
 def read_flags(groups: Sequence[type], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def read_flags(groups: Sequence[type], flags: Mapping[str, Any]) -> dict[str, An
     options = options_of(*groups)
     for name, value in flags.items():
         if name != "output":  # a file may have any name
-            require_text(f"Flag --{name.replace('_', '-')}", value)
+            require_text(f"The value of {_names(name, options[name])[0]}", value)
     settings = {name: _setting(options[name], value) for name, value in flags.items()}
     if settings.get("system") is not None and settings["chat"] is None:
         settings["chat"] = True

@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tokensal.drawable import drawable
+
 PATIENCE = 1.0  # seconds before a bar appears
+
+
+class _DrawableFormatter(logging.Formatter):
+    """A message names files and models, whose names may hold anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return drawable(super().format(record))
 
 
 class Stage(Protocol):
@@ -46,6 +55,7 @@ def stages(*, quiet: bool = False) -> Iterator[Stage]:
 @contextmanager
 def _logging_to(console: Console) -> Iterator[None]:
     handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    handler.setFormatter(_DrawableFormatter())
     log = logging.getLogger("tokensal")
     log.addHandler(handler)
     try:

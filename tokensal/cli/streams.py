@@ -36,7 +36,7 @@ def writing_to_stdout() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich ends the process where a pipe is broken
+    except BrokenPipeError:
         _discard_stdout()
     except OSError as error:
         _discard_stdout()

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tokensal.drawable import drawable
 from tokensal.results.result import Result
 from tokensal.types import Diagnostics, Unit
 
@@ -82,4 +83,4 @@ class Attribution(Result):
     def __repr__(self) -> str:
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
-        return f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})"
+        return drawable(f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})")

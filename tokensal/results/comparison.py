@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.drawable import drawable
 from tokensal.errors import InputError
 from tokensal.results.attribution import Attribution
 from tokensal.results.result import Result
@@ -65,7 +66,7 @@ class Comparison(Result):
     def __repr__(self) -> str:
         first = self.attributions[0]
         methods = ", ".join(attribution.provenance.method_repr for attribution in self.attributions)
-        return f"Comparison({methods}: {len(first.targets)} targets × {len(first.sources)} sources)"
+        return drawable(f"Comparison({methods}: {len(first.targets)} targets × {len(first.sources)} sources)")
 
 
 def _same_tokens(first: Attribution, other: Attribution) -> bool:

@@ -255,7 +255,7 @@ class Diagnostic:
         import torch
 
         if self.allowed is None:
-            return torch.ones(len(self.values), dtype=torch.bool)
+            return torch.ones(len(self.values), dtype=torch.bool, device=self.values.device)
         return self.values.abs() <= self.allowed
 
 

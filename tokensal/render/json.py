@@ -125,7 +125,7 @@ def read(source: str | PathLike[str] | BinaryIO, kind: type[Result] | None = Non
     if isinstance(source, str | PathLike):
         place, read_bytes = str(source), Path(source).read_bytes
     else:
-        place, read_bytes = source.name, source.read
+        place, read_bytes = getattr(source, "name", "stream"), source.read
     name = f"{kind.__name__.lower() if kind else 'result'} {place!r}"
     try:
         result = loads(read_bytes())
@@ -174,5 +174,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(literal: str) -> float:
     if not math.isfinite(number := float(literal)):
-        raise ValueError(f"{literal} is no finite number")
+        raise ValueError(f"{literal[:20]} is no finite number")
     return number

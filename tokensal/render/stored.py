@@ -57,7 +57,7 @@ class StoredProvenance(Stored):
     method: str
     method_repr: str
     score: str
-    seed: int | None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None
     question: dict[str, str]
     seconds: Annotated[Number, Field(ge=0)]
     versions: dict[str, str]
@@ -107,16 +107,24 @@ class AttributionVersion3(StoredAttribution):
     diagnostics: list[StoredDiagnostic]
 
 
-VERSIONS: Mapping[int, type[AttributionVersion2 | AttributionVersion3]] = {
-    2: AttributionVersion2,
-    3: AttributionVersion3,
-}
-
-
-class StoredComparison(Stored):
+class ComparisonVersion2(Stored):
     kind: Literal["tokensal/comparison"] = Field(alias="schema")
-    version: Literal[2, 3]
-    attributions: list[Any]
+    version: Literal[2]
+    attributions: list[AttributionVersion2]
+
+
+class ComparisonVersion3(Stored):
+    kind: Literal["tokensal/comparison"] = Field(alias="schema")
+    version: Literal[3]
+    attributions: list[AttributionVersion3]
+
+
+MODELS: Mapping[tuple[str, int], type[Stored]] = {
+    (ATTRIBUTION, 2): AttributionVersion2,
+    (ATTRIBUTION, 3): AttributionVersion3,
+    (COMPARISON, 2): ComparisonVersion2,
+    (COMPARISON, 3): ComparisonVersion3,
+}
 
 
 def result_of(data: dict[str, Any]) -> Attribution | Comparison:
@@ -126,11 +134,11 @@ def result_of(data: dict[str, Any]) -> Attribution | Comparison:
         FormatError: it holds anything but what one has.
     """
     try:
-        if data["schema"] == ATTRIBUTION:
-            return _attribution(VERSIONS[data["version"]].model_validate(data))
-        stored = StoredComparison.model_validate(data)
-        model = VERSIONS[stored.version]
-        return Comparison(tuple(_attribution(model.model_validate(each)) for each in stored.attributions))
+        stored = MODELS[data["schema"], data["version"]].model_validate(data)
+        if isinstance(stored, ComparisonVersion2 | ComparisonVersion3):
+            return Comparison(tuple(map(_attribution, stored.attributions)))
+        assert isinstance(stored, AttributionVersion2 | AttributionVersion3)
+        return _attribution(stored)
     except ValidationError as error:
         raise _damaged(_first(error)) from error
     except (ValueError, InputError) as error:
@@ -140,8 +148,16 @@ def result_of(data: dict[str, Any]) -> Attribution | Comparison:
 def _first(error: ValidationError) -> str:
     """What is wrong first, and where."""
     details = error.errors(include_url=False)[0]
-    place, value = ".".join(map(str, details["loc"])), repr(details["input"])
-    return f"{place}: {details['msg']}, but got {value if len(value) <= 40 else f'{value[:40]}…'}"
+    place, value = ".".join(map(str, details["loc"])), _shortened(details["input"])
+    return f"{place}: {details['msg']}, but got {value}"
+
+
+def _shortened(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer that is too long to be written
+        return "a very long integer"
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _damaged(reason: str) -> FormatError:
@@ -168,15 +184,19 @@ def _attribution(stored: AttributionVersion2 | AttributionVersion3) -> Attributi
         values=_tensor(stored.values, shape[:1]),
         signed=stored.signed,
         sink=stored.sink,
-        provenance=Provenance(**dict(stored.provenance)),
+        provenance=Provenance(**_keywords(stored.provenance)),
         diagnostics=_diagnostics(stored, shape),
         encoder=stored.encoder,
-        alternatives=tuple(tuple(Alternative(**dict(each)) for each in row) for row in stored.alternatives),
+        alternatives=tuple(tuple(Alternative(**_keywords(each)) for each in row) for row in stored.alternatives),
     )
 
 
 def _unit(stored: StoredUnit) -> Unit:
-    return Unit(**{**dict(stored), "ids": tuple(stored.ids)})
+    return Unit(**_keywords(stored) | {"ids": tuple(stored.ids)})
+
+
+def _keywords(stored: Stored) -> dict[str, Any]:
+    return {name: getattr(stored, name) for name in stored.model_fields_set}
 
 
 def _require_indices(stored: StoredAttribution) -> None:

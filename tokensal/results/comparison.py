@@ -60,7 +60,7 @@ class Comparison(Result):
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
         tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
-        undefined = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
+        undefined = sizes.new_full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
         return torch.stack([undefined, *tables]).nanmean(0)
 
     def __repr__(self) -> str:

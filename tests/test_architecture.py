@@ -27,12 +27,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values"}
+DATA = {"types", "errors", "version", "options", "values", "drawable"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
     "version": set(),
-    "errors": set(),
+    "drawable": set(),
+    "errors": {"drawable"},
     "types": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
@@ -48,7 +49,7 @@ LAYERS = {
     "api": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "config": {"errors", "options", "questions"},
-    "cli": {"errors", "options", "questions", "config", "progress", "tokensal"},
+    "cli": {"drawable", "errors", "options", "questions", "config", "progress", "tokensal"},
     "__init__": {"version"},
     "__main__": {"cli"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from models import model, tokenizer
 import tokensal
 from tokensal import Attribution, Comparison
 from tokensal.cli import app as cli
+from tokensal.render.json import loads
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,6 @@ def here(monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it; the command lets pipes close
         return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
 
     return run_here
@@ -78,8 +80,11 @@ assert not {{"torch", "transformers", "rich"}} & set(sys.modules)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["attribute", "--help"], ["compare", "--help"], ["--version"]])
-def test_help_loads_no_torch(arguments):
+LIGHT_COMMANDS = ["--help", "-V", "attribute -h", "compare -h", "show -h", "methods", "methods ig"]
+
+
+@pytest.mark.parametrize("arguments", [command.split() for command in LIGHT_COMMANDS])
+def test_help_and_methods_load_no_torch(arguments):
     subprocess.run([sys.executable, "-c", LIGHT.format(arguments=arguments)], check=True, capture_output=True)
 
 
@@ -94,7 +99,7 @@ def test_a_question_is_refused_without_torch():
 
 
 def test_version_and_methods():
-    assert run("--version").stdout == f"tokensal {tokensal.__version__}\n"
+    assert run("--version").stdout == run("-V").stdout == f"tokensal {tokensal.__version__}\n"
     listed = run("methods").stdout
     assert "gradient" in listed and "input_x_gradient" in listed and "arXiv:1312.6034" in listed
 
@@ -196,6 +201,70 @@ def test_compare_with_defaults_then_configuration_then_flags(folder, here, tmp_p
     assert made[0].method_repr == "Gradient(norm='max')"
 
 
+def test_every_output_is_tried_and_the_heatmap_shown_before_a_failure_is_told(folder, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    replace = os.replace
+
+    def refuse(old, new):
+        if str(new).startswith("full"):
+            raise OSError(28, "No space left on device")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    done = here("attribute", "The cat", "--model", folder, "--continuation", " sat",
+                "-o", "full1.json", "-o", "r.html", "-o", "full2.txt", "-o", "r.json")  # fmt: skip
+    assert done.returncode == 2
+    assert "cat" in done.stdout
+    assert {*os.listdir(tmp_path)} == {"r.html", "r.json"}
+    assert done.stderr.splitlines() == [
+        "Wrote r.html",
+        "Wrote r.json",
+        "tokensal: Could not write output 'full1.json': No space left on device.",
+        "tokensal: Could not write output 'full2.txt': No space left on device.",
+    ]
+
+
+def test_a_bug_in_one_format_costs_no_other(folder, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tokensal.render.html.draw_heatmap", lambda heatmap: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        here("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "r.html", "-o", "r.json")
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_standard_output_holds_the_named_format_alone(folder, tmp_path):
+    arguments = ["attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "-", "-q"]
+    done = run(*arguments, "--format", "json", "-o", "r.txt", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert loads(done.stdout).text == "The cat sat"
+    assert (tmp_path / "r.txt").read_text() == done.stdout  # the format is that of all outputs
+
+
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_saved_result_is_shown_and_converted(here, tmp_path, monkeypatch, way):
+    golden = Path(__file__).parent / "golden" / "comparison.v3.json"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(golden.read_bytes())))
+    done = here(
+        "show", golden if way == "file" else "-", "--matrix", "-o", tmp_path / "r.txt", "-o", tmp_path / "r.json"
+    )
+    assert done.returncode == 0
+    assert "Rank agreement" in done.stdout and "Rank agreement" in (tmp_path / "r.txt").read_text()
+    assert (tmp_path / "r.json").read_bytes() == golden.read_bytes()
+    assert "No such file" in sentence(here("show", tmp_path / "none.json"))
+    assert "not JSON" in sentence(here("show", tmp_path / "r.txt"))
+    assert "should be one of" in sentence(here("show", golden, "-o", tmp_path / "r.pdf"))
+
+
+def test_names_of_files_are_drawable(folder, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "\x1b[31m\x9b\u202e\udcff.txt"
+    done = here("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", name)
+    assert done.stderr == "Wrote ␛[31m⟨U+009B⟩⟨U+202E⟩⟨U+DCFF⟩.txt\n"
+    (tmp_path / "link.txt").symlink_to("far.txt")
+    done = here("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "link.txt")
+    assert done.stderr == f"Wrote {tmp_path / 'far.txt'}, to which link.txt points\n"
+
+
 # Bad input: one sentence, exit code 2, no traceback
 
 
@@ -260,6 +329,19 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
         (["x", "-o", "r.pdf"], ".html, .json, .txt"),
         (["x", "-o", "no/r.html"], "does not exist"),
         (["x", "--model", "./none"], "no folder './none'"),
+        (["x", "-o", "-"], "name its format"),
+        (["x", "--format", "json"], "add '-o FILE', or '-o -'"),
+        (["x", "-o", "-", "--format", "pdf"], "Unknown format 'pdf'"),
+        (["x", "-o", "/dev/full", "--format", "html"], "a device or a pipe"),
+        (["--prompt-file", "."], "Is a directory"),
+        (["--prompt-file", "/dev/zero"], "larger than 10 MB"),
+        (["--prompt-file", "a" * 300], "File name too long"),
+        (["a\udcff"], "not UTF-8"),
+        (["x", "--continuation", "a\udcff"], "value of --continuation is not UTF-8"),
+        (["x", "--option", "a\udcff=1"], "value of --option is not UTF-8"),
+        (["x", "--method", "\x9b\u202e"], "'\\x9b\\u202e'"),
+        (["x", "--option", "\x9b\u202e=3"], "⟨U+009B⟩⟨U+202E⟩"),
+        (["x", "--method", "salient"], "did you mean 'gradient'"),
         (["x", "--model", "no/such"], "local model folder"),
     ],
 )
@@ -309,6 +391,8 @@ def test_ctrl_c_ends_in_a_sentence():
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # whoever runs the tests may ignore the signal, as a shell does for what runs in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(2)  # it is waiting for its prompt
     process.send_signal(signal.SIGINT)

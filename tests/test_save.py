@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
+from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -13,12 +15,12 @@ from models import adapter
 
 from tokensal import Attribution, Comparison, attribute
 from tokensal.errors import FormatError, OutputError
-from tokensal.render import check_output
+from tokensal.render import check_output, stored
 from tokensal.render.json import dumps, loads
 from tokensal.render.layout import lay_out, lay_out_comparison
 from tokensal.render.renderers import RENDERERS, renderer
-from tokensal.results.attribution import Alternative
-from tokensal.types import Role
+from tokensal.results.attribution import Alternative, Provenance
+from tokensal.types import Role, Unit
 
 GOLDEN = Path(__file__).parent / "golden"  # files of version 2 are by tokensal 0.1.0, their numbers rounded
 VERSION_2 = sorted(path.name for path in GOLDEN.glob("*.v2.json"))
@@ -155,6 +157,155 @@ def test_a_damaged_file_is_said_to_be_so(result, tmp_path, damage, sentence):
     assert "r.json" in str(error.value)
 
 
+def with_value(*path, value):
+    """The golden file of version 3 with another value at one place."""
+    data = node = json.loads(golden("diagnostics.v3.json"))
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["text"], 3),
+        (["signed"], 1),
+        (["signed"], None),
+        (["sink"], True),
+        (["sink"], -1),
+        (["sink"], 3),
+        (["sink"], 0.0),
+        (["encoder"], -1),
+        (["encoder"], 4),
+        (["encoder"], "0"),
+        (["scores", 0, 0], True),
+        (["scores", 0, 0], "1"),
+        (["scores", 0, 0], 1e300),
+        (["scores", 0, 0], 10**400),
+        (["visible", 0, 0], 1),
+        (["values", 0], "1.0"),
+        (["values", 0], False),
+        (["sources"], []),
+        (["sources", 0], None),
+        (["sources", 0, "ids", 0], -1),
+        (["sources", 0, "ids", 0], 2**63),
+        (["sources", 0, "ids", 0], 1.0),
+        (["sources", 0, "ids"], 1),
+        (["sources", 0, "start"], -1),
+        (["sources", 0, "start"], 14),
+        (["sources", 0, "stop"], 10**6),
+        (["sources", 0, "special"], 0),
+        (["sources", 0, "role"], "prompts"),
+        (["sources", 0, "extra"], 1),
+        (["targets", 0, "text"], None),
+        (["alternatives"], [[]]),
+        (["alternatives"], {}),
+        (["provenance", "seed"], 1.5),
+        (["provenance", "seconds"], -1),
+        (["provenance", "model"], None),
+        (["provenance", "config"], []),
+        (["provenance", "versions"], {"torch": 2}),
+        (["provenance", "extra"], 1),
+        (["diagnostics", 0, "name"], "convergence_delta"),
+        (["diagnostics", 0, "values", 0], True),
+        (["diagnostics"], None),
+        (["extra"], 1),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_values_of_another_type_or_out_of_range_are_refused(path, value):
+    with pytest.raises(FormatError, match=r"it is damaged .*; save it again") as error:
+        loads(with_value(*path, value=value))
+    assert len(str(error.value)) < 400 and "\n" not in error.value.args[0]
+
+
+@pytest.mark.parametrize("name", ["diagnostics.v3.json", "integrated_gradients.v2.json"])
+def test_no_key_may_be_missing(name):
+    data = json.loads(golden(name))
+    for part in (data, data["sources"][0], data["provenance"], (data.get("diagnostics") or [{}])[0]):
+        for key in list(part):
+            value = part.pop(key)
+            with pytest.raises(FormatError):
+                loads(json.dumps(data))
+            part[key] = value
+    loads(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ("", "not JSON"),
+        ("null", "schema is not"),
+        ("[" * 100_000, "not JSON"),
+        ("9" * 5000, "not JSON"),
+        ('{"a": NaN}', "NaN is no finite number"),
+        ('{"a": -Infinity}', "-Infinity is no finite number"),
+        ('{"a": 1e999}', "1e999 is no finite number"),
+        ('{"schema": 1, "schema": 2}', "a key twice"),
+        ("\ufeff{}", "byte order mark|BOM"),
+        ("{}".encode("utf-16"), "not JSON"),
+        (b"\xff", "not JSON"),
+        ('{"schema": ["tokensal/attribution"]}', "schema is not"),
+        ('{"schema": "tokensal/attribution", "version": true}', "version True"),
+        ('{"schema": "tokensal/attribution", "version": 3.0}', "version 3.0"),
+        ('{"schema": "tokensal/comparison", "version": 3, "attributions": [1]}', r"attributions\.0"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_is_no_such_document_is_refused(document, sentence):
+    with pytest.raises(FormatError, match=sentence):
+        loads(document)
+
+
+def test_a_configuration_has_a_limit_of_levels():
+    config = "[" * 900 + "]" * 900
+    with pytest.raises(FormatError, match="more than 50 levels"):
+        loads(with_value("provenance", "config", value={"a": 0}).replace('{"a": 0}', f'{{"a": {config}}}'))
+
+
+@pytest.mark.parametrize("name", ["diagnostics.v3.json", "comparison.v3.json"])
+@pytest.mark.parametrize("ambient", ["dtype", "device"])
+def test_reading_and_showing_depend_on_no_default_of_torch(name, ambient, capsys):
+    stored = loads(golden(name))
+    stored.show()
+    shown = capsys.readouterr().out
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64) if ambient == "dtype" else torch.set_default_device("meta")
+        again = loads(golden(name))
+        again.show()
+    finally:
+        torch.set_default_dtype(before)
+        torch.set_default_device(None)
+    assert dumps(again) == golden(name) and capsys.readouterr().out == shown
+
+
+def test_what_is_read_has_the_fields_of_the_results():
+    pairs = [
+        (stored.StoredUnit, Unit),
+        (stored.StoredAlternative, Alternative),
+        (stored.StoredProvenance, Provenance),
+        (stored.AttributionVersion3, Attribution),
+    ]
+    for model, data in pairs:
+        assert set(model.model_fields) - {"kind", "version"} == {field.name for field in fields(data)}
+
+
+def test_a_configuration_of_any_values_can_be_saved(result):
+    config = {"temperature": float("nan"), "dtype": torch.float16, 3: (1, {"a": float("inf")}), "day": date(2024, 5, 1)}
+    odd = replace(result, provenance=replace(result.provenance, config=MappingProxyType(config)))
+    assert loads(dumps(odd)).provenance.config == {
+        "temperature": "nan", "dtype": "torch.float16", "3": [1, {"a": "inf"}], "day": "2024-05-01",
+    }  # fmt: skip
+
+
+def test_a_result_is_called_by_drawable_names(result):
+    odd = replace(result, provenance=replace(result.provenance, model="\x1b[31m\x9b\u202e\ud800\n"))
+    assert repr(odd).endswith("␛[31m⟨U+009B⟩⟨U+202E⟩⟨U+D800⟩↵)")
+    assert repr(odd).removeprefix("Attribution(").isprintable()
+
+
 def diagnostics(**changed):
     """The golden file of version 3, with other entries in the first diagnostic: `total`, of two targets."""
     data = json.loads(golden("diagnostics.v3.json"))
@@ -170,7 +321,7 @@ def diagnostics(**changed):
         ({"values": [[1.0, 2.0], [1.0, 2.0]]}, "table should be 2 × 3"),
         ({"values": [1.0, [2.0]]}, "damaged"),
         ({"allowed": [1.0, 2.0, 3.0]}, "table should be 2"),
-        ({"dtype": "complex64"}, "int64 or float32, not 'complex64'"),
+        ({"dtype": "complex64"}, "dtype: .*'float32' or 'int64', but got 'complex64'"),
         ({"dtype": "int64", "values": [1, 2.5]}, "integers only"),
         ({"dtype": "int64", "values": [1, None]}, "integers only"),
     ],

@@ -14,6 +14,8 @@ from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
+STDOUT = "-"  # as an output
+LARGEST = 10_000_000  # bytes of a text that is read; more is a mistake, such as a model or an endless device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +58,22 @@ class Explanations:
                 that is not compared.
         """
         from tokensal.api import build_several
-        from tokensal.methods import build
+        from tokensal.methods import build, canonical_name
 
-        tables = self.options or {}
-        for name, options in tables.items():
+        names, tables = [canonical_name(name) for name in self.methods], {}
+        for name, options in (self.options or {}).items():
             if not isinstance(options, Mapping):
                 raise InputError(
                     f"The options of {name!r} should be a table, but are {options!r}; as flags, they should be "
                     "METHOD.KEY=VALUE, such as gradient.norm=l1."
                 )
-        methods = build_several(build(name, tables.get(name)) for name in self.methods)
-        for name in tables:
-            if name not in self.methods:
+            if canonical_name(name) not in names:
                 raise InputError(
                     f"There are options for method {name!r}, but compared are only {', '.join(self.methods)}: "
                     "add it, or drop them."
                 )
-        return {"methods": methods}
+            tables[canonical_name(name)] = options
+        return {"methods": build_several(build(name, tables.get(name)) for name in names)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,23 +117,35 @@ class Chat:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"Cannot read messages {str(file)!r}: {error.strerror}.") from error
+        return json.loads(read_text(file, "messages"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"Messages {str(file)!r} are not valid JSON: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What is shown, and where it is written."""
+    """What is shown, and where it is written.
+
+    Raises:
+        InputError: standard output without a format, or a format without an output.
+    """
 
     output: Sequence[str] = option(
-        (), "Write a file: .html, .json or .txt.", kind=list, flag="--output -o", metavar="FILE"
+        (), "Write a file: .html, .json or .txt; or '-', standard output, in place of the heatmap.",
+        kind=list, flag="--output -o", metavar="FILE",
+    )  # fmt: skip
+    format: str | None = option(
+        None, "The format of all outputs, whatever their suffix: html, json or txt.", metavar="NAME"
     )
     matrix: bool = option(False, "Show the full table in the terminal too.")
     sink: bool = option(False, "Count the first token into scales and rankings.")
     quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
+
+    def __post_init__(self) -> None:
+        if STDOUT in self.output and self.format is None:
+            raise InputError("Output '-', standard output, has no suffix: name its format, such as --format json.")
+        if self.format is not None and not self.output:
+            raise InputError(f"Format {self.format!r} is for outputs, but there are none: add '-o FILE', or '-o -'.")
 
 
 # The groups of options that each command takes; its name is also that of its table in a configuration file.
@@ -167,12 +180,45 @@ def _plain(default: Any, kind: type) -> Any:
     return [default] if isinstance(default, str) else list(default)
 
 
+def read_text(file: Path, kind: str) -> str:
+    """The text of a file, which is a "configuration" or whatever its kind is.
+
+    Raises:
+        InputError: it cannot be read, or as for `decode`.
+    """
+    name = f"{kind} {str(file)!r}"
+    try:
+        with file.open("rb") as stream:
+            return decode(stream.read(LARGEST + 1), name)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InputError(f"Cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def decode(data: bytes, name: str) -> str:
+    """The text in UTF-8 bytes, without a byte order mark, its lines ended by line feeds alone.
+
+    Raises:
+        InputError: too many bytes, or none of a text.
+    """
+    name = name[0].upper() + name[1:]
+    if len(data) > LARGEST:
+        raise InputError(f"{name} is larger than {LARGEST // 1_000_000} MB, the most that is read: shorten it.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name} is not UTF-8 text: {error.reason} (0x{data[error.start]:02x} at byte {error.start}); "
+            "save it in this encoding."
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{name} is not text: it has a NUL character, as binary files do.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _table(file: Path, command: str) -> dict[str, Any]:
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read configuration {str(file)!r}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        data = tomllib.loads(read_text(file, "configuration"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"Configuration {str(file)!r} is not valid TOML: {error}.") from error
     for name in data:
         if name not in COMMANDS:

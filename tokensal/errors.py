@@ -17,14 +17,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+
+from tokensal.drawable import drawable
 
 LONGEST_REASON = 300  # characters that are quoted of what other code says
 
 
 class TokensalError(Exception):
-    """Something the caller can put right; the message says how."""
+    """Something the caller can put right; the message says how, in one line that is safe to print."""
+
+    def __str__(self) -> str:
+        return drawable(super().__str__())
 
 
 class InputError(TokensalError):
@@ -55,10 +60,10 @@ class MemoryShortage(TokensalError):
     """Even the smallest piece of work does not fit the memory."""
 
 
-def unknown(kind: str, name: object, table: Iterable[str]) -> InputError:
+def unknown(kind: str, name: object, table: Iterable[str], nearest: str | None = None) -> InputError:
     """The error for a name that is not in a table: it offers the nearest one, and lists them all."""
     names = sorted(table)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    near = [nearest] if nearest else difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"Unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")
 
@@ -110,3 +115,26 @@ def reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", text)[0][:LONGEST_REASON].rstrip(" .!")
     return sentence if " " in sentence else ": ".join(filter(None, [type(error).__name__, sentence]))
+
+
+def resolve_name(kind: str, name: str, table: Iterable[str], aliases: Mapping[str, str]) -> str:
+    """The name in a table that is meant by it, or by an alias, in any case and with or without hyphens and underscores.
+
+    Args:
+        kind: what the table holds.
+        name: what was written.
+        table: the names.
+        aliases: other names, without hyphens and underscores, for some of them.
+
+    Raises:
+        InputError: nothing of that name; the nearest one is offered.
+    """
+    names = {_letters(each): each for each in table} | dict(aliases)
+    if (letters := _letters(name)) in names:
+        return names[letters]
+    near = difflib.get_close_matches(letters, names, n=1)
+    raise unknown(kind, name, table, names[near[0]] if near else None)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))

@@ -263,7 +263,7 @@ class Diagnostic:
         import torch
 
         if self.allowed is None:
-            return torch.ones_like(self.values[..., 0] if self.values.ndim > 1 else self.values, dtype=torch.bool)
+            return torch.ones(len(self.values), dtype=torch.bool, device=self.values.device)
         return self.values.abs() <= self.allowed
 
 

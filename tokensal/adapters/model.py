@@ -23,6 +23,7 @@ from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
+from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -77,7 +78,8 @@ class ModelAdapter(ABC):
         self._findings = findings_of(self, model)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name}, {type(self.model).__name__}, {self._dtype} on {self.device})"
+        name, architecture = type(self).__name__, type(self.model).__name__
+        return drawable(f"{name}({self.name}, {architecture}, {self._dtype} on {self.device})")
 
     # From a prompt to an example
 

@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal methods`.
+"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal show`, `tokensal methods`.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -8,77 +8,123 @@ from __future__ import annotations
 
 import inspect
 import logging
-import signal
 import sys
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+import typer.core
 
 import tokensal
-from tokensal.cli.flags import flags_of, read_flags
-from tokensal.config import EXPLANATIONS, Chat, Output, Settings, resolve
-from tokensal.errors import InputError, TokensalError
+from tokensal.cli.catalogue import details, listing
+from tokensal.cli.flags import HEADINGS, complete_methods, flags_of, read_flags, require_text
+from tokensal.cli.streams import open_streams, stdout_is_closed, writing_to_stdout
+from tokensal.config import (
+    COMMANDS,
+    EXPLANATIONS,
+    LARGEST,
+    STDOUT,
+    Chat,
+    Output,
+    Settings,
+    decode,
+    read_text,
+    resolve,
+)
+from tokensal.drawable import drawable
+from tokensal.errors import InputError, OutputError, TokensalError
 from tokensal.options import Generation, Loading, build, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
+    from tokensal import Attribution, Comparison
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
+INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
+EXAMPLE = "\b\nExample:\n  {}"  # after \b, lines stay as they are
 
 app = typer.Typer(
     help="Which words did a language model's answer come from?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
+    epilog=EXAMPLE.format('tokensal attribute "The capital of France is" -o paris.html'),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Prompt = Annotated[str | None, typer.Argument(help="The prompt; left out or '-': read from standard input.")]
-PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.")]
+Prompt = Annotated[
+    str | None,
+    typer.Argument(help="The prompt; left out or '-': read from standard input, as UTF-8.", show_default=False),
+]
+PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.", rich_help_panel=HEADINGS[Chat])]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
+ResultFile = Annotated[Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input.")]
+MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompletion=complete_methods)]
 
 
 def main() -> None:
-    """The entry point of the `tokensal` command."""
-    app()
+    """The entry point of the `tokensal` command. What the user can put right ends in one sentence and exit code 2."""
+    open_streams()
+    code: int | None = None
+    try:
+        with writing_to_stdout():
+            code = app(standalone_mode=False)
+    except TokensalError as error:
+        code = _tell(error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of Typer's, which quote arguments as they are
+            raise
+        error.message = "\n".join(map(drawable, str(error.message).splitlines()))  # type: ignore[attr-defined]
+        error.show()  # type: ignore[attr-defined]
+        code = error.exit_code  # type: ignore[attr-defined]
+    if code == INTERRUPTED:
+        code = _tell("Interrupted: nothing further was written.")
+    raise SystemExit(code)
 
 
-def takes_flags(function: Function) -> Function:
-    """Register a function as the command of its name, which takes the flags of that command as keywords.
-
-    What the user can put right ends in one sentence and exit code 2.
-    """
-    signature, annotations = inspect.signature(function), get_type_hints(function, include_extras=True)
-    own = [
-        parameter.replace(annotation=annotations[name])
-        for name, parameter in signature.parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    parameters = [*own, *flags_of(function.__name__)]
-
-    @wraps(function)
-    def command(**arguments: Any) -> None:
-        try:
-            function(**arguments)
-        except TokensalError as error:
-            _fail(str(error))
-        except KeyboardInterrupt:
-            _fail("Interrupted: nothing further was written.")
-
-    command.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command()(command)
-    return command
+def _tell(*sentences: object) -> int:
+    """Print what went wrong, and return the exit code."""
+    with suppress(OSError):  # nothing can be told where stderr is full
+        for sentence in sentences:
+            print(f"tokensal: {sentence}", file=sys.stderr)
+    return 2
 
 
-def _fail(sentence: str) -> None:
-    print(f"tokensal: {sentence}", file=sys.stderr)
-    raise SystemExit(2)
+class GroupedHelp(typer.core.TyperCommand):
+    """A command whose help lists its flags in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Further options"
+            heading = getattr(parameter, "rich_help_panel", None) or kind
+            sections.setdefault(heading, []).extend(filter(None, [parameter.get_help_record(ctx)]))
+        for heading in sorted(sections, key="Further options".__eq__):  # these are the last
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
+def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
+    """Register a function as the command of its name, which takes the options of some groups as keywords."""
+
+    def register(function: Function) -> Function:
+        signature, annotations = inspect.signature(function), get_type_hints(function, include_extras=True)
+        own = [
+            parameter.replace(annotation=annotations[name])
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        parameters = [*own, *flags_of(groups)]
+        function.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(cls=GroupedHelp, epilog=EXAMPLE.format(example))(function)
+        return function
+
+    return register
 
 
 def _show_version(wanted: bool) -> None:
@@ -90,33 +136,42 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _tokensal(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
 
 
-@app.command()
-def methods() -> None:
-    """List the methods: what each does, and the paper it comes from."""
-    from tokensal.methods import METHODS
-
-    for name, method in METHODS.items():
-        print(f"{name:22}{method.summary}\n{'':22}{method.paper}")
-
-
-@takes_flags
+@command(COMMANDS["attribute"], example='tokensal attribute "The capital of France is" --method lrp -o paris.html')
 def attribute(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain each token of the model's answer by the tokens before it, as a heatmap."""
-    settings = resolve("attribute", read_flags("attribute", flags), config)
+    settings = resolve("attribute", read_flags(COMMANDS["attribute"], flags), config)
     _run("attribute", settings, _prompt(prompt, prompt_file, settings))
 
 
-@takes_flags
+@command(COMMANDS["compare"], example='tokensal compare "The capital of France is" --methods lrp,occlusion --unit word')
 def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: ConfigFile = None, **flags: Any) -> None:
     """Explain one answer by several methods: a heatmap for each, and how far their rankings agree."""
-    settings = resolve("compare", read_flags("compare", flags), config)
+    settings = resolve("compare", read_flags(COMMANDS["compare"], flags), config)
     _run("compare", settings, _prompt(prompt, prompt_file, settings))
+
+
+@command([Output], example="tokensal show paris.json --matrix -o paris.html")
+def show(file: ResultFile, **flags: Any) -> None:
+    """Show a saved result again, or write it in other formats."""
+    output = Output(**{name: value for name, value in read_flags([Output], flags).items() if value is not None})
+    _require_reader(output)
+
+    from tokensal import render
+
+    _check_places(output)
+    _deliver(render.load(sys.stdin.buffer if str(file) == "-" else file), output)
+
+
+@command(example="tokensal methods integrated_gradients")
+def methods(name: MethodName = None) -> None:
+    """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
+    print(listing() if name is None else details(name))
 
 
 def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | None:
@@ -129,33 +184,27 @@ def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | 
         raise InputError("Give the prompt as an argument or as a file, and not both.")
     if prompt is None and file is None and sys.stdin.isatty():
         raise InputError("There is no prompt: give one as an argument, with --prompt-file, or on standard input.")
-    text = _content(file) if file else sys.stdin.read() if prompt in (None, "-") else prompt
-    if prompt in (None, "-"):
-        text = text.removesuffix("\n")
+    if file is not None:
+        text = read_text(file, "prompt file").removesuffix("\n")
+    elif prompt in (None, "-"):
+        text = decode(sys.stdin.buffer.read(LARGEST + 1), "standard input").removesuffix("\n")
+    else:
+        require_text("The prompt", text := prompt)
     if not text:
         raise InputError("The prompt is empty: give it at least one token of text.")
     return text
-
-
-def _content(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Cannot read prompt file {str(file)!r}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"Prompt file {str(file)!r} is not UTF-8 text: {error.reason}.") from error
 
 
 def _run(command: str, settings: Settings, prompt: str | None) -> None:
     """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
     question, generation = build(Question, settings), build(Generation, settings)
     loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
+    _require_reader(output)
     methods = build(EXPLANATIONS[command], settings).arguments()
 
-    from tokensal import render
     from tokensal.cli.progress import stages
 
-    paths = [render.check_output(path) for path in output.output]
+    _check_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
@@ -169,14 +218,57 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
             progress=lambda done, total: stage("attributing", done, total),
             config=settings,
         )
-    for path in paths:  # before showing: a reader that stops reading, as `head` does, must not cost the files
-        result.save(path, sink=output.sink)
-        if not output.quiet:
-            print(f"Wrote {path}", file=sys.stderr)
-    # From here on only stdout is written: end quietly, as any filter does, when nobody reads it any more.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    result.show(matrix=output.matrix, sink=output.sink)
+    _deliver(result, output)
+
+
+def _require_reader(output: Output) -> None:
+    if stdout_is_closed() and not set(output.output) - {STDOUT}:
+        raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
+
+
+def _check_places(output: Output) -> None:
+    from tokensal.render import check_output, suffix_of
+
+    for path in output.output:
+        if path == STDOUT:
+            suffix_of(path, output.format)
+        else:
+            check_output(path, output.format)
+
+
+def _deliver(result: Attribution | Comparison, output: Output) -> None:
+    """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
+    steps: list[Callable[[], None]] = [partial(_write, result, path, output) for path in output.output]
+    if STDOUT not in output.output:
+        steps.append(partial(_show, result, output))
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            failures.append(error)
+    bugs = [error for error in failures if not isinstance(error, TokensalError)]
+    if failures:
+        code = _tell(*(error for error in failures if error not in bugs))
+        raise bugs[0] if bugs else SystemExit(code)
+
+
+def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
+    from tokensal import render
+
+    if path == STDOUT:
+        with writing_to_stdout():
+            sys.stdout.buffer.write(render.encode(result, path, sink=output.sink, format=output.format))
+        return
+    written = render.save(result, path, sink=output.sink, format=output.format)
+    if not output.quiet:
+        link = f", to which {path} points" if str(written) != str(Path(path)) else ""
+        print(drawable(f"Wrote {written}{link}"), file=sys.stderr)
+
+
+def _show(result: Attribution | Comparison, output: Output) -> None:
+    with writing_to_stdout(), suppress(SystemExit):  # rich ends the process where nobody reads any further
+        result.show(matrix=output.matrix, sink=output.sink)
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

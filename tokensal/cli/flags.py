@@ -10,43 +10,85 @@ from typing import Annotated, Any
 
 import typer
 
-from tokensal.config import COMMANDS
+from tokensal.cli.catalogue import catalogue
+from tokensal.config import Chat, Explanation, Explanations, Output
 from tokensal.errors import InputError
-from tokensal.options import Option, options_of
+from tokensal.options import Generation, Loading, Option, options_of
+from tokensal.questions.question import Question
+
+# Of the groups of options, in the help.
+HEADINGS = {
+    Explanation: "Method",
+    Explanations: "Methods",
+    Question: "What is explained, and by what",
+    Generation: "Answer",
+    Chat: "Prompt",
+    Loading: "Model",
+    Output: "Output",
+}
 
 
-def flags_of(command: str) -> list[inspect.Parameter]:
-    """The flags of a command, as parameters that Typer understands; the value of one that is not used is None."""
+def complete_methods(incomplete: str) -> list[str]:
+    """What the shell offers for a name of a method, or for the last of several."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in catalogue()[0] if name.startswith(last)]
+
+
+COMPLETIONS = {"method": complete_methods, "methods": complete_methods}
+
+
+def flags_of(groups: Sequence[type]) -> list[inspect.Parameter]:
+    """The options of some groups, as parameters that Typer understands; the value of one that is not used is None."""
     kind = inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(name, kind, default=None, annotation=_annotation(name, option))
-        for name, option in options_of(*COMMANDS[command]).items()
+        inspect.Parameter(name, kind, default=None, annotation=_annotation(name, option, HEADINGS[group]))
+        for group in groups
+        for name, option in options_of(group).items()
     ]
 
 
-def _annotation(name: str, option: Option) -> Any:
+def _annotation(name: str, option: Option, heading: str) -> Any:
     repeatable = option.kind is dict or (option.kind is list and not option.commas)
     sentences = [option.help]
     if repeatable:
         sentences.append("Repeatable.")
     if option.default:
         sentences.append(f"Default: {option.default if isinstance(option.default, str) else ','.join(option.default)}.")
-    names = (option.flag or f"--{name.replace('_', '-')}").split()
     type_ = list[str] if repeatable else str if option.commas else option.kind
-    return Annotated[type_ | None, typer.Option(*names, metavar=option.metavar, help=" ".join(sentences))]
+    details: dict[str, Any] = {"metavar": option.metavar, "help": " ".join(sentences), "rich_help_panel": heading}
+    return Annotated[type_ | None, typer.Option(*_names(name, option), **details, autocompletion=COMPLETIONS.get(name))]
 
 
-def read_flags(command: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+def _names(name: str, option: Option) -> list[str]:
+    return (option.flag or f"--{name.replace('_', '-')}").split()
+
+
+def read_flags(groups: Sequence[type], flags: Mapping[str, Any]) -> dict[str, Any]:
     """The values that Typer read, as settings.
 
     Raises:
-        InputError: one that should be KEY=VALUE, and is not.
+        InputError: one that should be KEY=VALUE, and is not, or a text that is not UTF-8.
     """
-    options = options_of(*COMMANDS[command])
+    options = options_of(*groups)
+    for name, value in flags.items():
+        if name != "output":  # a file may have any name
+            require_text(f"The value of {_names(name, options[name])[0]}", value)
     settings = {name: _setting(options[name], value) for name, value in flags.items()}
-    if settings["chat"] is None and (settings["system"] is not None or settings["template"] is not None):
+    implied = settings.get("system") is not None or settings.get("template") is not None
+    if implied and settings["chat"] is None:
         settings["chat"] = True
     return settings
+
+
+def require_text(name: str, value: str | Sequence[str] | Any) -> None:
+    """Make sure that an argument is text: Python writes bytes that are not UTF-8 as halves of surrogate pairs.
+
+    Raises:
+        InputError: it is not.
+    """
+    for text in [value] if isinstance(value, str) else value if isinstance(value, list) else ():
+        if any(0xD800 <= ord(character) < 0xE000 for character in text):
+            raise InputError(f"{name} is not UTF-8 text: {text!r}.")
 
 
 def _setting(option: Option, value: Any) -> Any:

@@ -10,7 +10,15 @@ from typing import Protocol
 from rich.console import Console
 from rich.logging import RichHandler
 
+from tokensal.drawable import drawable
 from tokensal.progress import delayed_bar
+
+
+class _DrawableFormatter(logging.Formatter):
+    """A message names files and models, whose names may hold anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return drawable(super().format(record))
 
 
 class Stage(Protocol):
@@ -35,6 +43,7 @@ def stages(*, quiet: bool = False) -> Iterator[Stage]:
 @contextmanager
 def _logging_to(console: Console) -> Iterator[None]:
     handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    handler.setFormatter(_DrawableFormatter())
     log = logging.getLogger("tokensal")
     log.addHandler(handler)
     try:

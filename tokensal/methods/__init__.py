@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-from tokensal.errors import InputError, unknown
+from tokensal.errors import InputError, resolve_name, unknown
 from tokensal.methods.method import Method as Method
 from tokensal.values import described
 
@@ -30,9 +30,38 @@ from tokensal.methods.occlusion import Occlusion as Occlusion
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]
 METHODS: Mapping[str, type[Method]] = {member.name: member for member in _CLASSES if hasattr(member, "paper")}
 
+# Other names in use, without their hyphens and underscores: those of captum, Inseq, and papers.
+ALIASES = {
+    "ig": "integrated_gradients",
+    "saliency": "gradient",
+    "gradients": "gradient",
+    "vanillagradient": "gradient",
+    "ixg": "input_x_gradient",
+    "gxi": "input_x_gradient",
+    "inputtimesgradient": "input_x_gradient",
+    "gradientxinput": "input_x_gradient",
+    "gradienttimesinput": "input_x_gradient",
+    "smoothgradient": "smooth_grad",
+    "layerwiserelevancepropagation": "lrp",
+    "rollout": "attention_rollout",
+    "erasure": "occlusion",
+    "ablation": "occlusion",
+    "featureablation": "occlusion",
+    "leaveoneout": "occlusion",
+}
+
+
+def canonical_name(name: str) -> str:
+    """The name in `METHODS` of the method that is meant: `canonical_name("ig")` is "integrated_gradients".
+
+    Raises:
+        InputError: an unknown method; the nearest one is offered.
+    """
+    return resolve_name("method", name, METHODS, ALIASES)
+
 
 def build(name: str | Method | type[Method], options: Mapping[str, Any] | None = None) -> Method:
-    """Make the method of that name with those options: `build("gradient", {"norm": "l1"})`.
+    """Make the method of that name, or alias, with those options: `build("gradient", {"norm": "l1"})`.
 
     A method is returned as it is, and a class of methods is built with its defaults.
 
@@ -41,8 +70,7 @@ def build(name: str | Method | type[Method], options: Mapping[str, Any] | None =
     """
     if not isinstance(name, str):
         return _built(name)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
+    name = canonical_name(name)
     method = METHODS[name]
     known = list(inspect.signature(method).parameters)
     for option in options or {}:

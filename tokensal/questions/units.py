@@ -16,9 +16,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from uniseg.sentencebreak import sentence_boundaries
-from uniseg.wordbreak import word_boundaries
-
 from tokensal.types import Token
 
 Span = tuple[int, int]
@@ -108,12 +105,16 @@ def _spans_of_equal(labels: Sequence[object]) -> list[Span]:
 
 
 def _word_starts(text: str) -> list[int]:
+    from uniseg.wordbreak import word_boundaries  # its tables take a while, and the command line imports this module
+
     pieces = pairwise(sorted({0, *word_boundaries(text)}))
     end = len(text.rstrip())
     return [0, *(stop for start, stop in pieces if stop < end and not text[start:stop].isspace())]
 
 
 def _sentence_starts(text: str) -> list[int]:
+    from uniseg.sentencebreak import sentence_boundaries
+
     return _starts_without_blanks(text, sorted({0, *sentence_boundaries(text)}))
 
 

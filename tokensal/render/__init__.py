@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from tokensal.errors import OutputError
+from tokensal.errors import OutputError, require_known
+from tokensal.render.files import destination, require_writable, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
 from tokensal.render.renderers import RENDERERS, renderer
 from tokensal.results.attribution import Attribution
@@ -32,51 +32,83 @@ def notebook(result: Attribution | Comparison) -> str:
     return html.notebook(_layout(result, sink=False))
 
 
-def check_output(path: str | PathLike[str]) -> Path:
+def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
     """Make sure, before any work is done, that `path` can be written in a known format; returns it as a `Path`.
 
+    Args:
+        path: the file.
+        format: "html", "json" or "txt", in place of that of the suffix.
+
     Raises:
-        OutputError: unknown suffix, missing folder, or no permission to write there.
+        OutputError: unknown suffix, missing folder, a place that is no file, or no permission to write there.
+        InputError: an unknown format.
     """
     path = Path(path)
-    if path.suffix.lower() not in (JSON, *RENDERERS):
-        suffixes = ", ".join(sorted((JSON, *RENDERERS)))
-        raise OutputError(f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {suffixes}.")
-    if path.is_dir():
-        raise OutputError(f"Output {str(path)!r} is a folder; name a file in it, such as {path / 'heatmap.html'}.")
-    if not path.parent.is_dir():
-        raise OutputError(f"Output {str(path)!r} is in a folder that does not exist; make {str(path.parent)!r} first.")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise OutputError(f"No permission to write output {str(path)!r}; choose another place.")
+    suffix_of(path, format)
+    require_writable(path)
     return path
 
 
-def save(result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False) -> None:
+def save(
+    result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False, format: str | None = None
+) -> Path:
     """Write the result in the format of the suffix: aside first, then renamed into place.
+
+    Args:
+        result: what is written.
+        path: the file; a symbolic link is followed, and stays.
+        sink: as for `Result.save`.
+        format: "html", "json" or "txt", in place of that of the suffix.
+
+    Returns:
+        The file that was written: where a symbolic link points to, or else the path.
 
     Raises:
         OutputError: as `check_output`, or the disk refused while writing.
     """
-    path = check_output(path)
-    document = _document(result, path.suffix.lower(), sink)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
-    try:
-        aside.write_bytes(document.encode() if isinstance(document, str) else document)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(f"Could not write output {str(path)!r}: {error.strerror}.") from error
+    path = check_output(path, format)
+    write(path, encode(result, path, sink=sink, format=format))
+    return destination(path)
 
 
-def load(path: str | PathLike[str], kind: type[Loaded]) -> Loaded:
-    """Read a result of that kind from a .json file.
+def encode(
+    result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False, format: str | None = None
+) -> bytes:
+    """What `save` writes to a file of that name; half of a surrogate pair, which no file can hold, becomes U+FFFD.
+
+    Raises:
+        OutputError: no format is named, and the suffix is unknown.
+        InputError: an unknown format.
+    """
+    document = _document(result, suffix_of(path, format), sink)
+    if isinstance(document, bytes):
+        return document
+    return document.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def suffix_of(path: str | PathLike[str], format: str | None) -> str:
+    """The suffix of a format, by default that of the path."""
+    suffixes = sorted((JSON, *RENDERERS))
+    if format is not None:
+        [format] = require_known("format", format.lower(), [suffix[1:] for suffix in suffixes])
+        return f".{format}"
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise OutputError(
+            f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {', '.join(suffixes)}."
+        )
+    return suffix
+
+
+def load(source: str | PathLike[str] | BinaryIO, kind: type[Loaded] | None = None) -> Loaded:
+    """Read a result, by default of any kind, from a .json file or a stream.
 
     Raises:
         FormatError: a missing or damaged file, one that holds something else, or an unknown schema version.
     """
     from tokensal.render import json
 
-    return json.read(path, kind)
+    return json.read(source, kind)
 
 
 def _document(result: Attribution | Comparison, suffix: str, sink: bool) -> str | bytes:

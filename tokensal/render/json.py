@@ -25,7 +25,8 @@
 
 A `Comparison` is {"schema": "tokensal/comparison", "version": 3, "attributions": [as above, …]}, two or more.
 
-Numbers are float32, written with nine significant digits, which is enough to read back the same float32.
+Numbers are float32, written with nine significant digits, which is enough to read back the same float32. In "config",
+what JSON has not (infinity, a dtype, …) is a string. What is read must be of these types exactly (see `stored`).
 
 Version 2 is read, too: instead of diagnostics it has a "certificate", null or {"change", "residual", "allowed",
 "nodes"} of K numbers each: the diagnostics `total`, `convergence_delta` with its tolerances, and `gradients`.
@@ -35,17 +36,18 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import torch
 
-from tokensal.errors import FormatError, InputError
-from tokensal.results.attribution import Alternative, Attribution, Provenance
+from tokensal.errors import FormatError
+from tokensal.results.attribution import Attribution, Provenance
 from tokensal.results.comparison import Comparison
-from tokensal.types import Diagnostic, Role, Unit
+from tokensal.types import Diagnostic, Unit
 
 ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
 VERSION = 3
@@ -79,7 +81,7 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "sink": attribution.sink,
         "encoder": attribution.encoder,
         "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
-        "provenance": asdict(attribution.provenance),
+        "provenance": {each.name: _plain(getattr(attribution.provenance, each.name)) for each in fields(Provenance)},
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
 
@@ -87,6 +89,17 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
 def _from_unit(unit: Unit) -> dict[str, Any]:
     """A unit; where it stands in the user's own prompt is left out if it stands nowhere there."""
     return {name: value for name, value in asdict(unit).items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; one that JSON has not, such as infinity or a dtype, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _from_diagnostic(name: str, diagnostic: Diagnostic) -> dict[str, Any]:
@@ -109,122 +122,63 @@ def _numbers(row: list[float]) -> list[float | None]:
     return [float(f"{number:.9g}") if math.isfinite(number) else None for number in row]
 
 
-def read(path: str | PathLike[str], kind: type[Result]) -> Result:
-    """Read the attribution or comparison in a file.
+def read(source: str | PathLike[str] | BinaryIO, kind: type[Result] | None = None) -> Result:
+    """Read the attribution or comparison in a file, or from a stream.
 
     Raises:
-        FormatError: a missing or damaged file, one of the other kind, or a schema version this tokensal does not know.
+        FormatError: a missing or damaged file, one of another kind, or a schema version this tokensal does not know.
     """
-    name = f"{kind.__name__.lower()} {str(path)!r}"
+    if isinstance(source, str | PathLike):
+        place, read_bytes = str(source), Path(source).read_bytes
+    else:
+        place, read_bytes = getattr(source, "name", "stream"), source.read
+    name = f"{kind.__name__.lower() if kind else 'result'} {place!r}"
     try:
-        result = loads(Path(path).read_text(encoding="utf-8"))
+        result = loads(read_bytes())
     except OSError as error:
         raise FormatError(f"Cannot read {name}: {error.strerror}.") from error
-    except (FormatError, UnicodeDecodeError) as error:
+    except (FormatError, ValueError) as error:  # ValueError: a name that no file can have
         raise FormatError(f"Cannot read {name}: {error}") from error
-    if not isinstance(result, kind):
+    if kind and not isinstance(result, kind):
         stored = type(result).__name__
         raise FormatError(f"Cannot read {name}: its schema is that of a {stored}; read it with `{stored}.load`.")
-    return result
+    return cast(Result, result)
 
 
-def loads(document: str) -> Attribution | Comparison:
+def loads(document: str | bytes) -> Attribution | Comparison:
     """Read an attribution or comparison from a JSON document.
 
     Raises:
         FormatError: a damaged document, or a schema version this tokensal does not know.
     """
+    from tokensal.render.stored import result_of
+
     try:
-        data = json.loads(document)
-    except ValueError as error:
+        text = document if isinstance(document, str) else document.decode("utf-8")
+        data = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"it is not JSON ({error}); save it again with `save('….json')`.") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema not in (ATTRIBUTION, COMPARISON):
         raise FormatError(
             f"its schema is not {ATTRIBUTION!r} or {COMPARISON!r}; only files written by `save('….json')` can be read."
         )
-    if data.get("version") not in READABLE:
+    version = data.get("version")
+    if type(version) is not int or version not in READABLE:
         raise FormatError(
-            f"its schema has version {data.get('version')!r}, but this tokensal reads versions 2 and 3; "
+            f"its schema has version {version!r}, but this tokensal reads versions 2 and 3; "
             "read it with the tokensal that wrote it (see its provenance), or upgrade."
         )
-    try:
-        return _comparison(data) if schema == COMPARISON else _attribution(data)
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        raise FormatError(f"it is damaged ({type(error).__name__}: {error}); save it again.") from error
+    return result_of(data)
 
 
-def _comparison(data: dict[str, Any]) -> Comparison:
-    return Comparison(tuple(map(_attribution, data["attributions"])))
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(table := dict(pairs)) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return table
 
 
-def _attribution(data: dict[str, Any]) -> Attribution:
-    sources, targets = _units(data["sources"]), _units(data["targets"])
-    shape = (len(targets), len(sources))
-    attribution = Attribution(
-        text=data["text"],
-        sources=sources,
-        targets=targets,
-        scores=_tensor(data["scores"], shape),
-        visible=torch.tensor(data["visible"], dtype=torch.bool).reshape(shape),
-        values=_tensor(data["values"], (len(targets),)),
-        signed=bool(data["signed"]),
-        sink=data["sink"],
-        provenance=Provenance(**data["provenance"]),
-        diagnostics=_diagnostics(data, shape),
-        encoder=data["encoder"],
-        alternatives=tuple(tuple(Alternative(**option) for option in row) for row in data["alternatives"]),
-    )
-    if not torch.equal(attribution.scores.isnan(), ~attribution.visible):
-        raise ValueError("scores are null where they are visible, or numbers where they are not")
-    return attribution
-
-
-def _units(rows: list[dict[str, Any]]) -> tuple[Unit, ...]:
-    return tuple(map(_unit, rows))
-
-
-def _unit(row: dict[str, Any]) -> Unit:
-    in_prompt = row.get("in_prompt")
-    read = {"ids": tuple(row["ids"]), "role": Role(row["role"]), "in_prompt": in_prompt and tuple(in_prompt)}
-    return Unit(**{**row, **read})
-
-
-def _diagnostics(data: dict[str, Any], shape: tuple[int, int]) -> dict[str, Diagnostic]:
-    if data["version"] == 2:
-        return _of_version_2(data["certificate"], shape)
-    return {row["name"]: _diagnostic(row, shape) for row in data["diagnostics"]}
-
-
-def _diagnostic(row: dict[str, Any], shape: tuple[int, int]) -> Diagnostic:
-    values, dtype = row["values"], row["dtype"]
-    if dtype not in ("int64", "float32"):
-        raise ValueError(f"a diagnostic should be int64 or float32, not {dtype!r}")
-    of_cells = bool(values) and isinstance(values[0], list)
-    return Diagnostic(
-        _tensor(values, shape if of_cells else shape[:1], getattr(torch, dtype)),
-        None if row["allowed"] is None else _tensor(row["allowed"], shape[:1]),
-    )
-
-
-def _of_version_2(certificate: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, Diagnostic]:
-    if certificate is None:
-        return {}
-    change, residual, allowed = (_tensor(certificate[name], shape[:1]) for name in ("change", "residual", "allowed"))
-    nodes = _tensor(certificate["nodes"], shape[:1], torch.int64)
-    return {
-        "total": Diagnostic(change),
-        "convergence_delta": Diagnostic(residual, allowed),
-        "gradients": Diagnostic(nodes),
-    }
-
-
-def _tensor(table: list[Any], shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """The numbers of a list, or of a list of lists; null is NaN where there is one."""
-    rows = table if len(shape) > 1 else [table]
-    if len(table) != shape[0] or any(len(row) != shape[-1] for row in rows):
-        raise ValueError(f"a table should be {' × '.join(map(str, shape))}")
-    if dtype == torch.int64 and not all(type(number) is int for row in rows for number in row):
-        raise ValueError("a table of int64 should hold integers only")
-    numbers = [[math.nan if number is None else number for number in row] for row in rows]
-    return torch.tensor(numbers, dtype=dtype).reshape(shape)
+def _finite(literal: str) -> float:
+    if not math.isfinite(number := float(literal)):
+        raise ValueError(f"{literal[:20]} is no finite number")
+    return number

@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex, overload
 
 from torch import Tensor
 
+from tokensal.drawable import drawable
 from tokensal.errors import InputError
 from tokensal.results.result import Result
 from tokensal.results.row import Row, Scored
@@ -162,7 +163,7 @@ class Attribution(Result):
     def __repr__(self) -> str:
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
-        return f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})"
+        return drawable(f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})")
 
 
 def _says_the_same(value: object, other: object) -> bool:

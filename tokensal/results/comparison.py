@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.drawable import drawable
 from tokensal.errors import InputError
 from tokensal.results.attribution import Attribution
 from tokensal.results.result import Result
@@ -59,13 +60,13 @@ class Comparison(Result):
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
         tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
-        undefined = torch.full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64, device=sizes.device)
+        undefined = sizes.new_full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
         return torch.stack([undefined, *tables]).nanmean(0)
 
     def __repr__(self) -> str:
         first = self.attributions[0]
         methods = ", ".join(attribution.provenance.method_repr for attribution in self.attributions)
-        return f"Comparison({methods}: {len(first.targets)} targets × {len(first.sources)} sources)"
+        return drawable(f"Comparison({methods}: {len(first.targets)} targets × {len(first.sources)} sources)")
 
 
 def _same_tokens(first: Attribution, other: Attribution) -> bool:

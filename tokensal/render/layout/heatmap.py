@@ -14,9 +14,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tokensal.drawable import drawable
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
-from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists
+from tokensal.render.layout.labels import Label, label, labels, name_in_lists
 from tokensal.render.layout.legend import Legend, legend
 from tokensal.render.layout.numbers import Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title

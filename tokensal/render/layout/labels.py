@@ -14,12 +14,11 @@ from itertools import pairwise
 
 from rich.cells import cell_len, chop_cells
 
+from tokensal.drawable import drawable
 from tokensal.types import Role, Unit
 
 PIECE = "‿"  # a further token of the character drawn before it
 EMPTY = "∅"  # a token without text
-PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
-JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -100,21 +99,6 @@ def _pieces(unit: Unit) -> tuple[str, ...]:
 def name_in_lists(text: str) -> str:
     """A drawable text without the spaces around it, or with a picture for each where it is nothing else."""
     return text.strip() or "␣" * len(text)
-
-
-def drawable(text: str) -> str:
-    """The text with a picture or a code for everything that would not be seen."""
-    return "".join(map(_drawable, text))
-
-
-def _drawable(character: str) -> str:
-    if character in PICTURES:
-        return PICTURES[character]
-    if ord(character) < 0x20:
-        return chr(0x2400 + ord(character))  # Unicode's own pictures of the control characters
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in JOINERS:
-        return f"⟨U+{ord(character):04X}⟩"
-    return character
 
 
 def cut(text: str, width: int) -> str:

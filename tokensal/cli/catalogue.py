@@ -1,0 +1,107 @@
+"""The methods as the command line lists them: read from their source as text, because to import them loads torch."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from tokensal.errors import resolve_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is written about a method.
+
+    Attributes:
+        name: that of its class attribute, as are summary and paper.
+        description: its docstring, without the options.
+        options: for each option, its default as Python writes it, and its help.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    description: str
+    options: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@cache
+def catalogue() -> tuple[Mapping[str, Entry], Mapping[str, str]]:
+    """The methods by name, in the order of `tokensal.METHODS`, and `tokensal.methods.ALIASES`."""
+    folder = files("tokensal") / "methods"
+    modules = [ast.parse(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".py")]
+    classes = {node.name: node for module in modules for node in module.body if isinstance(node, ast.ClassDef)}
+    table = ast.parse((folder / "__init__.py").read_text("utf-8")).body
+    imported = [alias.name for node in table if isinstance(node, ast.ImportFrom) for alias in node.names]
+    rows = [_entry(classes[name], classes) for name in imported if "paper" in _assigned(classes.get(name))]
+    aliases = _assigned(ast.Module(table, []))["ALIASES"]
+    return {row.name: row for row in rows}, ast.literal_eval(aliases)
+
+
+def _assigned(node: ast.ClassDef | ast.Module | None) -> dict[str, ast.expr]:
+    """The values that are assigned in a body, by name."""
+    pairs: dict[str, ast.expr] = {}
+    for each in node.body if node else ():
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            pairs[each.targets[0].id] = each.value
+        elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value:
+            pairs[each.target.id] = each.value
+    return pairs
+
+
+def _entry(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Entry:
+    values = _assigned(node)
+    name, summary, paper = (ast.literal_eval(values[each]) for each in ("name", "summary", "paper"))
+    description, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
+    helps = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE))
+    defaults = {name: (ast.unparse(value), helps.get(name, "")) for name, value in _options(node, classes)}
+    return Entry(name, summary, paper, description, defaults)
+
+
+def _options(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[tuple[str, ast.expr]]:
+    """The fields of a dataclass with their defaults: those that it inherits first."""
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            yield from _options(classes[base.id], classes)
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and each.value and not ast.unparse(each.annotation).startswith("ClassVar"):
+            yield ast.unparse(each.target), each.value
+
+
+def listing() -> str:
+    """Every method, with what it says and its paper."""
+    rows = catalogue()[0].values()
+    column = max(len(row.name) for row in rows) + 2
+    return "\n".join(
+        f"{_wrapped(row.summary, column, row.name.ljust(column))}\n{_wrapped(row.paper, column)}" for row in rows
+    )
+
+
+def details(name: str) -> str:
+    """All about one method.
+
+    Raises:
+        InputError: an unknown method; the nearest one is offered.
+    """
+    rows, aliases = catalogue()
+    row = rows[resolve_name("method", name, rows, aliases)]
+    also = ", ".join(alias for alias, meant in aliases.items() if meant == row.name)
+    paragraphs = [_wrapped(f"{row.name}: {row.summary}"), *map(_wrapped, row.description.split("\n\n"))]
+    paragraphs += [_wrapped(f"Paper: {row.paper}")] + [_wrapped(f"Other names: {also}")] * bool(also)
+    if row.options:
+        entries = (f"  {name} = {default}\n{_wrapped(text, 6)}" for name, (default, text) in row.options.items())
+        paragraphs.append("Options, as in --option NAME=VALUE, and their defaults:\n\n" + "\n".join(entries))
+    return "\n\n".join(paragraphs)
+
+
+def _wrapped(text: str, indent: int = 0, first: str | None = None) -> str:
+    """The text in lines of the terminal's width, indented, the first one perhaps by a text."""
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    start = " " * indent if first is None else first
+    return textwrap.fill(" ".join(text.split()), width, initial_indent=start, subsequent_indent=" " * indent)

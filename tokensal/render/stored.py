@@ -1,0 +1,262 @@
+"""What a JSON result may hold, type by type, and the results that are made of it (see `tokensal.render.json`).
+
+Every key is required but those of a unit's place in the prompt, no other is accepted, and nothing is converted: true is
+no number, and 1.0 no index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tokensal.errors import FormatError, InputError
+from tokensal.results.attribution import Alternative, Attribution, Provenance
+from tokensal.results.comparison import Comparison
+from tokensal.types import Diagnostic, Role, Unit
+
+ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
+DEEPEST = 50  # levels of a configuration; to write more of them again, Python's stack may not suffice
+
+LARGEST = torch.finfo(torch.float32).max
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Integer = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Index = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Cell = Integer | Number | None
+
+
+class Stored(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class StoredUnit(Stored):
+    ids: list[Index]
+    text: str
+    start: Index
+    stop: Index
+    role: Annotated[Role, Field(strict=False)]
+    special: bool
+    against: str
+    in_prompt: Annotated[list[Index], Field(min_length=2, max_length=2)] | None = None
+    message: Index | None = None
+
+
+class StoredAlternative(Stored):
+    id: Index
+    text: str
+    probability: Annotated[Number, Field(ge=0)]
+
+
+class StoredProvenance(Stored):
+    model: str
+    revision: str | None
+    architecture: str
+    dtype: str
+    device: str
+    attention: str
+    method: str
+    method_repr: str
+    score: str
+    seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None
+    question: dict[str, str]
+    seconds: Annotated[Number, Field(ge=0)]
+    versions: dict[str, str]
+    config: dict[str, Any]
+
+
+class StoredDiagnostic(Stored):
+    name: str
+    dtype: Literal["float32", "int64"]
+    values: list[Cell] | list[list[Cell]]
+    allowed: list[Number] | None
+
+
+class Certificate(Stored):
+    """What version 2 has in place of diagnostics."""
+
+    change: list[Number]
+    residual: list[Number]
+    allowed: list[Number]
+    nodes: list[Integer]
+
+
+class StoredAttribution(Stored):
+    """What both versions have."""
+
+    kind: Literal["tokensal/attribution"] = Field(alias="schema")
+    text: str
+    sources: Annotated[list[StoredUnit], Field(min_length=1)]
+    targets: Annotated[list[StoredUnit], Field(min_length=1)]
+    scores: list[list[Number | None]]
+    visible: list[list[bool]]
+    values: list[Number | None]
+    signed: bool
+    sink: Index | None
+    encoder: Index
+    alternatives: list[list[StoredAlternative]]
+    provenance: StoredProvenance
+
+
+class AttributionVersion2(StoredAttribution):
+    version: Literal[2]
+    certificate: Certificate | None
+
+
+class AttributionVersion3(StoredAttribution):
+    version: Literal[3]
+    diagnostics: list[StoredDiagnostic]
+
+
+class ComparisonVersion2(Stored):
+    kind: Literal["tokensal/comparison"] = Field(alias="schema")
+    version: Literal[2]
+    attributions: list[AttributionVersion2]
+
+
+class ComparisonVersion3(Stored):
+    kind: Literal["tokensal/comparison"] = Field(alias="schema")
+    version: Literal[3]
+    attributions: list[AttributionVersion3]
+
+
+MODELS: Mapping[tuple[str, int], type[Stored]] = {
+    (ATTRIBUTION, 2): AttributionVersion2,
+    (ATTRIBUTION, 3): AttributionVersion3,
+    (COMPARISON, 2): ComparisonVersion2,
+    (COMPARISON, 3): ComparisonVersion3,
+}
+
+
+def result_of(data: dict[str, Any]) -> Attribution | Comparison:
+    """The attribution or comparison that a JSON document of a known schema and version holds.
+
+    Raises:
+        FormatError: it holds anything but what one has.
+    """
+    try:
+        stored = MODELS[data["schema"], data["version"]].model_validate(data)
+        if isinstance(stored, ComparisonVersion2 | ComparisonVersion3):
+            return Comparison(tuple(map(_attribution, stored.attributions)))
+        assert isinstance(stored, AttributionVersion2 | AttributionVersion3)
+        return _attribution(stored)
+    except ValidationError as error:
+        raise _damaged(_first(error)) from error
+    except (ValueError, InputError) as error:
+        raise _damaged(str(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong first, and where."""
+    details = error.errors(include_url=False)[0]
+    place, value = ".".join(map(str, details["loc"])), _shortened(details["input"])
+    return f"{place}: {details['msg']}, but got {value}"
+
+
+def _shortened(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer that is too long to be written
+        return "a very long integer"
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _damaged(reason: str) -> FormatError:
+    return FormatError(f"it is damaged ({reason}); save it again.")
+
+
+def _attribution(stored: AttributionVersion2 | AttributionVersion3) -> Attribution:
+    shape = (len(stored.targets), len(stored.sources))
+    config = stored.provenance.config
+    _require_indices(stored)
+    _require_shallow(config)
+    visible = _tensor(stored.visible, shape, torch.bool)
+    scores = _tensor(stored.scores, shape)
+    if not torch.equal(scores.isnan(), ~visible):
+        raise ValueError("scores are null where they are visible, or numbers where they are not")
+    if stored.alternatives and len(stored.alternatives) != len(stored.targets):
+        raise ValueError(f"alternatives should be those of {len(stored.targets)} targets, or none")
+    return Attribution(
+        text=stored.text,
+        sources=tuple(map(_unit, stored.sources)),
+        targets=tuple(map(_unit, stored.targets)),
+        scores=scores,
+        visible=visible,
+        values=_tensor(stored.values, shape[:1]),
+        signed=stored.signed,
+        sink=stored.sink,
+        provenance=Provenance(**_keywords(stored.provenance)),
+        diagnostics=_diagnostics(stored, shape),
+        encoder=stored.encoder,
+        alternatives=tuple(tuple(Alternative(**_keywords(each)) for each in row) for row in stored.alternatives),
+    )
+
+
+def _unit(stored: StoredUnit) -> Unit:
+    in_prompt = None if stored.in_prompt is None else (stored.in_prompt[0], stored.in_prompt[1])
+    return Unit(**_keywords(stored) | {"ids": tuple(stored.ids), "in_prompt": in_prompt})
+
+
+def _keywords(stored: Stored) -> dict[str, Any]:
+    return {name: getattr(stored, name) for name in stored.model_fields_set}
+
+
+def _require_indices(stored: StoredAttribution) -> None:
+    count = len(stored.sources)
+    if stored.sink is not None and stored.sink >= count:
+        raise ValueError(f"the sink is source {stored.sink}, but there are {count}, from 0 on")
+    if stored.encoder > count:
+        raise ValueError(f"an encoder reads {stored.encoder} sources, but there are {count}")
+    for unit in (*stored.sources, *stored.targets):
+        if not unit.start <= unit.stop <= len(stored.text):
+            raise ValueError(
+                f"a unit should be in the text, whose length is {len(stored.text)}, but is at {unit.start}:{unit.stop}"
+            )
+
+
+def _require_shallow(config: Any) -> None:
+    level = [config]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in _children(node)]
+    if level:
+        raise ValueError(f"its configuration has more than {DEEPEST} levels")
+
+
+def _children(node: Any) -> Sequence[Any]:
+    return list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else ()
+
+
+def _diagnostics(stored: AttributionVersion2 | AttributionVersion3, shape: tuple[int, int]) -> dict[str, Diagnostic]:
+    if isinstance(stored, AttributionVersion3):
+        diagnostics = {each.name: _diagnostic(each, shape) for each in stored.diagnostics}
+        if len(diagnostics) < len(stored.diagnostics):
+            raise ValueError("two diagnostics have one name")
+        return diagnostics
+    certificate = stored.certificate
+    if certificate is None:
+        return {}
+    allowed = _tensor(certificate.allowed, shape[:1])
+    return {
+        "total": Diagnostic(_tensor(certificate.change, shape[:1])),
+        "convergence_delta": Diagnostic(_tensor(certificate.residual, shape[:1]), allowed),
+        "gradients": Diagnostic(_tensor(certificate.nodes, shape[:1], torch.int64)),
+    }
+
+
+def _diagnostic(stored: StoredDiagnostic, shape: tuple[int, int]) -> Diagnostic:
+    of_cells = isinstance(stored.values[0], list) if stored.values else False
+    values = _tensor(stored.values, shape if of_cells else shape[:1], getattr(torch, stored.dtype))
+    return Diagnostic(values, None if stored.allowed is None else _tensor(stored.allowed, shape[:1]))
+
+
+def _tensor(table: Sequence[Any], shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """The numbers of a list, or of a list of lists, on the CPU; null is NaN where there is one."""
+    rows = table if len(shape) > 1 else [table]
+    if len(table) != shape[0] or any(len(row) != shape[-1] for row in rows):
+        raise ValueError(f"a table should be {' × '.join(map(str, shape))}")
+    if dtype == torch.int64 and not all(type(number) is int for row in rows for number in row):
+        raise ValueError("a table of int64 should hold integers only")
+    numbers = [[math.nan if number is None else number for number in row] for row in rows]
+    return torch.tensor(numbers, dtype=dtype, device="cpu").reshape(shape)

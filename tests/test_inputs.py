@@ -118,7 +118,9 @@ def test_a_number_is_the_target_of_that_number():
         attribute(tiny(), IDS, continuation=[7, 8, 9], targets=3)
 
 
-@pytest.mark.parametrize("unit", [(0, 3), [(0, 3)], [[0, 3]], np.array([[0, 3]]), iter([(0, 3)])], ids=repr)
+@pytest.mark.parametrize(
+    "unit", [(0, 3), [(0, 3)], [[0, 3]], np.array([[0, 3]]), iter([(0, 3)])], ids=lambda unit: type(unit).__name__
+)
 def test_units_may_be_one_span_or_several(unit):
     assert Question(unit=unit).unit == [(0, 3)]
 

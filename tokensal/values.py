@@ -138,8 +138,9 @@ def plain(value: Any) -> Any:
 
 
 def described(value: object) -> str:
-    """A value as errors show it: shortened, in one line, with its type."""
-    return f"{' '.join(reprlib.repr(value).split())[:LONGEST]} ({type(value).__name__})"
+    """A value as errors show it: shortened, in one line, with its type where the value does not tell."""
+    text = " ".join(reprlib.repr(value).split())[:LONGEST]
+    return text if type(value) in (bool, int, float, str) else f"{text} ({type(value).__name__})"
 
 
 def is_whole(value: object) -> bool:

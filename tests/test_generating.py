@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
+import signal
 
 import pytest
 import torch
 from builders import tiny
-from models import CHAT, tokenizer
+from models import CHAT, model, tokenizer
 from transformers import GenerationConfig
 
-from tokensal import attribute, load
+from tokensal import Attribution, attribute, load
 from tokensal.adapters import CausalAdapter
 from tokensal.adapters.generating import MAX_NEW_TOKENS
+from tokensal.cli import main
 from tokensal.errors import InputError
 
 PROMPT = [5, 40, 41, 7]
 
 
-def answer(generation=None, model=None, **options):
+def answer(generation=None, **options):
     """The ids of the answer."""
-    example = (model or tiny()).example(PROMPT, generation=generation, **options)
+    example = tiny().example(PROMPT, generation=generation, **options)
     return [token.id for token in example.targets]
-
-
-GREEDY = 20
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,46 @@ def test_blocks_that_are_no_texts_are_refused_by_a_template_of_texts():
 def test_an_answer_continues_the_last_words_of_the_assistant(content):
     text = shown([USER, {"role": "assistant", "content": content}])
     assert text == "<|start|>user\nThe cat<|end|><|start|>assistant\nThe a"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("chat-model")
+    model("Llama", dtype=torch.float32).save_pretrained(path)
+    coder = copy.deepcopy(tokenizer())
+    coder.chat_template = SWITCHED
+    coder.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def command(folder, tmp_path, monkeypatch, capsys):
+    """Run `tokensal attribute` in this process; returns the shown text, or the sentence that it ends in."""
+
+    def run(*arguments):
+        result = tmp_path / "result.json"
+        flags = ["--model", folder, "--continuation", " a", "--quiet", "-o", result]
+        monkeypatch.setattr("sys.argv", ["tokensal", "attribute", *map(str, [*arguments, *flags])])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it; the command lets pipes close
+        return capsys.readouterr().err if ended.value.code else Attribution.load(result).text
+
+    return run
+
+
+def test_a_chat_from_a_file_on_the_command_line(command, tmp_path):
+    turns = [USER, {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]
+    (tmp_path / "chat.json").write_text(json.dumps(turns))
+    expected = "<|start|>user\nThe cat<|end|><|start|>assistant\na<|end|><|start|>user\nb<|end|><|start|>assistant\n"
+    assert command("--messages", tmp_path / "chat.json") == f"{expected} a"
+    no_thinking = command("--messages", tmp_path / "chat.json", "--template", "enable_thinking=false")
+    assert no_thinking == f"{expected}<no> a"
+    assert command("b", "--template", "enable_thinking=false").endswith("user\nb<|end|><|start|>assistant\n<no> a")
+    assert "either a prompt or --messages" in command("b", "--messages", tmp_path / "chat.json")
+    assert "Cannot read messages" in command("--messages", tmp_path / "none.json")
+    (tmp_path / "chat.json").write_text('{"role": "user"}')
+    assert "should be a list" in command("--messages", tmp_path / "chat.json")
 
 
 # Where tokens stand in what the user passed

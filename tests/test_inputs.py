@@ -271,7 +271,7 @@ def test_what_is_no_adapted_model_is_refused(kind):
 def test_only_a_model_and_its_tokenizer_are_adapted():
     own = tiny()
     for model in ("gpt2", own, type(own.model), torch.nn.Linear(2, 2), None):
-        with pytest.raises(InputError, match="should be a HuggingFace model"):
+        with pytest.raises(InputError, match="should be a HuggingFace causal"):
             adapt(model, own.tokenizer)
     for tokenizer in ("gpt2", None, own):
         with pytest.raises(InputError, match="should be the model's own"):
@@ -302,7 +302,7 @@ def test_messages_of_a_file(tmp_path):
 def test_a_file_that_holds_no_json_is_refused(tmp_path, content):
     file = tmp_path / "chat.json"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match="not valid JSON|not UTF-8"):
         Chat(messages=str(file)).arguments(None)
     with pytest.raises(InputError, match="Cannot read messages"):
         Chat(messages=str(tmp_path)).arguments(None)

@@ -16,6 +16,8 @@ import transformers
 from builders import tiny
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from models import adapter, model, tokenizer
+from tqdm.auto import tqdm
+from transformers import modeling_gguf_pytorch_utils as gguf
 
 from tokensal import IntegratedGradients, attribute, load
 from tokensal.adapters import CausalAdapter, embedded
@@ -159,18 +161,21 @@ def test_loading_draws_no_bars_and_restores_them(folder, bars, capsys):
     assert transformers.logging.get_verbosity() == level
 
 
-def test_settings_are_restored_after_an_error_and_apart():
+def test_settings_are_restored_after_an_error_and_apart(capsys):
     transformers.logging.disable_progress_bar()
     enable_progress_bars()  # of the hub alone
     try:
         with pytest.raises(ZeroDivisionError), quiet_libraries():
             _warn_and_fail()
+        assert gguf.tqdm is tqdm
         assert not are_progress_bars_disabled() and not transformers.logging.is_progress_bar_enabled()
     finally:
         disable_progress_bars()
+    assert capsys.readouterr() == ("", "")
 
 
 def _warn_and_fail():
+    assert list(gguf.tqdm(range(3), desc="converting a GGUF")) == [0, 1, 2]
     warnings.warn("of another library", stacklevel=1)
     raise ZeroDivisionError
 

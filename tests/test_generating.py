@@ -104,7 +104,7 @@ def test_options_of_sampling_without_sampling_are_warned_of(greedy, caplog):
     with caplog.at_level(logging.WARNING):
         assert answer({"temperature": 0.5, "top_p": 0.9}) == greedy
     assert [record.getMessage() for record in caplog.records] == [
-        "The answer is greedy, so temperature and top_p changes nothing: add do_sample to sample."
+        "Without do_sample, these options have no effect: temperature, top_p."
     ]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -178,8 +178,18 @@ def test_contents_are_texts_or_blocks_as_the_template_reads_them(template, conte
     assert [token.in_prompt for token in user] == [(0, 3), (3, 7), (7, 11)]
 
 
+def test_texts_that_a_template_cuts_stay_as_they_are():
+    """A template that reads texts and blocks, but cuts thoughts from texts alone: texts stay texts."""
+    source = (
+        "{% for m in messages %}{% if m.content is string %}{{ m.content.split('</think>')[-1] }}"
+        "{% else %}{{ m.content[0].text }}{% endif %};{% endfor %}"
+    )
+    turns = [USER, {"role": "assistant", "content": "why</think>so"}, {"role": "user", "content": "b"}]
+    assert shown(turns, source) == "The cat;so;b; a"
+
+
 def test_blocks_that_are_no_texts_are_refused_by_a_template_of_texts():
-    with pytest.raises(InputError, match="blocks of another kind"):
+    with pytest.raises(InputError, match="some contents have other blocks"):
         shown([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a"}]}])
 
 

@@ -54,7 +54,7 @@ def generate_options(
     if not options["do_sample"] and options.get("penalty_alpha") is None:
         unused = [name for name in OF_SAMPLING if options.pop(name, None) is not None]
         if unused:
-            log.warning("The answer is greedy, so %s changes nothing: add do_sample to sample.", " and ".join(unused))
+            log.warning("Without do_sample, these options have no effect: %s.", ", ".join(unused))
     if options.get("stop_strings") is not None:
         options["tokenizer"] = tokenizer
     if model.generation_config.pad_token_id is None:

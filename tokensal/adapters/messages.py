@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,39 +140,44 @@ class Template:
             )
 
     def readable(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The messages in the form that the template reads: with contents as they are, as one text, or as blocks.
+        """The messages; with a text for blocks where the template takes none, or a block for texts that it leaves out.
 
         Raises:
             InputError: it takes no blocks, and some are no texts.
         """
-        forms = [messages]
-        if all(map(_has_texts_alone, messages)):
-            texts = [("".join(content_texts(message)), message) for message in messages]
-            forms.append([{**message, "content": text} for text, message in texts])
-            forms.append([{**message, "content": [{"type": "text", "text": text}]} for text, message in texts])
-        for form in forms:
-            with suppress(InputError):  # if it refuses all, its reason is told of the messages as they are
-                if _is_shown(form, str(self.apply(form, tokenize=False))):
-                    return form
-        if _is_printed(messages, str(self.apply(messages, tokenize=False))):
-            raise InputError("The model's chat template takes texts alone, but a content has blocks of another kind.")
+        rendered, texts = self._rendered(messages), ["".join(content_texts(message)) for message in messages]
+        contents = [message["content"] for message in messages if isinstance(message.get("content"), list)]
+        if contents:
+            if rendered is not None and not _is_printed(rendered, texts):
+                return messages
+            if all(_is_text(block) for content in contents for block in content):
+                return _with_contents(messages, list, texts)
+            if rendered is not None:
+                raise InputError("The model's chat template takes texts alone, but some contents have other blocks.")
+        elif rendered is not None and not any(text.strip() in rendered for text in texts if text.strip()):
+            blocks = _with_contents(messages, str, [[{"type": "text", "text": text}] for text in texts])
+            again = self._rendered(blocks)
+            if again and not _is_printed(again, texts) and all(text.strip() in again for text in texts):
+                return blocks
         return messages
 
-
-def _has_texts_alone(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    return isinstance(content, str) or (isinstance(content, list) and all(map(_is_text, content)))
-
-
-def _is_shown(messages: Sequence[Mapping[str, Any]], rendered: str) -> bool:
-    """Whether a rendering shows every text of the messages."""
-    shown = all(text.strip() in rendered for message in messages for text in content_texts(message))
-    return shown and not _is_printed(messages, rendered)
+    def _rendered(self, messages: list[dict[str, Any]]) -> str | None:
+        """The messages as text; None where the template refuses them."""
+        try:
+            return str(self.apply(messages, tokenize=False))
+        except InputError:
+            return None
 
 
-def _is_printed(messages: Sequence[Mapping[str, Any]], rendered: str) -> bool:
+def _with_contents(messages: list[dict[str, Any]], kind: type, contents: Sequence[Any]) -> list[dict[str, Any]]:
+    """The messages, with these contents where theirs are of that kind."""
+    return [
+        {**message, "content": content} if isinstance(message.get("content"), kind) else message
+        for message, content in zip(messages, contents, strict=True)
+    ]
+
+
+def _is_printed(rendered: str, texts: Sequence[str]) -> bool:
     """Whether a rendering shows a list of blocks as Python prints it, in place of their texts."""
     beginning = "[{'type'"
-    texts = [text for message in messages for text in content_texts(message)]
-    blocks = any(isinstance(message.get("content"), list) for message in messages)
-    return blocks and rendered.count(beginning) > sum(text.count(beginning) for text in texts)
+    return rendered.count(beginning) > sum(text.count(beginning) for text in texts)

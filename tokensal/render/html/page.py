@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tokensal.render.html.panels import panel, source_name
+from tokensal.render.html.panels import NAME, panel, source_name
 from tokensal.render.html.running_text import Text, running_text
 from tokensal.render.layout.heatmap import Facts, Heatmap
 from tokensal.render.layout.labels import shortened
@@ -26,7 +26,9 @@ from tokensal.render.layout.matrix import Matrix, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
 
-CELLS = 6_000  # of the matrices on one page; each takes about a hundred bytes
+CELLS = 20_000  # of the matrices on one page; each takes 50 to 80 bytes
+PRINTED_CELLS = 1_000  # of a closed matrix that is printed all the same: two sheets of paper
+PRINTED_WIDTH = 115  # characters of a row of numbers that fit on a sheet
 STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Kind.SPECIAL, Kind.TEMPLATE)
 
 
@@ -41,30 +43,45 @@ class View:
     matrix: Matrix
 
 
-def page(
-    template: str, title: str, caption: Facts, heatmaps: Sequence[Heatmap], entries: Iterable[Entry], **more: object
-) -> str:
-    """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything that a template draws."""
+
+    context: dict[str, Any]
+
+    def draw(self, template: str, **more: object) -> str:
+        """The page as a template has it."""
+        return _environment().get_template(template).render(**self.context, **more)
+
+
+def page(heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object) -> Page:
+    """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else its template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
     views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **more,
-            title=title,
-            views=views,
-            caption=caption,
-            cells=CELLS // len(heatmaps),
-            entries=[entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
-            kinds={kind for view in views for kind in view.overview["kinds"]},
-            data={
-                "views": [{"overview": view.overview, "rows": view.rows} for view in views],
-                "names": [source_name(first, source) for source in range(len(first.sources))],
-            },
-        )
-    )
+    methods = ", ".join(heatmap.method for heatmap in heatmaps)
+    return Page({
+        **more,
+        "heading": heading,
+        "title": " · ".join(part for part in (methods, first.subject, first.model) if part),
+        "views": views,
+        "signed": any(heatmap.signed for heatmap in heatmaps),
+        "caption": caption,
+        "cells": CELLS // len(heatmaps),
+        "entries": [entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
+        "kinds": {kind for view in views for kind in view.overview["kinds"]},
+        "data": {
+            "views": [_data(view, f"{number} {view.heatmap.method} ") for number, view in enumerate(views, 1)],
+            "names": [source_name(first, source) for source in range(len(first.sources))],
+            "targets": [shortened(label.name, NAME) for label in first.targets],
+        },
+    })
+
+
+def _data(view: View, name: str) -> dict[str, Any]:
+    """What the script needs of a view; `name` stands before its numbers where there are several."""
+    columns = [column.source for column in view.matrix.columns]
+    return {"name": name, "overview": view.overview, "rows": view.rows, "columns": columns}
 
 
 def _view(heatmap: Heatmap, ranked: int) -> View:
@@ -86,4 +103,5 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     environment.filters.update(exact=exact, shortened=shortened)
     environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
+    environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH)
     return environment

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
-from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists
+from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists, subject
 from tokensal.render.layout.legend import Legend, legend
 from tokensal.render.layout.numbers import Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
@@ -36,7 +36,7 @@ class Heatmap:
     all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
     answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
-    asked. `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
+    asked. `method`, `subject` (the first words of the prompt) and `model` tell heatmaps apart. `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
     sources: tuple[Label, ...]
@@ -54,6 +54,9 @@ class Heatmap:
     score: str
     noun: str
     considered: tuple[Facts, ...]
+    method: str
+    subject: str
+    model: str
     caption: Facts
 
     @property
@@ -113,6 +116,9 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         score=attribution.provenance.score,
         noun=noun,
         considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
+        method=attribution.provenance.method,
+        subject=subject(sources),
+        model=drawable(attribution.provenance.model),
         caption=tuple(_caption(attribution, targets, rows)),
     )
 

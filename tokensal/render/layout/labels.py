@@ -2,6 +2,7 @@
 
 cut        a text to a width, measured in terminal cells: an ideograph takes two, an accent none
 shortened  a text to a width, of which the end is seen as well
+subject    the first words of a prompt
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PIECE = "‿"  # a further token of the character drawn before it
 EMPTY = "∅"  # a token without text
 PICTURES = {"\n": "↵", "\r": "␍", "\t": "⇥", "\u2028": "↵", "\u2029": "↵"}
 JOINERS = "\u200c\u200d"  # invisible, but they shape emoji and Persian
+SUBJECT = 40  # cells of the first words of a prompt
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -139,3 +141,10 @@ def _ends(words: Sequence[str], count: int) -> str:
     """So many words, from both ends in turn."""
     first = (count + 1) // 2
     return " ".join([*words[:first], "…", *words[len(words) - (count - first) :]])
+
+
+def subject(sources: Sequence[Label]) -> str:
+    """The first words of the prompt: of what the user says in a chat, whose beginning is often the same."""
+    words = [label for label in sources if not label.special and label.role is not Role.TEMPLATE]
+    said = [label for label in words if label.role is Role.USER] or words
+    return cut(" ".join("".join(label.text + " " * bool(label.lines) for label in said).split()), SUBJECT)

@@ -145,6 +145,8 @@ def _ends(words: Sequence[str], count: int) -> str:
 
 def subject(sources: Sequence[Label]) -> str:
     """The first words of the prompt: of what the user says in a chat, whose beginning is often the same."""
-    words = [label for label in sources if not label.special and label.role is not Role.TEMPLATE]
+    unread = (Role.TEMPLATE, Role.GENERATED, Role.CONTRAST)
+    words = [label for label in sources if not label.special and label.role not in unread]
     said = [label for label in words if label.role is Role.USER] or words
-    return cut(" ".join("".join(label.text + " " * bool(label.lines) for label in said).split()), SUBJECT)
+    text = "".join(label.text + " " * bool(label.lines) for label in said).replace(PICTURES["\n"], " ")
+    return cut(" ".join(text.split()), SUBJECT)

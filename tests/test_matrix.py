@@ -12,7 +12,6 @@ from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
 from tokensal.render.html.page import CELLS
 from tokensal.render.layout import lay_out, lay_out_matrix
-from tokensal.render.layout.numbers import exact
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 

@@ -60,22 +60,24 @@ def page(heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Ite
     views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
     methods = ", ".join(heatmap.method for heatmap in heatmaps)
-    return Page({
-        **more,
-        "heading": heading,
-        "title": " · ".join(part for part in (methods, first.subject, first.model) if part),
-        "views": views,
-        "signed": any(heatmap.signed for heatmap in heatmaps),
-        "caption": caption,
-        "cells": CELLS // len(heatmaps),
-        "entries": [entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
-        "kinds": {kind for view in views for kind in view.overview["kinds"]},
-        "data": {
-            "views": [_data(view, f"{number} {view.heatmap.method} ") for number, view in enumerate(views, 1)],
-            "names": [source_name(first, source) for source in range(len(first.sources))],
-            "targets": [shortened(label.name, NAME) for label in first.targets],
-        },
-    })
+    return Page(
+        {
+            **more,
+            "heading": heading,
+            "title": " · ".join(part for part in (methods, first.subject, first.model) if part),
+            "views": views,
+            "signed": any(heatmap.signed for heatmap in heatmaps),
+            "caption": caption,
+            "cells": CELLS // len(heatmaps),
+            "entries": [entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
+            "kinds": {kind for view in views for kind in view.overview["kinds"]},
+            "data": {
+                "views": [_data(view, f"{number} {view.heatmap.method} ") for number, view in enumerate(views, 1)],
+                "names": [source_name(first, source) for source in range(len(first.sources))],
+                "targets": [shortened(label.name, NAME) for label in first.targets],
+            },
+        }
+    )
 
 
 def _data(view: View, name: str) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Heatmap:
     all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
     answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
-    asked. `method`, `subject` (the first words of the prompt) and `model` tell heatmaps apart. `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
+    asked. `method`, `subject` (the first words of the prompt) and `model` tell heatmaps apart. `caption` holds
+    (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
     """
 
     sources: tuple[Label, ...]

@@ -147,6 +147,6 @@ def subject(sources: Sequence[Label]) -> str:
     """The first words of the prompt: of what the user says in a chat, whose beginning is often the same."""
     unread = (Role.TEMPLATE, Role.GENERATED, Role.CONTRAST)
     words = [label for label in sources if not label.special and label.role not in unread]
-    said = [label for label in words if label.role is Role.USER] or words
-    text = "".join(label.text + " " * bool(label.lines) for label in said).replace(PICTURES["\n"], " ")
+    words = [label for label in words if label.role is Role.USER] or words
+    text = "".join(label.text + " " * bool(label.lines) for label in words).replace(PICTURES["\n"], " ")
     return cut(" ".join(text.split()), SUBJECT)

@@ -247,14 +247,16 @@
     show();
   }
 
-  // In the frame of a notebook (notebook.js): how high the page is, and which theme is around it.
+  // The frame of a notebook (notebook.js) is as high as its page, up to what a window holds, and has the theme around it.
   if (parent !== window) {
     addEventListener("message", ({ source, data }) => {
       if (source === parent && data?.tokensalTheme) root.dataset.theme = data.tokensalTheme;
     });
-    const measure = () => parent.postMessage({ tokensalHeight: document.body.offsetHeight }, "*");
+    const narrow = matchMedia("(max-width: 46rem)");
+    const measure = () =>
+      parent.postMessage({ tokensalHeight: Math.min(document.body.offsetHeight, narrow.matches ? 680 : 1200) }, "*");
     new ResizeObserver(measure).observe(document.body);
     root.dataset.framed = "";
-    measure(); // also where the frame is not in view, and nothing is observed
+    measure(); // a frame that is not in view observes nothing
   }
 })();

@@ -13,7 +13,7 @@
   addEventListener("message", ({ source, data }) => {
     const frame = frames().find(({ contentWindow }) => contentWindow === source);
     if (!frame || !(data?.tokensalHeight > 0)) return;
-    frame.style.height = `${Math.min(1200, Math.ceil(data.tokensalHeight))}px`;
+    frame.style.height = `${data.tokensalHeight}px`;
     tell(frame);
   });
   for (const host of [document.documentElement, document.body])

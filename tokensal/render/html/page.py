@@ -45,22 +45,30 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything that a template draws."""
+    """A document of its own, and what its template draws."""
 
+    template: str
     context: dict[str, Any]
 
-    def draw(self, template: str, **more: object) -> str:
-        """The page as a template has it."""
-        return _environment().get_template(template).render(**self.context, **more)
+    def document(self) -> str:
+        """The page."""
+        return _environment().get_template(self.template).render(self.context)
+
+    def output(self) -> str:
+        """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
+        return _environment().get_template("notebook.html.j2").render(self.context, document=self.document())
 
 
-def page(heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object) -> Page:
-    """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else its template needs."""
+def page(
+    template: str, heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object
+) -> Page:
+    """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
     views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
     methods = ", ".join(heatmap.method for heatmap in heatmaps)
     return Page(
+        template,
         {
             **more,
             "heading": heading,
@@ -76,7 +84,7 @@ def page(heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Ite
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
             },
-        }
+        },
     )
 
 

@@ -92,6 +92,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     shared = _first_shared(sources[: parts[-1].start] if contrasted else sources, targets)
     # a decoder's start token was not generated
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
+    complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
     overview, *rows = _rows(attribution, targets, noun, complete=complete, sink=sink)
     return Heatmap(

@@ -1,4 +1,6 @@
 (() => {
+  if (window.tokensalFrames) return; // once for all outputs
+  window.tokensalFrames = true;
   // A frame says how high its page is, and is told whether the notebook is dark: what JupyterLab and VS Code say of
   // themselves, or else text that is light. A frame of this sandbox cannot read either.
   const frames = () => [...document.querySelectorAll("iframe.tokensal-frame")];

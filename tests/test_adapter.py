@@ -90,7 +90,7 @@ def test_the_boundary_is_an_index_into_ids():
     assert example.sink is None  # a word of the prompt
 
 
-def test_the_sink_is_a_special_token_or_one_of_the_template(name="Llama"):
+def test_the_sink_is_a_special_token_or_one_of_the_template():
     assert adapter().example([2, 40, 41], continuation=[3]).sink == 0
     assert adapter().example([40, 2, 41], continuation=[3]).sink is None
 

@@ -17,7 +17,7 @@ from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.engine.forwards import Progress
 from tokensal.errors import InputError, NonFiniteScores
-from tokensal.methods import Method, build, name_of
+from tokensal.methods import Method, build, differences, name_of
 from tokensal.methods.occlusion import removals
 from tokensal.options import Generation, values_of
 from tokensal.questions.masks import unit_membership, visible_units
@@ -104,7 +104,13 @@ class Case:
         started = time.perf_counter()
         scores = method(self.example, self.engine)
         seconds = round(time.perf_counter() - started, 3)
-        provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
+        provenance = Provenance(
+            **self.facts,
+            method=name_of(method),
+            method_repr=repr(method),
+            options=differences(method),
+            seconds=seconds,
+        )
         return self._attribution(scores, method.signed, provenance)
 
     def scores(self, present: Tensor, *, replacement: str = "mask") -> Tensor:

@@ -6,8 +6,8 @@ A heatmap opens with one view of all targets. The sum adds up their scores, so t
 dominate it. The mean share divides the scores of each target by the sum of their magnitudes first.
 
 1. dates: the embedded model writes year, month and day (`dates.py`); the evidence is the three words that say them.
-2. key_value and needle: the default model copies a word (`prompts.py`) and goes on, TOKENS tokens in all; the evidence
-   is that word.
+2. facts: after facts about several people, the default model reads two of them once more, in one sentence. The evidence
+   is the two values in the facts; the model must expect each less when they change places there.
 
 Sources of the prompt are ranked by magnitude, as a heatmap ranks them, the first token of the decoder left out.
 top: whether the best source is evidence. recall: how much of the evidence is among the best three.
@@ -16,8 +16,10 @@ top: whether the best source is evidence. recall: how much of the evidence is am
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -25,6 +27,8 @@ import torch
 from torch import Tensor
 
 import tokensal
+from tokensal.engine import Engine
+from tokensal.scores import logprob
 from tokensal.types import Role
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -32,7 +36,8 @@ import dates  # a folder of scripts, not a package
 import prompts
 from localisation import interval, names, top_count
 
-TOKENS = 8  # of an answer that begins with the evidence
+FACTS = (3, 5)  # in a prompt, two of which are read once more
+LOSS = 1.0  # nats that a value must lose without its evidence
 METHODS = ("gradient", "input_x_gradient", "lrp", "attention_grad_cam", "occlusion")
 
 Example = tuple[tokensal.Attribution, Tensor]  # with which sources are evidence: (S,) bool
@@ -64,10 +69,71 @@ def of_dates(method: str, count: int, seed: int) -> Iterator[Example]:
         yield result, torch.stack([dates.evidence(result, date, part) for part in dates.PARTS]).any(0)
 
 
-def of_prompts(model: tokensal.CausalAdapter, method: str, questions: Sequence[prompts.Question]) -> Iterator[Example]:
-    for question in questions:
-        result = tokensal.attribute(model, question.prompt, max_new_tokens=TOKENS, method=method)
-        yield result, prompts.evidence(question, result.sources)
+@dataclass(frozen=True)
+class Facts:
+    """Facts about people, two of which are read once more, and the values of these."""
+
+    relation: prompts.Relation
+    people: tuple[tuple[str, str], ...]
+    pair: tuple[int, int]
+
+    @property
+    def sentences(self) -> list[str]:
+        return [self.relation.fact.format(name=name, value=value) for name, value in self.people]
+
+    @property
+    def prompt(self) -> str:
+        return f"{' '.join(self.sentences)} In other words:"
+
+    @property
+    def continuation(self) -> str:
+        return f" {' and '.join(self.sentences[each].removesuffix('.') for each in self.pair)}."
+
+    def swapped(self) -> Facts:
+        people, (one, other) = list(self.people), self.pair
+        people[one], people[other] = (people[one][0], people[other][1]), (people[other][0], people[one][1])
+        return Facts(self.relation, tuple(people), self.pair)
+
+    def values(self, text: str) -> list[tuple[int, int]]:
+        """Where the two values stand in a text, the first time."""
+        values = [self.people[each][1] for each in self.pair]
+        return [(text.index(value), text.index(value) + len(value)) for value in values]
+
+
+def draw(rng: random.Random) -> Facts:
+    relation = rng.choice([each for each in prompts.RELATIONS if each.fact.endswith("{value}.")])
+    count = rng.randint(*FACTS)
+    people = zip(rng.sample(prompts.NAMES, count), prompts._distinct(relation.values, rng), strict=False)
+    return Facts(relation, tuple(people), tuple(rng.sample(range(count), 2)))
+
+
+def proved(model: tokensal.CausalAdapter, facts: Facts) -> bool:
+    """Whether the first tokens of both values become less likely when the values change places in the facts."""
+    engine = Engine(model, logprob)
+    example, other = (
+        model.example(prompt, continuation=facts.continuation) for prompt in (facts.prompt, facts.swapped().prompt)
+    )
+    loss = (engine.original(example) - engine.original(other)).flatten()
+    starts = [len(facts.prompt) + start for start, _ in facts.values(facts.continuation)]
+    firsts = [next(place for place, token in enumerate(example.targets) if token.stop > start) for start in starts]
+    return bool((loss[firsts] > LOSS).all())
+
+
+def accepted(model: tokensal.CausalAdapter, count: int, seed: int) -> list[Facts]:
+    rng, facts = random.Random(seed), []
+    while len(facts) < count:
+        each = draw(rng)
+        if proved(model, each):
+            facts.append(each)
+    return facts
+
+
+def of_facts(model: tokensal.CausalAdapter, method: str, questions: Sequence[Facts]) -> Iterator[Example]:
+    for each in questions:
+        result = tokensal.attribute(model, each.prompt, continuation=each.continuation, method=method)
+        spans = each.values(each.prompt)
+        relevant = [any(unit.start < stop and unit.stop > start for start, stop in spans) for unit in result.sources]
+        yield result, torch.tensor(relevant)
 
 
 def row(kind: str, method: str, examples: Iterator[Example]) -> str:
@@ -85,18 +151,17 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=16, help="of each kind; dates are ten times as many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", type=names, default=METHODS)
-    parser.add_argument("--kinds", type=names, default=["dates", *prompts.SIZES])
+    parser.add_argument("--kinds", type=names, default=["dates", "facts"])
     options = parser.parse_args()
     print("| prompts | method | n | sum: top | recall | mean share: top | recall |\n|---|---|---:|---|---:|---|---:|")
     if "dates" in options.kinds:
         for method in options.methods:
             print(row("dates", method, of_dates(method, 10 * options.prompts, options.seed)), flush=True)
-    model = tokensal.load(dtype="float32") if options.kinds != ["dates"] else None
-    for kind in options.kinds:
-        if kind in prompts.SIZES:
-            questions = prompts.accepted(model, kind, options.prompts, options.seed)
-            for method in options.methods:
-                print(row(kind, method, of_prompts(model, method, questions)), flush=True)
+    if "facts" in options.kinds:
+        model = tokensal.load(dtype="float32")
+        questions = accepted(model, options.prompts, options.seed)
+        for method in options.methods:
+            print(row("facts", method, of_facts(model, method, questions)), flush=True)
 
 
 if __name__ == "__main__":

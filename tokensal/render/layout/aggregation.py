@@ -30,8 +30,8 @@ def mean_share(table: Table, apart: int | None = None) -> list[float | None]:
 def _shares(row: Sequence[float | None], apart: int | None) -> list[float | None]:
     sizes = [0.0 if score is None else abs(score) for score in row]
     rest = sum(size for source, size in enumerate(sizes) if source != apart)
-    wholes = (rest + size if source == apart else rest for source, size in enumerate(sizes))
+    magnitudes = (rest + size if source == apart else rest for source, size in enumerate(sizes))
     return [
-        None if score is None else 100 * score / whole if whole else 0.0
-        for score, whole in zip(row, wholes, strict=True)
+        None if score is None else 100 * score / magnitude if magnitude else 0.0
+        for score, magnitude in zip(row, magnitudes, strict=True)
     ]

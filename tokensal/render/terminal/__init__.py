@@ -34,6 +34,7 @@ def show(
     layout: Heatmap | HeatmapComparison,
     *,
     matrix: bool = False,
+    theme: str = "auto",
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
@@ -43,11 +44,15 @@ def show(
         layout: what to print.
         matrix: the full table of sources and targets as well, in as many panels as it takes. Without it, the
             alignment of an encoder–decoder model is printed where it fits one.
+        theme: the background, "light" or "dark"; "auto" finds out.
         file: a text file.
         console: what decides on width and colours.
+
+    Raises:
+        InputError: an unknown theme.
     """
     console = console or Console(file=file)
-    colours = colours_of(console)
+    colours = colours_of(console, theme)
     if isinstance(layout, HeatmapComparison):
         return _print(console, comparison_lines(layout, colours, console.width, matrix=matrix))
     page = page_of(layout, colours, console.width)

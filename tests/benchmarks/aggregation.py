@@ -1,13 +1,13 @@
 """Which aggregation over the targets points at the evidence: the sum of the scores, or the mean share?
 
-    python tests/benchmarks/aggregation.py [--prompts 16] [--seed 0] [--methods 'gradient,lrp']
+    python tests/benchmarks/aggregation.py [--prompts 12] [--seed 0] [--methods 'gradient,lrp']
 
 A heatmap opens with one view of all targets. The sum adds up their scores, so that the least expected target can
 dominate it. The mean share divides the scores of each target by the sum of their magnitudes first.
 
 1. dates: the embedded model writes year, month and day (`dates.py`); the evidence is the three words that say them.
 2. facts: after facts about several people, the default model reads two of them once more, in one sentence. The evidence
-   is the two values in the facts; the model must expect each less when they change places there.
+   is the two values in the facts; the model must expect each less when other values stand there.
 
 Sources of the prompt are ranked by magnitude, as a heatmap ranks them, the first token of the decoder left out.
 top: whether the best source is evidence. recall: how much of the evidence is among the best three.
@@ -89,9 +89,13 @@ class Facts:
     def continuation(self) -> str:
         return f" {' and '.join(self.sentences[each].removesuffix('.') for each in self.pair)}."
 
-    def swapped(self) -> Facts:
-        people, (one, other) = list(self.people), self.pair
-        people[one], people[other] = (people[one][0], people[other][1]), (people[other][0], people[one][1])
+    def with_other_values(self) -> Facts:
+        """The same about the same people, but for the values of the two, which then stand nowhere."""
+        known = {value for _, value in self.people}
+        others = (value for value in self.relation.values if value not in known)
+        people = [
+            (name, next(others) if each in self.pair else value) for each, (name, value) in enumerate(self.people)
+        ]
         return Facts(self.relation, tuple(people), self.pair)
 
     def values(self, text: str) -> list[tuple[int, int]]:
@@ -108,10 +112,11 @@ def draw(rng: random.Random) -> Facts:
 
 
 def proved(model: tokensal.CausalAdapter, facts: Facts) -> bool:
-    """Whether the first tokens of both values become less likely when the values change places in the facts."""
+    """Whether the first tokens of both values become less likely when others stand in their place in the facts."""
     engine = Engine(model, logprob)
     example, other = (
-        model.example(prompt, continuation=facts.continuation) for prompt in (facts.prompt, facts.swapped().prompt)
+        model.example(prompt, continuation=facts.continuation)
+        for prompt in (facts.prompt, facts.with_other_values().prompt)
     )
     loss = (engine.original(example) - engine.original(other)).flatten()
     starts = [len(facts.prompt) + start for start, _ in facts.values(facts.continuation)]
@@ -148,7 +153,7 @@ def row(kind: str, method: str, examples: Iterator[Example]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=16, help="of each kind; dates are ten times as many")
+    parser.add_argument("--prompts", type=int, default=12, help="of each kind; dates are ten times as many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", type=names, default=METHODS)
     parser.add_argument("--kinds", type=names, default=["dates", "facts"])

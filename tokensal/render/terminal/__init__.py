@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from tokensal.render.layout import Heatmap, HeatmapComparison
-from tokensal.render.layout.numbers import MINUS
+from tokensal.render.layout.numbers import MINUS, PERCENT
 from tokensal.render.terminal.colours import Colours, colours_of
 from tokensal.render.terminal.comparison import comparison_lines
 from tokensal.render.terminal.heatmap import heatmap_lines
@@ -69,5 +69,5 @@ def _print(console: Console, lines: list[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text with a question mark for all that the encoding lacks, but not for the sign of a number."""
-    return text.replace(MINUS, "-").encode(encoding, "replace").decode(encoding)
+    """The text with a question mark for all that the encoding lacks, but not for the sign and the unit of a number."""
+    return text.replace(MINUS, "-").replace(PERCENT, " %").encode(encoding, "replace").decode(encoding)

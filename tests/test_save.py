@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,12 @@ def test_json_reads_back_exactly(result, tmp_path):
     for name in ("text", "sources", "targets", "signed", "sink", "encoder", "alternatives", "provenance"):
         assert getattr(back, name) == getattr(result, name)
     assert dumps(back) == dumps(result)
+
+
+def test_options_that_differ_from_the_defaults_are_kept(result, tmp_path):
+    provenance = replace(result.provenance, options={"norm": "l1"})
+    replace(result, provenance=provenance).save(tmp_path / "r.json")
+    assert Attribution.load(tmp_path / "r.json").provenance == provenance
 
 
 def test_json_is_plain_for_other_languages(result):

@@ -32,10 +32,11 @@ STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Ki
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One heatmap as a page shows it: a panel for the sum and one for each target, the text, and the matrix."""
+    """One heatmap as a page shows it: a panel for each aggregation and each target, the text, and the matrix."""
 
     heatmap: Heatmap
     overview: dict[str, Any]
+    others: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     text: Text
     matrix: Matrix
@@ -57,10 +58,11 @@ def page(
             views=views,
             caption=caption,
             cells=CELLS // len(heatmaps),
-            entries=[entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
+            # where the model writes is seen, and numbers that count equal names are in the matrix alone
+            entries=[entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
             kinds={kind for view in views for kind in view.overview["kinds"]},
             data={
-                "views": [{"overview": view.overview, "rows": view.rows} for view in views],
+                "views": [{"overview": view.overview, "others": view.others, "rows": view.rows} for view in views],
                 "names": [source_name(first, source) for source in range(len(first.sources))],
             },
         )
@@ -69,8 +71,8 @@ def page(
 
 def _view(heatmap: Heatmap, ranked: int) -> View:
     """All that a page says of a heatmap, with so many sources in its ranked lists."""
-    overview, *rows = (panel(heatmap, row, ranked) for row in (heatmap.overview, *heatmap.rows))
-    return View(heatmap, overview, rows, running_text(heatmap), lay_out_matrix(heatmap))
+    overviews, rows = ([panel(heatmap, row, ranked) for row in part] for part in (heatmap.overviews, heatmap.rows))
+    return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), lay_out_matrix(heatmap))
 
 
 @cache

@@ -14,10 +14,11 @@
   }));
 
   // One target may be pinned, and one peeked at (pointer or keyboard). The peeked one is shown, else the pinned
-  // one, else the sum.
+  // one, else an aggregation of all.
   let pinned = null;
   let peeked = null;
-  const panel = (view, index) => (index === null ? view.overview : view.rows[index]);
+  let aggregation = 0; // which view of all targets
+  const panel = (view, index) => (index === null ? [view.overview, ...view.others][aggregation] : view.rows[index]);
 
   // The twin of `exact` in layout/numbers.py; the numbers have four digits already.
   function exact(value) {
@@ -107,6 +108,14 @@
     peek(null);
   }
 
+  function aggregate(number) {
+    aggregation = number;
+    for (const { root } of views)
+      root.querySelectorAll(".aggregations button").forEach((button, index) => button.setAttribute("aria-pressed", String(index === number)));
+    drawn = undefined;
+    pin(null);
+  }
+
   function reach(target) {
     for (const { targets } of views) targets.forEach((element, index) => (element.tabIndex = index === target ? 0 : -1));
   }
@@ -118,7 +127,7 @@
     const name = data.names[source] ?? element.textContent;
     for (const view of views) {
       const value = panel(view, pinned).scores[source] ?? null;
-      const text = `${name}: ${value === null ? "no score" : exact(value)}`;
+      const text = `${name}: ${value === null ? "no score" : exact(value) + panel(view, pinned).unit}`;
       if (view.root.contains(element)) element.title = text;
       if (!("target" in element.dataset)) view.part("readout").textContent = text;
     }
@@ -173,6 +182,10 @@
       group.setAttribute("aria-label", view.part("after").getAttribute("aria-label"));
     }
     reach(0);
+    for (const list of document.querySelectorAll(".aggregations")) {
+      list.hidden = false;
+      [...list.querySelectorAll("button")].forEach((button, index) => button.addEventListener("click", () => aggregate(index)));
+    }
     document.addEventListener("keydown", press);
     document.addEventListener("pointerover", ({ target }) => {
       const element = target.closest("[data-source], [data-target]");

@@ -182,7 +182,7 @@ def test_overview_is_drawn_by_the_server() -> None:
     total = marks(tree)[0]
     assert (france.get("style"), france.get("title")) == ("--s:0.24", "France: 13.01\u00a0%")
     assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 53.5\u00a0%")
-    assert "negative" in marks(tree)[3].get("class").split()
+    assert "negative" in marks(tree)[5].get("class").split()
     assert "negative" not in france.get("class").split()
     assert (text_of(tree, "low"), text_of(tree, "high")) == ("−53.5\u00a0%", "+53.5\u00a0%")
 
@@ -508,7 +508,7 @@ def test_the_sum_is_a_button_away_and_stays(show: Watched) -> None:
     assert (share.get_attribute("aria-pressed"), total.get_attribute("aria-pressed")) == ("false", "true")
     share.click()
     assert_row(page, None)
-    assert show(document_of(capital(explained=slice(0, 1)))).get_by_role("button", name="sum").count() == 0
+    assert show(document_of(attribute(answer=[" Paris"]))).get_by_role("button", name="sum").count() == 0
 
 
 def test_what_is_explained_is_in_the_strongest_ink(show: Watched) -> None:

@@ -385,7 +385,7 @@ def test_a_unit_is_one_element_with_one_title():
     tree = parse(document_of(attribution_of(SENTENCES)))
     unit = marks(tree)[1]
     assert "unit" in unit.get("class").split() and len(unit.findall("br")) == 1
-    assert re.fullmatch(r"It saw↵the dog.: −?[\\d.]+\u00a0%", unit.get("title"))
+    assert re.fullmatch(r"It saw↵the dog.: −?[\d.]+\u00a0%", unit.get("title"))
     assert "credited as one" in text_of(tree, "marks")
 
 

@@ -173,18 +173,18 @@ def test_some_tokens_may_be_explained(explained: slice, parts: list[str | None])
     assert [mark.text for mark in marks(tree)] == [token.strip() for token in PROMPT + ANSWER[:2]]
     complete = explained == slice(0, 3)
     assert text_of(tree, "before").split()[0] == ("prompt" if complete else "sources")
-    assert text_of(tree, "lead") == f"Sum over all {'generated' if complete else 'explained'} tokens"
+    assert text_of(tree, "lead") == f"Mean share over all {'generated' if complete else 'explained'} tokens"
 
 
 def test_overview_is_drawn_by_the_server() -> None:
     tree = parse(document_of(capital(sink=None)))
     france = marks(tree)[4]
     total = marks(tree)[0]
-    assert (france.get("style"), france.get("title")) == ("--s:0.444", "France: 6")
-    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 13.5")
-    assert "negative" in marks(tree)[3].get("class").split()
+    assert (france.get("style"), france.get("title")) == ("--s:0.243", "France: 13.01\u00a0%")
+    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 53.5\u00a0%")
+    assert "negative" in marks(tree)[5].get("class").split()
     assert "negative" not in france.get("class").split()
-    assert (text_of(tree, "low"), text_of(tree, "high")) == ("−13.5", "+13.5")
+    assert (text_of(tree, "low"), text_of(tree, "high")) == ("−53.5\u00a0%", "+53.5\u00a0%")
 
 
 def test_invisible_cells_are_blank_and_never_zero() -> None:
@@ -218,7 +218,7 @@ def test_sink_can_be_counted_in() -> None:
 
 def test_unsigned_scale_starts_at_zero() -> None:
     tree = parse(document_of(capital(signed=False)))
-    assert (text_of(tree, "low"), text_of(tree, "high")) == ("0", "6.00")
+    assert (text_of(tree, "low"), text_of(tree, "high")) == ("0", "25.8\u00a0%")
     assert tree.find(".//main").get("class") == "view unsigned"
     assert not any("negative" in row["kinds"] for row in data(tree)["rows"])
     assert not re.search(r"[+−]\d", text_of(tree, "top"))
@@ -281,7 +281,7 @@ def test_long_prompts_add_no_elements_for_each_cell() -> None:
 def test_notebook_frames_the_page_in_a_sandbox() -> None:
     frame = parse(f"<!DOCTYPE html><title></title>{html.notebook(lay_out(capital()))}").find(".//iframe")
     assert (frame.get("sandbox"), frame.get("title")) == (
-        "allow-scripts", "gradient · The capital of France is · tiny/causal",
+        "allow-scripts", "gradient · The capital of France is · causal",
     )  # fmt: skip
     assert frame.get("srcdoc") == document_of(capital())
 
@@ -396,7 +396,7 @@ def assert_row(page: Any, row: int | None, example: Attribution | None = None) -
     for (alpha, *look), (wanted, *wanted_look) in zip(seen(page), expected(example, row), strict=True):
         assert alpha == pytest.approx(wanted, abs=0.0051)
         assert look == wanted_look
-    sentence = "Sum over all generated tokens" if row is None else f"token {row + 1} of {len(heatmap.targets)}"
+    sentence = "Mean share over all generated tokens" if row is None else f"token {row + 1} of {len(heatmap.targets)}"
     assert sentence in shown(page)
     panel = data(parse(document_of(example)))
     panel = panel["overview"] if row is None else panel["rows"][row]
@@ -410,7 +410,7 @@ def pressed(page: Any) -> list[int]:
     return [index for index in range(4) if target(page, index).get_attribute("aria-pressed") == "true"]
 
 
-def test_hover_shows_a_row_and_leaving_returns_to_the_sum(show: Watched) -> None:
+def test_hover_shows_a_row_and_leaving_returns_to_the_overview(show: Watched) -> None:
     page = show(document_of(capital()))
     assert_row(page, None)
     for row in (2, 0, 3):
@@ -475,7 +475,7 @@ def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
     assert pressed(page) == [1]
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
-    stops = ["#steps", "#steps", "#steps", "#shading", ".top"]
+    stops = [*["#steps"] * 4, "#shading", ".top"]
     for stop in stops:
         page.keyboard.press("Tab")
         assert page.evaluate(f"document.activeElement.closest('{stop}') !== null")
@@ -497,21 +497,51 @@ def test_roles_and_live_region(show: Watched) -> None:
     assert status.inner_text().split() == ["Sources", "of", "France", "token", "3", "of", "4", "·", "logprob", "−1"]
 
 
-def test_without_javascript_the_sum_shows_with_its_legend(show: Watched) -> None:
+def test_the_sum_is_a_button_away_and_stays(show: Watched) -> None:
+    page = show(document_of(capital()))
+    share, total = (page.get_by_role("button", name=name) for name in ("mean share", "sum"))
+    total.click()
+    assert shown(page).startswith("Sum over all generated tokens")
+    assert page.inner_text(".high") == "+6.00"
+    target(page, 2).hover()
+    assert_row(page, 2)
+    page.hover("h1")
+    assert shown(page).startswith("Sum over all generated tokens")
+    assert (share.get_attribute("aria-pressed"), total.get_attribute("aria-pressed")) == ("false", "true")
+    share.click()
+    assert_row(page, None)
+    assert show(document_of(attribute(answer=[" Paris"]))).get_by_role("button", name="sum").count() == 0
+
+
+def test_what_is_explained_is_in_the_strongest_ink(show: Watched) -> None:
+    page = show(document_of(capital()))
+    ink = "element => getComputedStyle(element).color + getComputedStyle(element).fontWeight"
+    target(page, 1).hover()  # which does not see itself
+    assert target(page, 1).evaluate(ink) == "rgb(29, 27, 24)700"
+
+
+def test_numbers_that_count_equal_names_are_explained_beside_the_matrix(show: Watched) -> None:
+    tree = parse(document_of(capital()))
+    assert "₁" not in text_of(tree, "marks")
+    assert "₁ ₂ count tokens that look the same" in text_of(tree, "matrix")
+    assert "₁ ₂" not in document_of(attribute(["a", " b"], [" c"]))
+
+
+def test_without_javascript_the_overview_shows_with_its_legend(show: Watched) -> None:
     page = show(document_of(capital()), java_script_enabled=False)
     assert page.locator("#hint").is_hidden()
-    assert page.locator(".high").inner_text() == "+6.00"
+    assert page.locator(".high").inner_text() == "+25.8\u00a0%"
     assert page.locator(".top li").count() == 7
     assert page.locator("#marks [data-kind='unseen']").is_visible()
     assert page.locator("#marks [data-kind='blank']").is_hidden()
     assert page.get_by_role("button").count() == 0
-    france, paris = page.locator("[data-source='4']"), page.locator("[data-source='6']")
+    france, is_ = page.locator("[data-source='4']"), page.locator("[data-source='5']")
     background = "element => getComputedStyle(element).backgroundColor"
     assert france.evaluate(background) == "rgb(190, 70, 0)"
-    assert paris.evaluate(background).startswith("rgba(30, 108, 198, 0.2")
+    assert is_.evaluate(background).startswith("rgba(30, 108, 198, 0.")
 
 
-def test_returning_to_the_sum_restores_what_the_server_drew(show: Watched) -> None:
+def test_returning_to_the_overview_restores_what_the_server_drew(show: Watched) -> None:
     drawn = "[...document.querySelectorAll('.token')].map(e => [e.className.split(' ').sort().join(' '), e.title])"
     page = show(document_of(capital()), java_script_enabled=False)
     server, looks = page.evaluate(drawn), page.evaluate(LOOK)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensal.errors import InputError, unknown
-from tokensal.options import COMPARED, Generation, Loading, option, options_of
+from tokensal.options import COMPARED, Generation, Loading, option, options_of, theme_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
@@ -97,14 +97,25 @@ class Chat:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What is shown, and where it is written."""
+    """What is shown, and where it is written.
+
+    Raises:
+        InputError: an unknown theme.
+    """
 
     output: Sequence[str] = option(
         (), "Write a file: .html, .json or .txt.", kind=list, flag="--output -o", metavar="FILE"
     )
     matrix: bool = option(False, "Show the full table in the terminal too.")
-    sink: bool = option(False, "Count the first token into scales and rankings.")
+    sink: bool = option(False, "Count the sink, a special or template token that comes first, into scale and ranking.")
+    theme: str = option(
+        "auto", "The background of the terminal: light, dark, or auto, which asks TOKENSAL_THEME, then the terminal.",
+        metavar="THEME",
+    )  # fmt: skip
     quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
+
+    def __post_init__(self) -> None:
+        theme_of(self.theme)
 
 
 # The groups of options that each command takes; its name is also that of its table in a configuration file.

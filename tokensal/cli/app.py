@@ -171,7 +171,7 @@ def _run(command: str, settings: Settings, prompt: str) -> None:
     # From here on only stdout is written: end quietly, as any filter does, when nobody reads it any more.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    result.show(matrix=output.matrix, sink=output.sink)
+    result.show(matrix=output.matrix, sink=output.sink, theme=output.theme)
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

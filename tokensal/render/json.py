@@ -13,7 +13,8 @@
       "encoder": int,                           how many sources an encoder reads, the first ones
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
-                     "method_repr", "score", "seed", "question", "seconds", "versions", "config"},
+                     "method_repr", "score", "seed", "question", "seconds", "versions", "config",
+                     "options"},               options only where some differ from the defaults
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -78,9 +79,14 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "sink": attribution.sink,
         "encoder": attribution.encoder,
         "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
-        "provenance": asdict(attribution.provenance),
+        "provenance": _from_provenance(attribution.provenance),
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
+
+
+def _from_provenance(provenance: Provenance) -> dict[str, Any]:
+    """Without options where all are the defaults, as in files of before there were options."""
+    return {name: value for name, value in asdict(provenance).items() if name != "options" or value}
 
 
 def _from_diagnostic(name: str, diagnostic: Diagnostic) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from tokensal.types import Diagnostics, Unit
 class Provenance:
     """Everything needed to say where the numbers came from, and to compute them again.
 
-    `question` holds what differs from the default question: units, selected targets and sources, a contrast.
+    `question` holds what differs from the default question: units, selected targets and sources, a contrast; `options`
+    what differs from the default options of the method, while `method_repr` has all of them.
     `seconds` is the time the method took, without loading the model and generating the answer.
     """
 
@@ -34,6 +35,7 @@ class Provenance:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,11 @@ STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Ki
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One heatmap as a page shows it: a panel for the sum and one for each target, the text, and the matrix."""
+    """One heatmap as a page shows it: a panel for each aggregation and each target, the text, and the matrix."""
 
     heatmap: Heatmap
     overview: dict[str, Any]
+    others: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     text: Text
     matrix: Matrix
@@ -66,21 +67,22 @@ def page(
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
     views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
-    methods = ", ".join(heatmap.method for heatmap in heatmaps)
+    methods = ", ".join(map(_method, heatmaps))
     return Page(
         template,
         {
             **more,
             "heading": heading,
-            "title": " · ".join(part for part in (methods, first.subject, first.model) if part),
+            "title": " · ".join(part for part in (methods, first.subject, dict(first.heading)["model"]) if part),
             "views": views,
             "signed": any(heatmap.signed for heatmap in heatmaps),
             "caption": caption,
             "cells": CELLS // len(heatmaps),
-            "entries": [entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
+            # where the model writes is seen, and numbers that count equal names are in the matrix alone
+            "entries": [entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
             "kinds": {kind for view in views for kind in view.overview["kinds"]},
             "data": {
-                "views": [_data(view, f"{number} {view.heatmap.method} ") for number, view in enumerate(views, 1)],
+                "views": [_data(view, f"{number} {_method(view.heatmap)} ") for number, view in enumerate(views, 1)],
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
             },
@@ -91,13 +93,17 @@ def page(
 def _data(view: View, name: str) -> dict[str, Any]:
     """What the script needs of a view; `name` stands before its numbers where there are several."""
     columns = [column.source for column in view.matrix.columns]
-    return {"name": name, "overview": view.overview, "rows": view.rows, "columns": columns}
+    return {"name": name, "overview": view.overview, "others": view.others, "rows": view.rows, "columns": columns}
+
+
+def _method(heatmap: Heatmap) -> str:
+    return dict(heatmap.heading)["method"]
 
 
 def _view(heatmap: Heatmap, ranked: int) -> View:
     """All that a page says of a heatmap, with so many sources in its ranked lists."""
-    overview, *rows = (panel(heatmap, row, ranked) for row in (heatmap.overview, *heatmap.rows))
-    return View(heatmap, overview, rows, running_text(heatmap), lay_out_matrix(heatmap))
+    overviews, rows = ([panel(heatmap, row, ranked) for row in part] for part in (heatmap.overviews, heatmap.rows))
+    return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), lay_out_matrix(heatmap))
 
 
 @cache

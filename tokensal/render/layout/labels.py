@@ -32,6 +32,7 @@ class Label:
     `pieces` are its lines in running text, and keep their spaces; `name` is for lists and shows spaces as ␣ where
     nothing else is left. `lines` is how many line breaks end the unit, or stand between it and the next; running
     text breaks there, too. `ordinal` tells units of one name apart: ₁, ₂, … in their order; empty for the others.
+    `explained` says of a source that it is (part of) a target, too: it is never drawn with less weight than others.
     """
 
     pieces: tuple[str, ...]
@@ -41,6 +42,7 @@ class Label:
     special: bool
     sink: bool
     ordinal: str = ""
+    explained: bool = False
 
     @property
     def text(self) -> str:
@@ -83,7 +85,7 @@ def label(unit: Unit, lines: int = 0, *, sink: bool = False) -> Label:
     lines += len(unit.text) - len(unit.text.rstrip("\n"))
     name = name_in_lists("".join(pieces))
     if unit.against:
-        name = f"{name} ≠ {name_in_lists(drawable(unit.against))}"
+        name = f"{name}, not {name_in_lists(drawable(unit.against))}"
     return Label(pieces, name, lines, unit.role, unit.special, sink)
 
 

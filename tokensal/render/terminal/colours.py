@@ -8,7 +8,6 @@ colours and 16 colours with explicit buckets, and none.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +16,8 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
+from tokensal.options import theme_of
+from tokensal.render.terminal.background import is_dark
 from tokensal.render.terminal.lines import PLAIN
 
 FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # below this |shade| no colour is laid down
@@ -49,11 +50,18 @@ class Colours:
         return self.system != "none"
 
 
-def colours_of(console: Console) -> Colours:
-    """The colours of a console; none for pipes, dumb terminals and NO_COLOR."""
+def colours_of(console: Console, theme: str = "auto") -> Colours:
+    """The colours of a console on a background of that theme; none for pipes, dumb terminals and NO_COLOR.
+
+    Raises:
+        InputError: an unknown theme.
+    """
+    theme = theme_of(theme)
     system = "none" if console.no_color else console.color_system or "none"
+    if system == "none":
+        return Colours()
     names = {"standard": "16", "windows": "16"}
-    return Colours(names.get(system, system), dark=not _light_background())
+    return Colours(names.get(system, system), dark=is_dark(console.file) if theme == "auto" else theme == "dark")
 
 
 def shading(colours: Colours, shade: float) -> Style:
@@ -85,11 +93,6 @@ def contrast(first: ColorTriplet, second: ColorTriplet) -> float:
     """The contrast ratio of two colours, from 1 to 21, as WCAG 2 defines it."""
     darker, lighter = sorted((_luminance(first), _luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
-
-
-def _light_background() -> bool:
-    # Some terminals say "foreground;background" as numbers of the 16 colours; most say nothing and are dark.
-    return os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
 
 
 def _blend(colours: Colours, shade: float) -> Color:

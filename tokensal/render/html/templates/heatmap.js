@@ -16,13 +16,14 @@
   }));
 
   // One target may be pinned, and one peeked at (pointer or keyboard). The peeked one is shown, else the pinned
-  // one, else the sum.
+  // one, else an aggregation of all.
   let pinned = null;
   let peeked = null;
+  let aggregation = 0; // which view of all targets
   let drawn;
   let reading = null; // the source or square whose number is read out
   let outlined = []; // the sources of that square
-  const panel = (view, index) => (index === null ? view.overview : view.rows[index]);
+  const panel = (view, index) => (index === null ? [view.overview, ...view.others][aggregation] : view.rows[index]);
 
   // The twin of `exact` in layout/numbers.py; the numbers have four digits already.
   function exact(value) {
@@ -107,6 +108,8 @@
       });
       lines.forEach((element, target) => element.classList.toggle("shown-target", target === index));
     }
+    for (const button of $("steps").querySelectorAll("[data-aggregation]"))
+      button.setAttribute("aria-pressed", String(pinned === null && Number(button.dataset.aggregation) === aggregation));
     if (index === drawn) return;
     drawn = index;
     for (const view of views) {
@@ -125,6 +128,12 @@
   function pin(target) {
     pinned = target;
     peek(null);
+  }
+
+  function aggregate(number) {
+    aggregation = number;
+    drawn = undefined;
+    pin(null);
   }
 
   function reach(target) {
@@ -147,8 +156,8 @@
     const row = line ? Number(line.dataset.row) : pinned;
     const name = data.names[source] ?? element.textContent;
     const numbers = views.map((view) => {
-      const value = panel(view, row).scores[source] ?? null;
-      const number = value === null ? "no score" : exact(value);
+      const { scores, unit } = panel(view, row);
+      const number = (scores[source] ?? null) === null ? "no score" : exact(scores[source]) + unit;
       if (view === home) element.title = `${name}: ${number}`;
       return (views.length > 1 ? view.name : "") + number;
     });
@@ -201,7 +210,7 @@
   // The buttons keep what they reach, since nothing points at it.
   function stepBy(step) {
     const last = views[0].targets.length - 1;
-    pin(step === 0 ? null : Math.max(0, Math.min(last, pinned === null ? (step > 0 ? 0 : last) : pinned + step)));
+    pin(Math.max(0, Math.min(last, pinned === null ? (step > 0 ? 0 : last) : pinned + step)));
   }
 
   function point(element, target) {
@@ -239,7 +248,10 @@
     document.addEventListener("focusout", ({ target }) => {
       if (target.matches("[data-row] td")) peek(null);
     });
-    for (const button of $("steps").children) button.addEventListener("click", () => stepBy(Number(button.dataset.step)));
+    for (const button of $("steps").children) {
+      const { step, aggregation: number } = button.dataset;
+      button.addEventListener("click", () => (step ? stepBy(Number(step)) : aggregate(Number(number))));
+    }
     $("shading").addEventListener("change", ({ target }) => shadeBy(target.value));
     for (const element of [$("hint"), $("steps"), $("shading"), ...document.querySelectorAll(".scripted")])
       element.hidden = false;

@@ -33,7 +33,8 @@ class Heatmap:
     """Everything a format needs, and nothing about the model.
 
     The `sections` hold all sources, in order. Of an encoder–decoder model, the encoder reads the first `encoder`
-    sources. The sources from `shared` on, before those of a contrast, are also the first targets. `complete` says that
+    sources. Where the sources from `shared` on, before those of a contrast, are also what the targets consist of,
+    `places` are the first source of each target and where its sources end. `complete` says that
     all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
     answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
     `overviews` show all targets in one: the mean share and the sum, or the scores of the only target.
@@ -53,6 +54,7 @@ class Heatmap:
     sink: int | None
     encoder: int
     shared: int
+    places: tuple[tuple[int, int], ...]
     complete: bool
     contrasted: bool
     score: str
@@ -102,7 +104,8 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     ending = tuple(replace(label, explained=True) for label in labels(list(_ending(attribution))))
     parts = sections(sources, attribution.encoder, ending, _ending_of_contrast(attribution))
     contrasted = parts[-1].name == CONTRAST
-    shared = _first_shared(sources[: parts[-1].start] if contrasted else sources, targets)
+    places = _places(attribution)
+    shared = places[0][0] if places else parts[-1].start if contrasted else len(sources)
     # a decoder's start token was not generated
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
     complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
@@ -126,6 +129,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         sink=attribution.sink,
         encoder=attribution.encoder,
         shared=shared,
+        places=places,
         complete=complete,
         contrasted=contrasted,
         score=_score(attribution),
@@ -183,12 +187,26 @@ def _score(attribution: Attribution) -> str:
     return f"Δ {attribution.provenance.score}" if contrasted else attribution.provenance.score
 
 
-def _first_shared(read: Sequence[Label], targets: Sequence[Label]) -> int:
-    """Of the sources before a contrast, that which is also the first target: the last K - 1 are the first targets."""
-    first = len(read) - len(targets) + 1
-    shared = list(zip(read[max(first, 0) :], targets, strict=False))
-    same = all(source.role is Role.GENERATED and source.text == target.text for source, target in shared)
-    return first if first >= 0 and same else len(read)
+def _places(attribution: Attribution) -> tuple[tuple[int, int], ...]:
+    """Of each target, the first of the sources that it consists of, and where they end; the last one may have none.
+
+    Nothing where the targets are not the end of what is read, one after the other, or are of several roles.
+    """
+    read = [source for source in attribution.sources if source.role is not Role.CONTRAST]
+    roles = {target.role for target in attribution.targets}
+    start = min((target.start for target in attribution.targets), default=0)
+    inside = (index for index, source in enumerate(read) if source.start >= start and source.role in roles)
+    begin = next(inside, len(read))
+    places = []
+    for target in attribution.targets:
+        end, missing = begin, target.ids
+        while end < len(read) and missing:
+            if missing[: len(read[end].ids)] != read[end].ids:
+                return ()
+            missing, end = missing[len(read[end].ids) :], end + 1
+        places.append((begin, end))
+        begin = end
+    return tuple(places) if begin == len(read) and len(roles) == 1 else ()
 
 
 def _ending(attribution: Attribution) -> Iterator[Unit]:

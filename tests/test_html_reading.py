@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from test_html import (
     capital,
     contrast,
     document_of,
+    marks,
     parse,
     seen,
     show,
@@ -29,6 +31,7 @@ from tokensal.render.html.page import CELLS
 from tokensal.render.layout import lay_out, lay_out_comparison, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
+from tokensal.results.attribution import Attribution
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
@@ -348,3 +351,61 @@ def test_the_frame_follows_a_change_of_theme(show):
     themed(page, "light")
     page.evaluate("document.body.dataset.jpThemeLight = 'false'")
     themed(page, "dark")
+
+
+# ── a text is drawn once ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_words(example: Attribution, *lengths: int) -> Attribution:
+    """The same with targets of so many tokens."""
+    tokens, targets = list(example.targets), []
+    for length in lengths:
+        part, tokens = tokens[:length], tokens[length:]
+        targets.append(replace(part[0], text="".join(token.text for token in part), stop=part[-1].stop,
+                               ids=tuple(token.ids[0] for token in part)))  # fmt: skip
+    rows = [sum(lengths[:index]) for index in range(len(lengths))]
+    return replace(
+        example, targets=tuple(targets), scores=example.scores[rows], visible=example.visible[rows],
+        values=example.values[rows],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", [(3, 2), (1, 4), (2, 1, 2), (5,)])
+def test_targets_of_several_tokens_are_drawn_once(lengths):
+    tree = parse(document_of(in_words(attribute(SPLIT, [" un", "believ", "able", " tal", "es"]), *lengths)))
+    assert text_of(tree, "before").split(maxsplit=2)[:2] == ["prompt", str(len(SPLIT))]
+    assert [int(mark.get("data-source")) for mark in marks(tree)] == list(range(len(SPLIT) + 4))
+    assert len(marks(tree, "data-target")) == len(lengths)
+    assert text_of(tree, "targets").strip() == "unbelievable tales"
+    plain = "".join(static(html.notebook(lay_out(in_words(attribute(SPLIT, [" un", "a"]), 2)))).itertext())
+    assert plain.count("forgettable") == plain.count(" una") == 1
+
+
+def test_a_prompt_that_is_explained_is_drawn_once():
+    example = attribute(SPLIT, [" said"])
+    sources = example.sources
+    visible = torch.ones(8, 8).tril().bool()
+    prompt = replace(example, targets=sources[1:], sources=sources[:-1], scores=torch.zeros(8, 8), visible=visible,
+                     values=torch.zeros(8))  # fmt: skip
+    tree = parse(document_of(prompt))
+    assert text_of(tree, "before").split() == ["sources", "1", "<s>"]
+    assert text_of(tree, "targets") == "The unforgettable lighthouse keeper"
+    assert "explained tokens" in text_of(tree, "lead") and "generated" not in text_of(tree, "guide")
+
+
+def test_what_is_no_row_of_targets_is_drawn_with_all_sources_before_it():
+    for example in (attribute(explained=slice(0, 3, 2)), in_words(attribute(), 2, 2)):
+        tree = parse(document_of(replace(example, targets=example.targets[::-1])))
+        assert text_of(tree, "before").split()[0] == "sources"
+        assert len(marks(tree)) == len(example.sources)
+
+
+def test_a_word_is_pointed_at_as_one_and_its_tokens_are_read(show):
+    page = show(document_of(in_words(attribute(SPLIT, [" un", "believ", "able", " tal", "es"]), 3, 2)))
+    target(page, 1).hover()
+    assert "Sources of tales" in page.inner_text("#shown")
+    page.hover("[data-source='10']")
+    assert "Sources of unbelievable" in page.inner_text("#shown")
+    assert page.inner_text("#readout").startswith("believ: ")
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("button", name="unbelievable").get_attribute("tabindex") == "0"

@@ -160,10 +160,9 @@ def _rows(
 
 def _overviews(rows: Rows, table: Table, targets: str, noun: str) -> Iterator[Row]:
     count = f"{len(table)} {noun}s"
-    share = f"{count} · of the magnitude of all scores of each {noun}"
-    yield rows.row(
-        mean_share(table, rows.apart), Title(f"Mean share over all {targets}", "", share, "mean share"), unit=PERCENT
-    )
+    of = f"{count} · shares of all |scores| of each {noun}"
+    share = Title(f"Mean share over all {targets}", "", of, "mean share")
+    yield rows.row(mean_share(table, rows.apart), share, unit=PERCENT)
     yield rows.row(total(table), Title(f"Sum over all {targets}", "", count, "sum"))
 
 

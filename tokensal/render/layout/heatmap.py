@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
 from tokensal.render.layout.aggregation import Table, mean_share, total
-from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists
+from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists, shortened
 from tokensal.render.layout.legend import Legend, legend
 from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
@@ -25,6 +25,7 @@ from tokensal.render.layout.sections import CONTRAST, Section, sections
 from tokensal.results.attribution import Alternative, Attribution
 from tokensal.types import Role, Unit
 
+CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
 
@@ -216,7 +217,8 @@ def _heading(attribution: Attribution) -> Iterator[tuple[str, str]]:
     yield "score", drawable(_score(attribution))
     if contrast := "".join(target.against for target in attribution.targets):
         answer = "".join(target.text for target in attribution.targets)
-        yield "contrast", f"why {name_in_lists(drawable(answer))}, not {name_in_lists(drawable(contrast))}"
+        names = [shortened(name_in_lists(drawable(text)), CONTRASTED) for text in (answer, contrast)]
+        yield "contrast", f"why {names[0]}, not {names[1]}"
 
 
 def _caption(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

@@ -41,13 +41,13 @@ LIGHT = b"\x1b]11;rgb:ffff/fafa/f0f0"
 class Terminal:
     """A pseudo-terminal with a child at its other end: what is typed into it, and all that the child wrote so far."""
 
-    def __init__(self, *, wait=False, colorfgbg=""):
+    def __init__(self, *, wait=False, colorfgbg="", term="xterm"):
         self.end, theirs = pty.openpty()
         self.written = b""
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD, background.__file__, "wait" if wait else "ask"],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env={**os.environ, "COLORFGBG": colorfgbg},
+            env={**os.environ, "COLORFGBG": colorfgbg, "TERM": term},
         )  # fmt: skip
         os.close(theirs)
 
@@ -101,6 +101,13 @@ def test_nothing_is_asked_while_typed_characters_wait():
         terminal.type(b"ls -la\n")
         terminal.until(b"typed 'ls -la\\n'")
     assert background.QUERY not in terminal.written and b"light restored" in terminal.written
+
+
+def test_the_linux_console_is_not_asked():
+    with Terminal(term="linux") as terminal:
+        terminal.type(b"next\n")
+        terminal.until(b"typed 'next\\n'")
+    assert background.QUERY not in terminal.written
 
 
 def test_what_is_typed_just_before_the_answer_is_put_back():

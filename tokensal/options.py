@@ -177,7 +177,7 @@ def theme_of(theme: str) -> str:
     """
     for name, value in (("theme", theme), ("TOKENSAL_THEME:", os.environ.get("TOKENSAL_THEME") or "auto")):
         if value not in THEMES:
-            raise unknown(name, value, THEMES)
+            raise unknown(name, str(value), THEMES)
         if value != "auto":
             return value
     return "auto"

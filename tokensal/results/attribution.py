@@ -61,7 +61,7 @@ class Attribution(Result):
         visible: (K, J) bool, what causality allows, of the selected sources.
         values: (K,) float32, the explained score of each target on the unaltered input.
         signed: whether negative scores mean "spoke against"; False for norms.
-        sink: index of the source where attention collects, or None.
+        sink: index of the sink, a special or template token that the decoder reads first; None where that is content.
         provenance: model, method, versions, seed.
         diagnostics: what the method measured about its own error, by name (see `tokensal.types.Diagnostic`).
         encoder: how many sources, the first ones, an encoder reads; 0 without one.

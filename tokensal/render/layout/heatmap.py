@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
 from tokensal.render.layout.aggregation import Table, mean_share, total
-from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists, subject
+from tokensal.render.layout.labels import Label, drawable, label, labels, name_in_lists, shortened, subject
 from tokensal.render.layout.legend import Legend, legend
 from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
@@ -25,6 +25,7 @@ from tokensal.render.layout.sections import CONTRAST, Section, sections
 from tokensal.results.attribution import Alternative, Attribution
 from tokensal.types import Role, Unit
 
+CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
 
@@ -168,10 +169,9 @@ def _rows(
 
 def _overviews(rows: Rows, table: Table, targets: str, noun: str) -> Iterator[Row]:
     count = f"{len(table)} {noun}s"
-    share = f"{count} · of the magnitude of all scores of each {noun}"
-    yield rows.row(
-        mean_share(table, rows.apart), Title(f"Mean share over all {targets}", "", share, "mean share"), unit=PERCENT
-    )
+    of = f"{count} · shares of all |scores| of each {noun}"
+    share = Title(f"Mean share over all {targets}", "", of, "mean share")
+    yield rows.row(mean_share(table, rows.apart), share, unit=PERCENT)
     yield rows.row(total(table), Title(f"Sum over all {targets}", "", count, "sum"))
 
 
@@ -239,7 +239,8 @@ def _heading(attribution: Attribution) -> Iterator[tuple[str, str]]:
     yield "score", drawable(_score(attribution))
     if contrast := "".join(target.against for target in attribution.targets):
         answer = "".join(target.text for target in attribution.targets)
-        yield "contrast", f"why {name_in_lists(drawable(answer))}, not {name_in_lists(drawable(contrast))}"
+        names = [shortened(name_in_lists(drawable(text)), CONTRASTED) for text in (answer, contrast)]
+        yield "contrast", f"why {names[0]}, not {names[1]}"
 
 
 def _caption(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

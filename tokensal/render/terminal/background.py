@@ -18,7 +18,7 @@ from typing import IO
 QUERY = b"\x1b]11;?\x1b\\"
 ANSWER = re.compile(rb"\x1b\]11;rgba?:([0-9a-f]+)/([0-9a-f]+)/([0-9a-f]+)[^\x07\x1b]*(?:\x07|\x1b\\)", re.IGNORECASE)
 SHORTEST = len(b"\x1b]11;rgb:0/0/0\x07")
-TIMEOUT, PAUSE = 0.2, 0.005  # seconds
+TIMEOUT, PAUSE = 0.3, 0.005  # seconds; a later answer would be read by the shell
 
 
 def is_dark(file: IO[str]) -> bool:
@@ -33,7 +33,7 @@ def is_dark(file: IO[str]) -> bool:
 def _luminance(file: IO[str]) -> float | None:
     """What the terminal answers, from 0 (black) to 1; None where it is not asked, or says nothing."""
     with suppress(ImportError, OSError, ValueError, AttributeError):  # no POSIX terminal, a closed or replaced stream
-        if not (sys.stdin.isatty() and file.isatty()):
+        if not (sys.stdin.isatty() and file.isatty()) or os.environ.get("TERM") == "linux":  # which never answers
             return None
         keyboard, screen = sys.stdin.fileno(), file.fileno()
         if os.tcgetpgrp(keyboard) != os.getpgrp():  # a job in the background would be stopped

@@ -35,7 +35,6 @@ OF_256 = {
 }
 # Cyan stands in for blue: the palettes of common terminals disagree about blue, and black text is unreadable on some.
 OF_16 = (("yellow", "bright_yellow"), ("cyan", "bright_cyan"))
-BARS = {"truecolor": ("#d9822b", "#4a90d9"), "256": ("color(172)", "color(68)"), "16": ("yellow", "cyan")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,9 @@ def _shading(colours: Colours, shade: float) -> Style:
 
 
 def bar_style(colours: Colours, against: bool) -> Style:
-    """The style of a bar; its hue is readable on dark and on light terminals."""
-    return Style.parse(BARS[colours.system][against]) if colours.available else PLAIN
+    """The style of a bar: the strongest colour of its sign."""
+    strongest = shading(colours, -1.0 if against else 1.0).bgcolor
+    return Style(color=OF_16[against][0] if colours.system == "16" else strongest)
 
 
 def attribute(colours: Colours, definition: str) -> Style:

@@ -86,14 +86,8 @@ def _targets(page: Page) -> list[Line]:
     if missing or _widest(table) > page.width:
         return _stacked(page, tops)
     head, *lines = table
-    return [
-        head,
-        *(
-            line
-            for row, first in zip(_listed(page), lines, strict=True)
-            for line in [first, *considered(page, row.target)]
-        ),
-    ]
+    pairs = zip(_listed(page), lines, strict=True)
+    return [head, *(line for row, first in pairs for line in [first, *considered(page, row.target)])]
 
 
 def considered(page: Page, target: int | None) -> list[Line]:

@@ -32,6 +32,7 @@ from tokensal.render.layout import lay_out, lay_out_comparison, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
 from tokensal.results.attribution import Attribution
+from tokensal.types import Role
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
@@ -271,16 +272,17 @@ def static(output: str) -> Any:
     return parse(f"<!DOCTYPE html><title></title>{output}").find(".//div[@class='tokensal-static']")
 
 
-def sanitised(output: str) -> str:
-    return re.sub(r"(?s)<(script|style|iframe).*?</\1>", "", output)
+def sanitised(output: str, dropped: str = "script|style|iframe") -> str:
+    return re.sub(rf"(?s)<({dropped})\b.*?</\1>", "", output)
 
 
 def host(output: str, attributes: str = "") -> str:
     return f"<!DOCTYPE html><meta charset=utf-8><title>host</title><body {attributes}>{output}"
 
 
-def test_a_page_without_frames_styles_and_scripts_shows_the_text(show):
-    page = show(host(sanitised(html.notebook(lay_out(capital())))))
+@pytest.mark.parametrize("dropped", ["iframe", "script|iframe", "script|style|iframe"])
+def test_a_page_without_frames_styles_and_scripts_shows_the_text(show, dropped):
+    page = show(host(sanitised(html.notebook(lay_out(capital())), dropped)))
     text, overview = page.inner_text("body"), lay_out(capital()).overview
     ranked = " · ".join(
         f"{lay_out(capital()).sources[cell.source].name} {overview.scale.write(cell.value)}" for cell in overview.top(3)
@@ -394,10 +396,17 @@ def test_a_prompt_that_is_explained_is_drawn_once():
 
 
 def test_what_is_no_row_of_targets_is_drawn_with_all_sources_before_it():
-    for example in (attribute(explained=slice(0, 3, 2)), in_words(attribute(), 2, 2)):
-        tree = parse(document_of(replace(example, targets=example.targets[::-1])))
+    turned, both = in_words(attribute(), 2, 2), attribute()
+    prompt = replace(both.targets[0], role=Role.PROMPT)
+    for example in (
+        attribute(explained=slice(0, 3, 2)),
+        replace(turned, targets=turned.targets[::-1]),
+        replace(both, targets=(prompt, *both.targets[1:])),  # the prompt and the answer
+    ):
+        tree = parse(document_of(example))
         assert text_of(tree, "before").split()[0] == "sources"
         assert len(marks(tree)) == len(example.sources)
+        assert not tree.findall(".//section[@class='after']//*[@data-source]")
 
 
 def test_a_word_is_pointed_at_as_one_and_its_tokens_are_read(show):

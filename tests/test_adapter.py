@@ -87,7 +87,12 @@ def test_the_boundary_is_an_index_into_ids():
     assert [token.id for token in example.targets] == answer
     assert example.predictors == tuple(range(len(prompt) - 1, len(prompt) + len(answer) - 1))
     assert example.text == "The cat sat on"
-    assert example.sink == 0
+    assert example.sink is None  # a word of the prompt
+
+
+def test_the_sink_is_a_special_token_or_one_of_the_template():
+    assert adapter().example([2, 40, 41], continuation=[3]).sink == 0
+    assert adapter().example([40, 2, 41], continuation=[3]).sink is None
 
 
 def test_ids_are_taken_as_they_are():

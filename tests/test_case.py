@@ -227,3 +227,13 @@ def test_a_group_is_an_argument_inside_and_keywords_outside():
     with pytest.raises(TypeError, match="count"):
         draw()
     assert tokensal.attribute.__module__ == "tokensal.api"
+
+
+def test_a_result_tells_the_options_that_differ_from_the_defaults():
+    case = Case.of(adapter("Llama"), PROMPT, generation=Generation(continuation=ANSWER[:1]))
+    assert case.explain("gradient").provenance.options == {}
+    assert case.explain(Gradient(norm="l1")).provenance.options == {"norm": "l1"}
+    assert case.explain(Occlusion(replacement="zero", keep=())).provenance.options == {
+        "replacement": "zero",
+        "keep": "()",
+    }

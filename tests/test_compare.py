@@ -25,6 +25,7 @@ from tokensal.config import resolve
 from tokensal.errors import FormatError, InputError
 from tokensal.render import terminal
 from tokensal.render.layout import lay_out, lay_out_comparison
+from tokensal.render.layout.numbers import exact
 
 __all__ = ["browser", "show"]  # fixtures, used by name
 
@@ -222,7 +223,7 @@ def test_files_of_the_other_kind_and_damaged_ones_are_said_to_be_so(tmp_path):
 
 def test_facts_are_said_once_where_they_hold_for_all():
     layout = lay_out_comparison(three())
-    assert [name for name, _ in layout.shared] == ["model", "score", "dtype", "tokensal"]
+    assert [name for name, _ in layout.shared] == ["model", "score", "dtype", "device", "tokensal"]
     assert layout.own[2] == (("method", "Three()"), ("time", "12.00 s"))
     assert layout.heatmaps[0] == lay_out(three().attributions[0])
     assert layout.agreement[0][0] == 1.0 and layout.agreement[0][2] == 1.0
@@ -231,13 +232,14 @@ def test_facts_are_said_once_where_they_hold_for_all():
 
 
 GOLDEN = """\
-tiny/causal @ abc123 · logprob · float32
+causal · logprob
 
-1 One() · 1.50 s
-<s>†‡[+10]The capital[+3] of France[+10] is[−1] ›Paris[−2],[+2] France.
+1 one
+<s>†‡[+10]The[+2] capital[+8] of[−6] France[+10] is[−3] ›Paris,[+1] France.
 
-In the text: sum over all generated tokens, in tenths of ±6.00.
-† attention sink, +13.5, left out of scale and ranking; with it, the scale would reach ±13.5
+In the text: mean share over all generated tokens, in tenths of ±25.8 %.
+† attention sink, +53.5 %, left out of scale and ranking; with it, the scale would reach ±53.5 %
+method One() · time 1.50 s
 """
 
 
@@ -247,7 +249,8 @@ def test_a_page_of_text():
     assert re.search(r"Rank agreement\n +1 +2 +3\n1 one +· +−?0\.\d\d +1\.00\n2 two", page)
     assert "Magnitudes are ranked" in page
     assert page.count("In the text: ") == 3
-    assert page.splitlines()[-1] == "› written by the model   ‡ beyond the end of the scale   <s> special token"
+    assert page.splitlines()[-3] == "› written by the model   ‡ beyond the end of the scale   <s> special token"
+    assert page.splitlines()[-1] == "model tiny/causal @ abc123 · dtype float32 · device cpu · tokensal 0.0.1"
 
 
 @pytest.mark.parametrize("system", [None, "truecolor"])
@@ -352,15 +355,16 @@ def test_arrow_keys_stay_in_their_panel(show):
 def test_a_source_pointed_at_is_read_in_every_panel(show):
     page = show(document_of(three()))
     page.locator("[data-source='4']").nth(0).hover()
-    assert page.locator(".readout").all_inner_texts() == ["France: 6", *page.locator(".readout").all_inner_texts()[1:]]
-    assert all(text.startswith("France: ") for text in page.locator(".readout").all_inner_texts())
+    overviews = [lay_out(each).overview for each in three().attributions]
+    numbers = [f"{exact(overview.cells[4].value)}\u00a0%" for overview in overviews]
+    assert page.inner_text("#readout") == f"France: 1 one {numbers[0]} · 2 two {numbers[1]} · 3 three {numbers[2]}"
 
 
 def test_without_javascript_the_sums_show(show):
     page = show(document_of(three()), java_script_enabled=False)
     overviews = [lay_out(each).overview for each in three().attributions]
     shown = page.locator("[data-source='4']").evaluate_all("es => es.map(e => Number(e.style.getPropertyValue('--s')))")
-    assert shown == [round(abs(overview.cells[4].shade), 2) for overview in overviews]
+    assert shown == [round(abs(overview.cells[4].shade), 3) for overview in overviews]
     assert page.locator("table .token").count() == 6
     assert page.locator("#hint").is_hidden()
 

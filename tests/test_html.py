@@ -173,18 +173,18 @@ def test_some_tokens_may_be_explained(explained: slice, parts: list[str | None])
     assert [mark.text for mark in marks(tree)] == [token.strip() for token in PROMPT + ANSWER[:2]]
     complete = explained == slice(0, 3)
     assert text_of(tree, "before").split()[0] == ("prompt" if complete else "sources")
-    assert text_of(tree, "lead") == f"Sum over all {'generated' if complete else 'explained'} tokens"
+    assert text_of(tree, "lead") == f"Mean share over all {'generated' if complete else 'explained'} tokens"
 
 
 def test_overview_is_drawn_by_the_server() -> None:
     tree = parse(document_of(capital(sink=None)))
     france = marks(tree)[4]
     total = marks(tree)[0]
-    assert (france.get("style"), france.get("title")) == ("--s:0.44", "France: 6")
-    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 13.5")
-    assert "negative" in marks(tree)[3].get("class").split()
+    assert (france.get("style"), france.get("title")) == ("--s:0.243", "France: 13.01\u00a0%")
+    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 53.5\u00a0%")
+    assert "negative" in marks(tree)[5].get("class").split()
     assert "negative" not in france.get("class").split()
-    assert (text_of(tree, "low"), text_of(tree, "high")) == ("−13.5", "+13.5")
+    assert (text_of(tree, "low"), text_of(tree, "high")) == ("−53.5\u00a0%", "+53.5\u00a0%")
 
 
 def test_invisible_cells_are_blank_and_never_zero() -> None:
@@ -218,7 +218,7 @@ def test_sink_can_be_counted_in() -> None:
 
 def test_unsigned_scale_starts_at_zero() -> None:
     tree = parse(document_of(capital(signed=False)))
-    assert (text_of(tree, "low"), text_of(tree, "high")) == ("0", "6.00")
+    assert (text_of(tree, "low"), text_of(tree, "high")) == ("0", "25.8\u00a0%")
     assert tree.find(".//main").get("class") == "view unsigned"
     assert not any("negative" in row["kinds"] for row in data(tree)["rows"])
     assert not re.search(r"[+−]\d", text_of(tree, "top"))
@@ -279,10 +279,10 @@ def test_long_prompts_add_no_elements_for_each_cell() -> None:
 
 
 def test_notebook_frames_the_page_in_a_sandbox() -> None:
-    frame_of = html.notebook(lay_out(capital()))
-    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parseFragment(frame_of)
-    (frame,) = list(tree)
-    assert (frame.tag, frame.get("sandbox")) == ("iframe", "allow-scripts")
+    frame = parse(f"<!DOCTYPE html><title></title>{html.notebook(lay_out(capital()))}").find(".//iframe")
+    assert (frame.get("sandbox"), frame.get("title")) == (
+        "allow-scripts", "gradient · The capital of France is · causal",
+    )  # fmt: skip
     assert frame.get("srcdoc") == document_of(capital())
 
 
@@ -396,7 +396,7 @@ def assert_row(page: Any, row: int | None, example: Attribution | None = None) -
     for (alpha, *look), (wanted, *wanted_look) in zip(seen(page), expected(example, row), strict=True):
         assert alpha == pytest.approx(wanted, abs=0.0051)
         assert look == wanted_look
-    sentence = "Sum over all generated tokens" if row is None else f"token {row + 1} of {len(heatmap.targets)}"
+    sentence = "Mean share over all generated tokens" if row is None else f"token {row + 1} of {len(heatmap.targets)}"
     assert sentence in shown(page)
     panel = data(parse(document_of(example)))
     panel = panel["overview"] if row is None else panel["rows"][row]
@@ -410,7 +410,7 @@ def pressed(page: Any) -> list[int]:
     return [index for index in range(4) if target(page, index).get_attribute("aria-pressed") == "true"]
 
 
-def test_hover_shows_a_row_and_leaving_returns_to_the_sum(show: Watched) -> None:
+def test_hover_shows_a_row_and_leaving_returns_to_the_overview(show: Watched) -> None:
     page = show(document_of(capital()))
     assert_row(page, None)
     for row in (2, 0, 3):
@@ -475,11 +475,13 @@ def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
     assert pressed(page) == [1]
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.top') !== null")
-    assert_row(page, 1)
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Shift+Tab")
+    stops = [*["#steps"] * 4, "#shading", ".top"]
+    for stop in stops:
+        page.keyboard.press("Tab")
+        assert page.evaluate(f"document.activeElement.closest('{stop}') !== null")
+        assert_row(page, 1)
+    for _ in range(len(stops) + 1):
+        page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.dataset.target") == "1"
     page.keyboard.press(" ")
     assert_row(page, None)
@@ -495,21 +497,51 @@ def test_roles_and_live_region(show: Watched) -> None:
     assert status.inner_text().split() == ["Sources", "of", "France", "token", "3", "of", "4", "·", "logprob", "−1"]
 
 
-def test_without_javascript_the_sum_shows_with_its_legend(show: Watched) -> None:
+def test_the_sum_is_a_button_away_and_stays(show: Watched) -> None:
+    page = show(document_of(capital()))
+    share, total = (page.get_by_role("button", name=name) for name in ("mean share", "sum"))
+    total.click()
+    assert shown(page).startswith("Sum over all generated tokens")
+    assert page.inner_text(".high") == "+6.00"
+    target(page, 2).hover()
+    assert_row(page, 2)
+    page.hover("h1")
+    assert shown(page).startswith("Sum over all generated tokens")
+    assert (share.get_attribute("aria-pressed"), total.get_attribute("aria-pressed")) == ("false", "true")
+    share.click()
+    assert_row(page, None)
+    assert show(document_of(attribute(answer=[" Paris"]))).get_by_role("button", name="sum").count() == 0
+
+
+def test_what_is_explained_is_in_the_strongest_ink(show: Watched) -> None:
+    page = show(document_of(capital()))
+    ink = "element => getComputedStyle(element).color + getComputedStyle(element).fontWeight"
+    target(page, 1).hover()  # which does not see itself
+    assert target(page, 1).evaluate(ink) == "rgb(29, 27, 24)700"
+
+
+def test_numbers_that_count_equal_names_are_explained_beside_the_matrix(show: Watched) -> None:
+    tree = parse(document_of(capital()))
+    assert "₁" not in text_of(tree, "marks")
+    assert "₁ ₂ count tokens that look the same" in text_of(tree, "matrix")
+    assert "₁ ₂" not in document_of(attribute(["a", " b"], [" c"]))
+
+
+def test_without_javascript_the_overview_shows_with_its_legend(show: Watched) -> None:
     page = show(document_of(capital()), java_script_enabled=False)
     assert page.locator("#hint").is_hidden()
-    assert page.locator(".high").inner_text() == "+6.00"
+    assert page.locator(".high").inner_text() == "+25.8\u00a0%"
     assert page.locator(".top li").count() == 7
     assert page.locator("#marks [data-kind='unseen']").is_visible()
     assert page.locator("#marks [data-kind='blank']").is_hidden()
     assert page.get_by_role("button").count() == 0
-    france, paris = page.locator("[data-source='4']"), page.locator("[data-source='6']")
+    france, is_ = page.locator("[data-source='4']"), page.locator("[data-source='5']")
     background = "element => getComputedStyle(element).backgroundColor"
-    assert france.evaluate(background) == "rgb(238, 136, 44)"
-    assert paris.evaluate(background).startswith("rgba(90, 150, 216, 0.2")
+    assert france.evaluate(background) == "rgb(190, 70, 0)"
+    assert is_.evaluate(background).startswith("rgba(30, 108, 198, 0.")
 
 
-def test_returning_to_the_sum_restores_what_the_server_drew(show: Watched) -> None:
+def test_returning_to_the_overview_restores_what_the_server_drew(show: Watched) -> None:
     drawn = "[...document.querySelectorAll('.token')].map(e => [e.className.split(' ').sort().join(' '), e.title])"
     page = show(document_of(capital()), java_script_enabled=False)
     server, looks = page.evaluate(drawn), page.evaluate(LOOK)
@@ -539,7 +571,7 @@ def test_exact_numbers_are_readable_of_sources_in_the_pinned_row(show: Watched) 
     target(page, 3).click()
     page.hover("[data-source='3']")
     assert page.locator("[data-source='3']").get_attribute("title") == "of: −3×10⁻⁶"
-    assert page.inner_text(".readout") == "of: −3×10⁻⁶"
+    assert page.inner_text("#readout") == "of: −3×10⁻⁶"
     target(page, 2).click()
     target(page, 0).hover()
     assert target(page, 0).get_attribute("title") == "Paris: −2"
@@ -599,6 +631,7 @@ def test_text_is_readable_on_every_shade(show: Watched, ramp: Attribution, schem
     assert len({tuple(look["back"]) for look in looks}) > 60
     assert looks[-1]["back"] == background
     assert min(contrast(look["back"], look["ink"]) for look in looks) >= 4.5
+    assert min(contrast(looks[end]["back"], background) for end in (0, 79)) >= 4.5
     assert contrast(background, quiet) >= 4.5
     assert (luminance(background) < 0.1) == (scheme == "dark")
 
@@ -663,7 +696,7 @@ def test_notebook_frame_works_in_a_host_page(show: Watched) -> None:
     frame.locator("[data-target='2']").hover()
     assert "token 3 of 4" in frame.locator("#shown").inner_text()
     back = frame.locator("[data-source='4']").evaluate("e => getComputedStyle(e).backgroundColor")
-    assert back == "rgb(238, 136, 44)"
+    assert back == "rgb(190, 70, 0)"
     box = page.locator("iframe").bounding_box()
     assert box["height"] >= 400
     assert box["width"] > 1000

@@ -302,7 +302,7 @@ def test_messages_of_a_file(tmp_path):
 def test_a_file_that_holds_no_json_is_refused(tmp_path, content):
     file = tmp_path / "chat.json"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(InputError, match="not valid JSON|not UTF-8"):
+    with pytest.raises(InputError, match=r"not valid JSON|not UTF-8"):
         Chat(messages=str(file)).arguments(None)
     with pytest.raises(InputError, match="Cannot read messages"):
         Chat(messages=str(tmp_path)).arguments(None)

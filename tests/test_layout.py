@@ -65,10 +65,58 @@ def test_an_invisible_cell_is_blank_and_never_zero():
     assert heatmap.rows[0].top(9) and all(cell.value is not None for cell in heatmap.rows[0].top(9))
 
 
-def test_the_overview_sums_what_is_visible():
+def test_the_sum_is_of_what_is_visible():
+    heatmap = lay_out(attribution_of(TEXTS, SCORES))
+    total = heatmap.overviews[1]
+    assert [cell.value for cell in total.cells] == [14.0, -1.0, -4.0]
+    assert total.target is None and total.limit == heatmap.scale.limit == 4.0
+    assert total.title.lead == "Sum over all generated tokens"
+
+
+def test_a_heatmap_opens_with_the_mean_share_in_which_each_target_weighs_the_same():
     overview = lay_out(attribution_of(TEXTS, SCORES)).overview
-    assert [cell.value for cell in overview.cells] == [14.0, -1.0, -4.0]
-    assert overview.target is None and overview.limit == 4.0
+    assert [cell.value for cell in overview.cells] == pytest.approx(
+        [100 * (9 / 11 + 5 / 10) / 2, 100 * (-2 / 2 + 1 / 5) / 2, 100 * (-4 / 5) / 2]
+    )
+    assert overview.scale.write(overview.cells[1].value) == "−40.0\u00a0%"
+    assert overview.title.lead == "Mean share over all generated tokens"
+    counted = lay_out(attribution_of(TEXTS, SCORES), sink=True).overview
+    assert [cell.value for cell in counted.cells] == pytest.approx(
+        [100 * (9 / 11 + 5 / 10) / 2, 100 * (-2 / 11 + 1 / 10) / 2, 100 * (-4 / 10) / 2]
+    )
+    assert counted.limit == pytest.approx(lay_out(attribution_of(TEXTS, SCORES)).overview.full_scale.limit)
+
+
+def test_a_target_without_a_score_other_than_zero_has_no_shares():
+    overview = lay_out(attribution_of(TEXTS, [[0.0, 0.0, NAN], [0.0, 1.0, 1.0]])).overview
+    assert [cell.value for cell in overview.cells] == [0.0, 25.0, 25.0]
+
+
+def test_the_only_target_needs_no_aggregation():
+    heatmap = lay_out(attribution_of(TEXTS[:3], [[9.0, -2.0]]))
+    [overview], [row] = heatmap.overviews, heatmap.rows
+    assert overview.cells == row.cells and overview.title == row.title
+
+
+def test_the_heading_is_short_and_a_contrast_is_told_as_a_question():
+    result = attribution_of(TEXTS, SCORES)
+    assert lay_out(result).heading == (("method", "x"), ("model", "m"), ("score", "logprob"))
+    provenance = replace(result.provenance, model="hub/tiny", options={"norm": "l1", "layers": "all"})
+    targets = tuple(replace(target, against=" in" if index else " ran") for index, target in enumerate(result.targets))
+    heatmap = lay_out(replace(result, provenance=provenance, targets=targets))
+    assert [text for _, text in heatmap.heading] == [
+        "x norm=l1 layers=all", "tiny", "Δ logprob", "why sat on, not ran in",
+    ]  # fmt: skip
+    assert (heatmap.rows[0].title.subject, heatmap.score) == ("why sat, not ran", "Δ logprob")
+    assert heatmap.rows[0].title.detail == "token 1 of 2 · Δ logprob 0"
+    assert "hub/tiny" in dict(heatmap.caption).values()
+
+
+def test_what_is_explained_is_marked_among_the_sources():
+    result = attribution_of(TEXTS, SCORES)
+    heatmap = lay_out(result)
+    assert [label.explained for label in heatmap.sources] == [False, False, True]
+    assert all(label.explained for label in heatmap.sections[-1].rest)
 
 
 def test_a_heatmap_of_nothing_but_the_sink_still_has_a_scale():
@@ -106,19 +154,22 @@ def test_a_further_piece_of_a_character_is_marked():
 
 def test_the_caption_says_where_the_numbers_came_from():
     caption = dict(lay_out(attribution_of(TEXTS, SCORES)).caption)
-    assert caption == {"model": "m", "method": "X()", "score": "logprob", "dtype": "float32", "tokensal": "9"}
+    assert caption == {
+        "model": "m", "method": "X()", "score": "logprob", "dtype": "float32", "device": "cpu", "tokensal": "9"
+    }  # fmt: skip
 
 
 # Diagnostics
+
+
+PROVENANCE = ("model", "method", "score", "dtype", "device", "tokensal")
 
 
 def facts(**diagnostics):
     """The facts of the caption about those diagnostics, of two targets and three sources, the sink first."""
     result = replace(attribution_of(TEXTS, SCORES), diagnostics=diagnostics)
     caption = dict(lay_out(result).caption)
-    return {
-        name: text for name, text in caption.items() if name not in ("model", "method", "score", "dtype", "tokensal")
-    }
+    return {name: text for name, text in caption.items() if name not in PROVENANCE}
 
 
 def numbers(*values, allowed=None):

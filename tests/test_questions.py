@@ -36,8 +36,10 @@ from tokensal import (
 from tokensal.engine import Engine
 from tokensal.errors import InputError
 from tokensal.methods.quadrature import RULES
+from tokensal.perturbations.protection import protected_sources
 from tokensal.questions.masks import visible_units
 from tokensal.questions.selection import select_sources, select_targets
+from tokensal.render.layout import lay_out
 from tokensal.scores import SCORES, entropy, logprob, prob
 from tokensal.types import Branch, Group
 
@@ -561,11 +563,35 @@ def test_a_seq2seq_contrast_agrees_with_its_slow_twin():
     assert ending_tokenizer() is model.tokenizer
 
 
-def test_the_sink_is_marked_where_it_is_a_word_and_not_in_a_longer_text():
-    model = tiny("Llama")
+@pytest.mark.parametrize(
+    ("prompt", "unit", "sink"),
+    [
+        ("The cat", "token", None),
+        ("The cat", "word", None),
+        ("<|start|>The cat", "word", 0),
+        ("<|start|>The cat", "sentence", 0),
+        ("[[<|start|>The]] cat", "marked", None),
+    ],
+)
+def test_the_sink_is_special_and_never_content(prompt, unit, sink):
     options = {"continuation": " sat", "method": "input_x_gradient"}
-    assert attribute(model, "The cat", **options, unit="word").sink == 0
-    assert attribute(model, "The cat", **options, unit="sentence").sink is None
+    assert attribute(tiny("Llama"), prompt, **options, unit=unit).sink == sink
+
+
+@pytest.mark.parametrize("method", ["occlusion", "gradient"])
+def test_a_word_that_comes_first_is_in_scale_and_ranking(method):
+    result = attribute(tiny("Llama"), "The cat sat", continuation=" on", method=method)
+    [row] = lay_out(result).rows
+    assert row.limit == result.scores.abs().max() and row.sink_note == ""
+    assert {cell.source for cell in row.top(9)} == {0, 1, 2}
+
+
+def test_content_that_comes_first_is_kept_as_the_sink_on_an_integration_path():
+    example = tiny("Llama").example("The cat", continuation=" sat")
+    assert example.sink is None
+    assert protected_sources(example, "sink").tolist() == [True, False]
+    example = tiny("BART").example("The cat", continuation=" sat")
+    assert protected_sources(example, "sink").tolist().index(True) == example.encoder == example.sink
 
 
 @pytest.mark.parametrize("method", ["gradient", "input_x_gradient"])

@@ -52,13 +52,19 @@ def test_json_reads_back_exactly(result, tmp_path):
     assert dumps(back) == dumps(result)
 
 
+def test_options_that_differ_from_the_defaults_are_kept(result, tmp_path):
+    provenance = replace(result.provenance, options={"norm": "l1"})
+    replace(result, provenance=provenance).save(tmp_path / "r.json")
+    assert Attribution.load(tmp_path / "r.json").provenance == provenance
+
+
 def test_json_is_plain_for_other_languages(result):
     data = json.loads(dumps(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert data["schema"] == "tokensal/attribution" and data["version"] == 3
     assert data["scores"][0][-1] is None and data["visible"][0][-1] is False
     keys = {"ids", "text", "start", "stop", "role", "special", "against"}
     assert set(data["sources"][0]) == {*keys, "in_prompt"} and set(data["targets"][0]) == keys
-    assert data["provenance"]["method_repr"] == "InputXGradient()"
+    assert data["provenance"]["method_repr"] == "InputXGradient()" and "options" not in data["provenance"]
     assert data["provenance"]["versions"]["torch"] == torch.__version__
     assert "".join(data["text"][t["start"] : t["stop"]] for t in data["sources"] if t["text"]) in data["text"]
 
@@ -82,7 +88,7 @@ def assert_holds(attribution, data):
         assert rounded(getattr(attribution, name).tolist()) == data[name]
     assert attribution.visible.tolist() == data["visible"]
     assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
-    assert asdict(attribution.provenance) == data["provenance"]
+    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}}
 
 
 @pytest.mark.parametrize("name", VERSION_2)

@@ -93,14 +93,16 @@ def bare(text):
 
 
 GOLDEN = """\
-tiny · Gradient() · logprob · float32
+x · tiny · logprob
 
-<s>†‡[+10]The[+4] capital[−2] of[−2] France[+10] ›is[+4] Paris[+2],
+<s>†‡[+10]The[+3] capital[−1] of[−6] France[+10] ›is[+2] Paris[+5],
 
-token   logprob   top sources
-is      −0.20     France  +0.90 ████   capital +0.40 █▊     The +0.10 ▌
-Paris   −1.10     capital −0.60 ━━━━   ›is     +0.50 ███▍   The +0.30 ██
-,       −2.00     of      −0.25 ━━━━   ›Paris  +0.20 ███▎   ›is −0.10 ━╸
+token        logprob   top sources
+mean share             France  +25.3 % ████   of      −15.6 % ━━╸
+sum                    France   +1.10  ████   The      +0.40  █▌
+is           −0.20     France   +0.90  ████   capital  +0.40  █▊
+Paris        −1.10     capital  −0.60  ━━━━   ›is      +0.50  ███▍
+,            −2.00     of       −0.25  ━━━━   ›Paris   +0.20  ███▎
 
 logprob: a row for each target, a column for each source; one scale,
 ±0.90; blank: not visible to it
@@ -110,47 +112,61 @@ is    ‡+3.00 +0.10   +0.40 −0.02  +0.90
 Paris ‡+2.00 +0.30   −0.60     0  +0.20 +0.50
 ,     ‡+1.00     0       0 −0.25      0 −0.10  +0.20
 
-In the text: sum over all generated tokens, in tenths of ±1.10.
+In the text: mean share over all generated tokens, in tenths of ±25.3 %.
 █ for   ━ against, a full bar is the largest of its line
 › written by the model   ‡ beyond the end of the scale
 <s> special token
-† attention sink, +6.00, left out of scale and ranking; with it, the
-scale would reach ±6.00
+† attention sink, +62.6 %, left out of scale and ranking; with it, the
+scale would reach ±62.6 %
+
+method Gradient() · dtype float32 · device cpu
 """
 
 NARROW = """\
-tiny · Gradient() ·
-logprob · float32
+x · tiny · logprob
 
 <s>†[10]The
-capital[2] of
-France[2] ›is[1]
+capital[1] of
+France[1] ›is[1]
 Paris,
 
-is    −0.20
-  <s>†    3.00 ████
-  France  0.90 █▎
-  capital 0.40 ▌
-Paris −1.10
-  <s>†    2.00 ████
-  capital 0.60 █▎
-  ›is     0.50 █
-,     −2.00
-  <s>†    1.00 ████
-  of      0.25 █
-  ›Paris  0.20 ▊
+mean share
+  <s>†   62.6 % ████
+  France  8.6 % ▌
+  capit…  8.6 % ▌
+sum
+  <s>†    6.00  ████
+  France  1.10  ▊
+  capit…  1.00  ▋
+is         −0.20
+  <s>†    3.00  ████
+  France  0.90  █▎
+  capit…  0.40  ▌
+Paris      −1.10
+  <s>†    2.00  ████
+  capit…  0.60  █▎
+  ›is     0.50  █
+,          −2.00
+  <s>†    1.00  ████
+  of      0.25  █
+  ›Paris  0.20  ▊
 
-In the text: sum
-over all generated
-tokens, in tenths of
-0 … 6.00.
+In the text: mean
+share over all
+generated tokens, in
+tenths of 0 …
+62.6 %.
 █ a full bar is the
 largest of its line
 › written by the
 model
 <s> special token
 † attention sink,
-6.00, counted in
+62.6 %, counted in
+
+method Gradient() ·
+dtype float32 ·
+device cpu
 """
 
 
@@ -184,12 +200,12 @@ def test_lines_break_between_words_and_where_a_token_ends_in_a_line_break():
 def test_ideographs_break_anywhere_but_not_before_punctuation():
     texts = ["日本", "の首都", "は東京", "です", "。", "次", "a"]
     page = attribution_of(texts, [[0.0] * 6], prompt=6, special=(), sink=None)
-    assert text_page(page, width=20).splitlines()[3:5] == ["日本の首都は東京", "です。次›a"]
+    assert text_page(page, width=20).splitlines()[2:4] == ["日本の首都は東京", "です。次›a"]
 
 
 def test_columns_are_aligned_under_any_script():
     page = printed(MIXED, 80)
-    table = page.split("token ")[1].split("\n\n")[0].splitlines()[1:]
+    table = page.split("token ")[1].split("\n\n")[0].splitlines()[3:]  # below those of all targets
     places = {tuple(cell_len(line[: number.start()]) for number in re.finditer(r"\.\d", line)) for line in table}
     assert len(places) == 1, table
     assert len(places.pop()) >= 3
@@ -227,8 +243,9 @@ def test_a_large_matrix_is_dealt_out_to_panels_and_left_out_of_plain_text():
 
 
 def test_the_sink_has_a_column_of_its_own_where_there_is_room():
-    line = printed(small(), 100).split("token ")[1].splitlines()[1]
+    share, total, line, *_ = printed(small(), 100).split("token ")[1].splitlines()[1:]
     assert line.split()[:3] == ["is", "−0.20", "+3.00"]
+    assert share.split()[:3] == ["mean", "share", "+62.6"] and total.split()[:2] == ["sum", "+6.00"]
     assert "sink†" not in printed(small(), 100, sink=True)
 
 
@@ -242,7 +259,7 @@ def test_a_long_name_is_cut_and_keeps_its_marks():
     long = " inter" * 6
     page = printed(attribution_of([long, long, " end"], [[0.5, NAN], [0.5, 1.0]], prompt=1, special=(), sink=None), 60)
     assert "inter … inter₁ " in page
-    assert "›inter … inter₂ +1.00" in page
+    assert "›inter … inter₂  +1.00" in page
 
 
 def test_a_terminal_too_narrow_to_read_is_treated_as_wider():
@@ -263,15 +280,19 @@ def test_a_special_token_without_brackets_gets_some():
 
 def test_nothing_is_explained_that_does_not_occur():
     page = printed(attribution_of(["a", " b", " c"], [[1.0, 2.0]], prompt=2, sink=None, special=()))
-    assert page.rstrip().splitlines()[-2:] == [
-        "In the text: sum over all generated tokens, in tenths of ±2.00.",
+    assert page.rstrip().splitlines()[-4:] == [
+        "In the text: sources of c, in tenths of ±2.00.",
         "█ a full bar is the largest of its line   › written by the model",
+        "",
+        "method Gradient() · dtype float32 · device cpu",
     ]
 
 
 def test_scores_of_zero_everywhere():
     page = printed(attribution_of(["a", " b", " c"], [[0.0, 0.0]], prompt=2, sink=None, special=()), matrix=True)
-    assert "\nIn the text: sum over all generated tokens, 0 everywhere.\n" in page
+    assert "\nIn the text: sources of c, 0 everywhere.\n" in page
+    page = printed(attribution_of(["a", " b", " c"], [[0.0, NAN], [0.0, 0.0]], prompt=1, sink=None, special=()))
+    assert "\nIn the text: mean share over all generated tokens, 0 everywhere.\n" in page
     assert "█" not in page
 
 
@@ -283,7 +304,7 @@ BLUE = {"truecolor": "48;2;104;182;255", "256": "48;5;75", "standard": "106"}
 
 @pytest.fixture(autouse=True)
 def _dark_terminal_without_wishes(monkeypatch):
-    for name in ("COLORFGBG", "NO_COLOR", "FORCE_COLOR"):
+    for name in ("COLORFGBG", "TOKENSAL_THEME", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -293,17 +314,46 @@ def codes_before(page, text):
 
 @pytest.mark.parametrize("system", ORANGE)
 def test_orange_speaks_for_and_underlined_blue_against(system):
-    row = printed(small(), 80, system).split("token")[1]
-    assert codes_before(row, "France").endswith(ORANGE[system])
-    against = codes_before(row, "capital\x1b[0m −0.60")
+    page = printed(attribution_of(["a", " b", " c"], [[2.0, -2.0]], prompt=2, sink=None, special=()), 80, system)
+    row = page.split("token")[1]
+    assert codes_before(row, "a").endswith(ORANGE[system])
+    against = codes_before(row, "b\x1b[0m −2.00")
     assert against.endswith(BLUE[system])
     assert "4" in against.split(";")[:2]
     assert "[+" not in row
 
 
+def test_equal_scores_have_equal_colours_in_all_rows_and_small_ones_none():
+    scores = [[15.0, 0.02, NAN], [0.02, 0.0, 7.5]]
+    page = printed(attribution_of(["a", " b", " c", " d"], scores, prompt=2, sink=None, special=()), 80, "truecolor")
+    _, total, first, second, *_ = page.split("token")[1].split("\n")[1:]
+    assert ORANGE["truecolor"] in codes_before(first, "a")
+    assert codes_before(total, "›c") == codes_before(second, "›c") != codes_before(first, "a")
+    assert "48;2" not in second.split("›c")[1]  # 0.02 has no colour beside 15
+    assert "in the lists: logprob, on one scale" in bare(page)
+
+
+def test_the_only_target_is_on_the_scale_of_the_text():
+    page = printed(attribution_of(["a", " b", " c"], [[2.0, 1.0]], prompt=2, sink=None, special=()), 80, "truecolor")
+    text, table = page.split("token")
+    assert codes_before(text, " b") == codes_before(table, "b")
+    assert "in the lists" not in page and "mean share" not in page
+
+
+def test_what_is_explained_is_the_strongest_ink():
+    scores = [[1.0, 0.5, NAN], [1.0, 0.5, 0.0]]
+    texts = ["a", " b", "<s>", "</s>"]
+    page = printed(attribution_of(texts, scores, prompt=2, sink=None, special=(2, 3)), 80, "truecolor")
+    text = page.split("token")[0]
+    for token in ("›<s>", "</s>"):  # though special tokens are dim
+        assert codes_before(text, token).split(";")[0] == "1" and "2" not in codes_before(text, token).split(";")[:2]
+    assert not codes_before(text, " b").startswith("1;")
+
+
 def test_colours_are_lighter_on_a_light_terminal(monkeypatch):
     monkeypatch.setenv("COLORFGBG", "0;15")
     assert "48;2;204;92;0" in printed(small(), 80, "truecolor")
+    assert ORANGE["truecolor"] in printed(small(), 80, "truecolor", theme="dark")
 
 
 def test_no_escape_codes_without_colour(monkeypatch):
@@ -325,7 +375,7 @@ def test_spaces_before_a_word_are_shaded_but_not_underlined():
 
 def test_generated_sources_are_italic():
     page = printed(small(), 80, "truecolor")
-    assert codes_before(page, " ›is").startswith("3;")
+    assert codes_before(page, " ›is").startswith("1;3;")
     assert not codes_before(page, " France").startswith("3;")
 
 
@@ -449,8 +499,9 @@ def test_a_terminal_that_cannot_write_unicode_gets_question_marks():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     terminal.show(lay_out(small()), file=file)
     file.flush()
-    assert b"<s>??[+10]The[+4]" in file.buffer.getvalue()
-    assert b"capital -0.60" in file.buffer.getvalue()  # but no sign is lost
+    assert b"<s>??[+10]The[+3]" in file.buffer.getvalue()
+    assert b"France  +25.3 %" in file.buffer.getvalue()
+    assert b"capital  -0.60" in file.buffer.getvalue()  # but no sign is lost
 
 
 def test_work_grows_with_the_number_of_cells_and_not_faster():

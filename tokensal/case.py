@@ -19,7 +19,7 @@ from tokensal.engine import Budget, Engine
 from tokensal.engine.forwards import Progress
 from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import InputError, NonFiniteScores
-from tokensal.methods import Method, build, name_of
+from tokensal.methods import Method, build, differences, name_of
 from tokensal.methods.occlusion import removals
 from tokensal.options import Generation, values_of
 from tokensal.questions.masks import unit_membership, visible_units
@@ -28,7 +28,7 @@ from tokensal.questions.selection import merge_tokens, select_contrasted, select
 from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
-from tokensal.types import Diagnostic, Example, Group, Scores, Unit
+from tokensal.types import Diagnostic, Example, Group, Role, Scores, Unit
 from tokensal.values import described, read_kind, read_text_or_ids
 from tokensal.version import __version__
 
@@ -116,8 +116,13 @@ class Case:
         started = time.perf_counter()
         with exact_surroundings(self.engine.adapter.device):
             scores = method(self.example, self.engine)
-            seconds = round(time.perf_counter() - started, 3)
-            provenance = Provenance(**self.facts, method=name_of(method), method_repr=repr(method), seconds=seconds)
+            provenance = Provenance(
+                **self.facts,
+                method=name_of(method),
+                method_repr=repr(method),
+                options=differences(method),
+                seconds=round(time.perf_counter() - started, 3),
+            )
             return self._attribution(scores, method, provenance)
 
     def scores(self, present: Tensor, *, replacement: str = "mask") -> Tensor:
@@ -224,10 +229,12 @@ def _target(example: Example, group: Group) -> Unit:
 
 
 def _sink(example: Example, sources: tuple[Unit, ...]) -> int | None:
-    """The unit that is the sink; None where that is but a part of a longer text, which a reader wants to see."""
+    """The unit that is the sink; None where that is but a part of it, since a reader wants to see the rest."""
     for index, (start, stop) in enumerate(example.units):
         if example.sink is not None and start <= example.sink < stop:
-            return index if len(sources[index].text.split()) <= 1 else None
+            unit = sources[index]
+            content = not unit.special and unit.role is not Role.TEMPLATE
+            return None if content or len(unit.text.split()) > 1 else index
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensal.errors import InputError, unknown
-from tokensal.options import COMPARED, Generation, Loading, option, options_of
+from tokensal.options import COMPARED, Generation, Loading, option, options_of, theme_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
@@ -127,7 +127,7 @@ class Output:
     """What is shown, and where it is written.
 
     Raises:
-        InputError: standard output without a format, or a format without an output.
+        InputError: standard output without a format, a format without an output, or an unknown theme.
     """
 
     output: Sequence[str] = option(
@@ -138,7 +138,11 @@ class Output:
         None, "The format of all outputs, whatever their suffix: html, json or txt.", metavar="NAME"
     )
     matrix: bool = option(False, "Show the full table in the terminal too.")
-    sink: bool = option(False, "Count the first token into scales and rankings.")
+    sink: bool = option(False, "Count the sink, a special or template token that comes first, into scale and ranking.")
+    theme: str = option(
+        "auto", "The background of the terminal: light, dark, or auto, which asks TOKENSAL_THEME, then the terminal.",
+        metavar="THEME",
+    )  # fmt: skip
     quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
 
     def __post_init__(self) -> None:
@@ -146,6 +150,7 @@ class Output:
             raise InputError("Output '-', standard output, has no suffix: name its format, such as --format json.")
         if self.format is not None and not self.output:
             raise InputError(f"Format {self.format!r} is for outputs, but there are none: add '-o FILE', or '-o -'.")
+        theme_of(self.theme)
 
 
 # The groups of options that each command takes; its name is also that of its table in a configuration file.

@@ -8,6 +8,7 @@ Groups check themselves when they are built, before a model is loaded.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -207,6 +208,23 @@ def _options_of_generate(generation: Any) -> dict[str, Any]:
 
 COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+THEMES = ("auto", "light", "dark")
+
+
+def theme_of(theme: str) -> str:
+    """One of `THEMES`: for auto, what the environment variable TOKENSAL_THEME says, if it says anything.
+
+    Raises:
+        InputError: an unknown theme.
+    """
+    for name, value in (("theme", theme), ("TOKENSAL_THEME:", os.environ.get("TOKENSAL_THEME") or "auto")):
+        if value not in THEMES:
+            raise unknown(name, str(value), THEMES)
+        if value != "auto":
+            return value
+    return "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

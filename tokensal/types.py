@@ -120,8 +120,8 @@ class Example:
         targets: the G tokens it is asked about.
         predictors: for each target, the index of the source whose output predicts it. Target g is influenced
             by sources up to and including `predictors[g]`, and by no later one.
-        sink: the source where attention collects for want of a better place (the first token that most decoders
-            read), or None.
+        sink: the first token that the decoder reads, where attention collects for want of a better place; None where
+            that is content (neither a special token nor one of a chat's template), which a reader wants to see ranked.
         encoder: how many sources, the first ones, an encoder reads: they all see one another. 0 without an encoder.
         groups: K groups of targets; by default each target by itself.
         units: J spans (start, stop) of sources, in order and without gaps; by default each source by itself.

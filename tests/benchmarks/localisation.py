@@ -8,7 +8,7 @@ explained, the first token of the answer, and its sources are ranked by their sc
 
 * top-1, the pointing game: whether the best source is part of the evidence, with a bootstrap 95 % interval.
 * recall: how much of the evidence is among the best tenth of the sources.
-* † beside them: the same with the sink (the first token) in the ranking, from which it is otherwise left out.
+* † beside them: the same with the first token in the ranking, where attention collects; it is otherwise left out.
 * Signed methods are ranked by their scores, and once more by magnitude: |…|.
 * `random` is exact, since ties count by their expected value; `recency` prefers what is nearer to the answer.
 
@@ -148,7 +148,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One method on one question: with and without the sink, by score and (where signed) by magnitude."""
+    """One method on one question: with and without the first token, by score and (where signed) by magnitude."""
 
     hits: Mapping[str, tuple[Hit, Hit]]
     seconds: float
@@ -179,8 +179,8 @@ def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> R
 
 
 def hits(result: tokensal.Attribution, relevant: Tensor) -> dict[str, tuple[Hit, Hit]]:
-    """Each ranking of the first target's sources, without the sink and with it."""
-    scores, others = result.scores[0], torch.arange(len(relevant)) != result.sink
+    """Each ranking of the first target's sources, without the first and with it."""
+    scores, others = result.scores[0], torch.arange(len(relevant)) > 0
     rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
     return {name: (hit(ranked[others], relevant[others]), hit(ranked, relevant)) for name, ranked in rankings.items()}
 

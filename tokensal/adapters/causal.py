@@ -20,7 +20,7 @@ from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import PerturbedInputs
-from tokensal.types import Example, Forward, Original
+from tokensal.types import Example, Forward, Original, Role
 
 
 class CausalAdapter(ModelAdapter):
@@ -39,7 +39,8 @@ class CausalAdapter(ModelAdapter):
         first = len(prompt.ids) if explain == "answer" else 1
         if first == len(tokens):
             raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")
-        return Example(text, tokens[:-1], tokens[first:], tuple(range(first - 1, len(tokens) - 1)), sink=0)
+        sink = 0 if tokens[0].special or tokens[0].role is Role.TEMPLATE else None
+        return Example(text, tokens[:-1], tokens[first:], tuple(range(first - 1, len(tokens) - 1)), sink=sink)
 
     def _check_length(self, prompt: int, answer: int) -> None:
         limit = self._context

@@ -268,7 +268,7 @@ def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
 
 def _show(result: Attribution | Comparison, output: Output) -> None:
     with writing_to_stdout(), suppress(SystemExit):  # rich ends the process where nobody reads any further
-        result.show(matrix=output.matrix, sink=output.sink)
+        result.show(matrix=output.matrix, sink=output.sink, theme=output.theme)
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

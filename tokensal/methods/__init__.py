@@ -98,3 +98,10 @@ def _built(method: Any) -> Method:
 def name_of(method: Method) -> str:
     """The name of a method, or that of its class for one of the user's own that has none."""
     return getattr(method, "name", type(method).__name__)
+
+
+def differences(method: Method) -> dict[str, str]:
+    """Which options of a method differ from the defaults, as text; none of one without declared options."""
+    declared = getattr(method, "__dataclass_fields__", {}).values()
+    values = ((each.name, getattr(method, each.name), each.default) for each in declared)
+    return {name: str(value) for name, value, default in values if repr(value) != repr(default)}

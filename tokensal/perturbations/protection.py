@@ -11,8 +11,10 @@ from tokensal.errors import InputError, require_known
 from tokensal.questions.masks import unit_membership
 from tokensal.types import Example, Role
 
+# The first token that the decoder reads is kept as "sink" where it is content, too: attention collects there anyway, so
+# that altering it alters how the model reads everything else. `Example.sink` is what a reader does without.
 KEEPS: Mapping[str, Callable[[Example, int], bool]] = {
-    "sink": lambda example, index: index == example.sink,
+    "sink": lambda example, index: index == example.encoder,
     "special": lambda example, index: example.sources[index].special,
     "template": lambda example, index: example.sources[index].role is Role.TEMPLATE,
     "generated": lambda example, index: example.sources[index].role is Role.GENERATED,

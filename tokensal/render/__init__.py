@@ -18,11 +18,11 @@ Loaded = TypeVar("Loaded", Attribution, Comparison)
 JSON = ".json"
 
 
-def show(result: Attribution | Comparison, *, matrix: bool = False, sink: bool = False) -> None:
-    """Print the result to the terminal; `matrix` and `sink` as for `Result.show`."""
+def show(result: Attribution | Comparison, *, matrix: bool = False, sink: bool = False, theme: str = "auto") -> None:
+    """Print the result to the terminal; the options are those of `Result.show`."""
     from tokensal.render import terminal
 
-    terminal.show(_layout(result, sink), matrix=matrix)
+    terminal.show(_layout(result, sink), matrix=matrix, theme=theme)
 
 
 def notebook(result: Attribution | Comparison) -> str:

@@ -14,7 +14,8 @@
       "encoder": int,                           how many sources an encoder reads, the first ones
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
-                     "method_repr", "score", "seed", "question", "seconds", "versions", "config"},
+                     "method_repr", "score", "seed", "question", "seconds", "versions", "config",
+                     "options"},               options only where some differ from the defaults
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -81,7 +82,7 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "sink": attribution.sink,
         "encoder": attribution.encoder,
         "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
-        "provenance": {each.name: _plain(getattr(attribution.provenance, each.name)) for each in fields(Provenance)},
+        "provenance": _from_provenance(attribution.provenance),
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
 
@@ -89,6 +90,12 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
 def _from_unit(unit: Unit) -> dict[str, Any]:
     """A unit; where it stands in the user's own prompt is left out if it stands nowhere there."""
     return {name: value for name, value in asdict(unit).items() if value is not None}
+
+
+def _from_provenance(provenance: Provenance) -> dict[str, Any]:
+    """Without options where all are the defaults, as in files of before there were options."""
+    values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
+    return {name: value for name, value in values.items() if name != "options" or value}
 
 
 def _plain(value: Any) -> Any:

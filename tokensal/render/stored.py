@@ -1,7 +1,7 @@
 """What a JSON result may hold, type by type, and the results that are made of it (see `tokensal.render.json`).
 
-Every key is required but those of a unit's place in the prompt, no other is accepted, and nothing is converted: true is
-no number, and 1.0 no index.
+Every key is required but a unit's place in the prompt and a method's options, no other is accepted, and nothing is
+converted: true is no number, and 1.0 no index.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class StoredProvenance(Stored):
     seconds: Annotated[Number, Field(ge=0)]
     versions: dict[str, str]
     config: dict[str, Any]
+    options: dict[str, str] = {}
 
 
 class StoredDiagnostic(Stored):

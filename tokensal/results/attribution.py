@@ -20,7 +20,8 @@ from tokensal.types import Diagnostic, Diagnostics, Unit
 class Provenance:
     """Everything needed to say where the numbers came from, and to compute them again.
 
-    `question` holds what differs from the default question: units, selected targets and sources, a contrast.
+    `question` holds what differs from the default question: units, selected targets and sources, a contrast; `options`
+    what differs from the default options of the method, while `method_repr` has all of them.
     `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
     comparison.
     """
@@ -39,6 +40,7 @@ class Provenance:
     seconds: float = field(default=0.0, compare=False)
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Attribution(Result):
         visible: (K, J) bool, what causality allows, of the selected sources.
         values: (K,) float32, the explained score of each target on the unaltered input.
         signed: whether negative scores mean "spoke against"; False for norms.
-        sink: index of the source where attention collects, or None.
+        sink: index of the sink, a special or template token that the decoder reads first; None where that is content.
         provenance: model, method, versions, seed.
         diagnostics: what the method measured about its own error, by name (see `tokensal.types.Diagnostic`).
         encoder: how many sources, the first ones, an encoder reads; 0 without one.

@@ -17,14 +17,19 @@ class Result:
 
     __slots__ = ()
 
-    def show(self, *, matrix: bool = False, sink: bool = False) -> None:
+    def show(self, *, matrix: bool = False, sink: bool = False, theme: str = "auto") -> None:
         """Print the heatmap, or the heatmaps, to the terminal.
 
         Args:
             matrix: the full table of sources and targets as well.
             sink: count the sink token into scales and rankings too.
+            theme: the background of the terminal: "light", "dark", or "auto", which asks the environment variable
+                TOKENSAL_THEME, and then the terminal itself.
+
+        Raises:
+            InputError: an unknown theme.
         """
-        _render().show(self, matrix=matrix, sink=sink)
+        _render().show(self, matrix=matrix, sink=sink, theme=theme)
 
     def save(self, path: str | PathLike[str], *, sink: bool = False) -> None:
         """Write the result to `path`; the suffix chooses the format (.html, .json or .txt).

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tokensal.render.html.panels import panel, source_name
+from tokensal.render.html.panels import NAME, panel, source_name
 from tokensal.render.html.running_text import Text, running_text
 from tokensal.render.layout.heatmap import Facts, Heatmap
 from tokensal.render.layout.labels import shortened
@@ -26,51 +26,84 @@ from tokensal.render.layout.matrix import Matrix, lay_out_matrix
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
 
-CELLS = 6_000  # of the matrices on one page; each takes about a hundred bytes
+CELLS = 20_000  # of the matrices on one page; each takes 50 to 80 bytes
+PRINTED_CELLS = 1_000  # of a closed matrix that is printed all the same: two sheets of paper
+PRINTED_WIDTH = 115  # characters of a row of numbers that fit on a sheet
 STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Kind.SPECIAL, Kind.TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One heatmap as a page shows it: a panel for the sum and one for each target, the text, and the matrix."""
+    """One heatmap as a page shows it: a panel for each aggregation and each target, the text, and the matrix."""
 
     heatmap: Heatmap
     overview: dict[str, Any]
+    others: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     text: Text
     matrix: Matrix
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A document of its own, and what its template draws."""
+
+    template: str
+    context: dict[str, Any]
+
+    def document(self) -> str:
+        """The page."""
+        return _environment().get_template(self.template).render(self.context)
+
+    def output(self) -> str:
+        """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
+        return _environment().get_template("notebook.html.j2").render(self.context, document=self.document())
+
+
 def page(
-    template: str, title: str, caption: Facts, heatmaps: Sequence[Heatmap], entries: Iterable[Entry], **more: object
-) -> str:
+    template: str, heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object
+) -> Page:
     """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
     views = [_view(heatmap, ranked) for heatmap in heatmaps]
     first = heatmaps[0]
-    return (
-        _environment()
-        .get_template(template)
-        .render(
+    methods = ", ".join(map(_method, heatmaps))
+    return Page(
+        template,
+        {
             **more,
-            title=title,
-            views=views,
-            caption=caption,
-            cells=CELLS // len(heatmaps),
-            entries=[entry for entry in entries if entry.kind is not Kind.GENERATED],  # seen by where it stands
-            kinds={kind for view in views for kind in view.overview["kinds"]},
-            data={
-                "views": [{"overview": view.overview, "rows": view.rows} for view in views],
+            "heading": heading,
+            "title": " · ".join(part for part in (methods, first.subject, dict(first.heading)["model"]) if part),
+            "views": views,
+            "signed": any(heatmap.signed for heatmap in heatmaps),
+            "caption": caption,
+            "cells": CELLS // len(heatmaps),
+            # where the model writes is seen, and numbers that count equal names are in the matrix alone
+            "entries": [entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
+            "kinds": {kind for view in views for kind in view.overview["kinds"]},
+            "data": {
+                "views": [_data(view, f"{number} {_method(view.heatmap)} ") for number, view in enumerate(views, 1)],
                 "names": [source_name(first, source) for source in range(len(first.sources))],
+                "targets": [shortened(label.name, NAME) for label in first.targets],
             },
-        )
+        },
     )
+
+
+def _data(view: View, name: str) -> dict[str, Any]:
+    """What the script needs of a view; `name` stands before its numbers where there are several."""
+    columns = [column.source for column in view.matrix.columns]
+    return {"name": name, "overview": view.overview, "others": view.others, "rows": view.rows, "columns": columns}
+
+
+def _method(heatmap: Heatmap) -> str:
+    return dict(heatmap.heading)["method"]
 
 
 def _view(heatmap: Heatmap, ranked: int) -> View:
     """All that a page says of a heatmap, with so many sources in its ranked lists."""
-    overview, *rows = (panel(heatmap, row, ranked) for row in (heatmap.overview, *heatmap.rows))
-    return View(heatmap, overview, rows, running_text(heatmap), lay_out_matrix(heatmap))
+    overviews, rows = ([panel(heatmap, row, ranked) for row in part] for part in (heatmap.overviews, heatmap.rows))
+    return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), lay_out_matrix(heatmap))
 
 
 @cache
@@ -86,4 +119,5 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     environment.filters.update(exact=exact, shortened=shortened)
     environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
+    environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH)
     return environment

@@ -21,16 +21,19 @@ def panel(heatmap: Heatmap, row: Row, ranked: int) -> dict[str, Any]:
 
     `lead`, `name` and `detail` make the sentence that states what is shown. `considered` is what else the model might
     have written there. `low` and `high` are the ends of the scale; the `shade` within [-1, 1] of a source in `top` is
-    the length of its bar. `kinds` are the entries of the legend that this row needs. `sink` is its note on the sink.
+    the length of its bar; `unit` follows a score. `kinds` are the entries of the legend that this row needs. `sink` is
+    its note on the sink. `short` is how a button calls it.
     """
     return {
         "lead": row.title.lead,
         "name": shortened(row.title.name, SENTENCE),
         "detail": row.title.detail,
+        "short": row.title.short,
         "considered": "" if row.target is None else considered(heatmap, row.target),
         "low": row.scale.low,
         "high": row.scale.high,
         "limit": rounded(row.limit),
+        "unit": row.scale.unit,
         "scores": [None if cell.value is None else rounded(cell.value) for cell in row.cells],
         "top": [
             {

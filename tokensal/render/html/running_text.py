@@ -1,13 +1,13 @@
 """The running text of an HTML page: what is drawn before the targets, the targets, and the text of a contrast.
 
 A generated token is drawn once and plays two parts: a target to be selected, and, for the tokens after it, a source.
-Where the targets are not the end of the sources (the explained tokens leave others out between them, or are explained
-as words), all sources are drawn before the targets.
+A target of several sources, a word of several tokens, is drawn as these. Where the targets are not the end of the
+sources (the explained tokens leave others out between them), all sources are drawn before the targets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.labels import Label
@@ -18,13 +18,17 @@ from tokensal.types import Role
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One source or target: `gap`, the spaces it begins with, is left uncoloured so that words stand apart."""
+    """One source or target: `gap`, the spaces it begins with, is left uncoloured so that words stand apart.
+
+    A target that is not one source has `parts`, the sources that it consists of and what of it is none.
+    """
 
     gap: str
     lines: tuple[str, ...]
     label: Label
     cell: Cell | None
     target: int | None
+    parts: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,20 @@ def _block(heatmap: Heatmap, section: Section, stop: int) -> Block:
 
 
 def _targets(heatmap: Heatmap) -> tuple[Mark, ...]:
-    end = heatmap.sections[-1].start if heatmap.contrasted else len(heatmap.sources)
-    return tuple(
-        _mark(label, _cell(heatmap, heatmap.shared + target) if heatmap.shared + target < end else None, target)
-        for target, label in enumerate(heatmap.targets)
-    )
+    places = heatmap.places or ((0, 0),) * len(heatmap.targets)
+    return tuple(_target(heatmap, target, range(*place)) for target, place in enumerate(places))
+
+
+def _target(heatmap: Heatmap, target: int, places: range) -> Mark:
+    """One target, of the sources at these places."""
+    label = heatmap.targets[target]
+    sources = [_mark(heatmap.sources[source], _cell(heatmap, source), None) for source in places]
+    missing = label.text[sum(len(source.label.text) for source in sources) :]
+    if not sources or (len(sources) == 1 and not missing):
+        return _mark(label, sources[0].cell if sources else None, target)
+    first, *others = sources
+    rest = [_mark(replace(label, pieces=(missing,)), None, None)] if missing else []
+    return replace(_mark(label, None, target), gap=first.gap, parts=(replace(first, gap=""), *others, *rest))
 
 
 def _cell(heatmap: Heatmap, source: int) -> Cell | None:

@@ -54,15 +54,11 @@ def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmap
         f"Spearman correlation of how two methods rank the visible sources{left_out}, averaged over the targets: "
         "1 the same order, 0 unrelated, −1 reversed. Magnitudes are ranked, since some methods have no sign."
     )
-    provenances = [attribution.provenance for attribution in comparison.attributions]
     return HeatmapComparison(
         heatmaps=heatmaps,
-        names=tuple(provenance.method for provenance in provenances),
+        names=tuple(attribution.provenance.method for attribution in comparison.attributions),
         shared=tuple(fact for fact in heatmaps[0].caption if fact in common),
-        own=tuple(
-            (*(fact for fact in heatmap.caption if fact not in common), ("time", f"{provenance.seconds:.2f} s"))
-            for heatmap, provenance in zip(heatmaps, provenances, strict=True)
-        ),
+        own=tuple(tuple(fact for fact in heatmap.caption if fact not in common) for heatmap in heatmaps),
         agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=sink).tolist()),
         meaning=meaning,
     )

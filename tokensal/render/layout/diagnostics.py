@@ -11,6 +11,7 @@ from tokensal.render.layout.numbers import exact, percent
 from tokensal.render.layout.rows import Row
 from tokensal.types import Diagnostic, Diagnostics
 
+WARNING = "⚠"
 IN_SENTENCES = {"total", "convergence_delta", "constants", "gradients", "standard_error"}
 
 
@@ -55,7 +56,7 @@ def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | N
 def _warning(diagnostic: Diagnostic, names: Sequence[str]) -> str:
     """Which targets missed the tolerance, if there is one."""
     missed = [name for name, reached in zip(names, diagnostic.reached.tolist(), strict=True) if not reached]
-    return f"; ⚠ tolerance missed by {', '.join(missed)}" if missed else ""
+    return f"; {WARNING} tolerance missed by {', '.join(missed)}" if missed else ""
 
 
 def _standard_error(errors: list[list[float]], rows: Sequence[Row]) -> str:

@@ -2,8 +2,8 @@
 
 1. Each source and target becomes a label that is safe to draw (`labels`), and the running text is parted into sections
    (`sections`).
-2. Each target becomes a row: a cell for each source, shaded by its score over the row's own limit (`rows`). The
-   overview is one more row: the sum of the scores over the targets.
+2. Each target becomes a row: a cell for each source, shaded by its score over the row's own limit (`rows`). So do the
+   aggregations of several targets (`aggregation`): the mean share, with which a heatmap opens, and the sum.
 3. The legend says what marks and signs mean (`legend`), and the caption where the numbers came from and how exact they
    are (`diagnostics`).
 """
@@ -11,20 +11,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tokensal.drawable import drawable
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
-from tokensal.render.layout.labels import Label, label, labels, name_in_lists
+from tokensal.render.layout.aggregation import Table, mean_share, total
+from tokensal.render.layout.labels import Label, label, labels, name_in_lists, shortened, subject
 from tokensal.render.layout.legend import Legend, legend
-from tokensal.render.layout.numbers import Scale, exact, percent
+from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
 from tokensal.render.layout.sections import CONTRAST, Section, sections
 from tokensal.results.attribution import Alternative, Attribution
 from tokensal.types import Role, Unit
 
+CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
 
@@ -33,29 +35,46 @@ class Heatmap:
     """Everything a format needs, and nothing about the model.
 
     The `sections` hold all sources, in order. Of an encoder–decoder model, the encoder reads the first `encoder`
-    sources. The sources from `shared` on, before those of a contrast, are also the first targets. `complete` says that
+    sources. Where the sources from `shared` on, before those of a contrast, are also what the targets consist of,
+    `places` are the first source of each target and where its sources end. `complete` says that
     all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
     answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
+    `overviews` show all targets in one: the mean share and the sum, or the scores of the only target.
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
-    asked. `caption` holds (name, text) pairs, in the order to be shown: model, method, score, dtype, versions …
+    asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
+    the prompt. `caption` says where the numbers came from and how exact they are: model, method with all options,
+    score, dtype, versions …
     """
 
     sources: tuple[Label, ...]
     targets: tuple[Label, ...]
     sections: tuple[Section, ...]
-    overview: Row
+    overviews: tuple[Row, ...]
     rows: tuple[Row, ...]
     legend: Legend
     signed: bool
     sink: int | None
     encoder: int
     shared: int
+    places: tuple[tuple[int, int], ...]
     complete: bool
     contrasted: bool
     score: str
     noun: str
     considered: tuple[Facts, ...]
+    heading: Facts
+    subject: str
     caption: Facts
+
+    @property
+    def overview(self) -> Row:
+        """The one with which a heatmap opens."""
+        return self.overviews[0]
+
+    @property
+    def scale(self) -> Scale:
+        """One scale for all targets and their sum, on which equal scores look equal."""
+        return Scale(max(row.limit for row in (self.overviews[-1], *self.rows)), self.signed)
 
     @property
     def scored(self) -> tuple[int, ...]:
@@ -82,26 +101,29 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
     """
     if not attribution.scores[attribution.visible].isfinite().all():
         raise NonFiniteScores("A visible score is not a finite number, so there is no scale to draw it on.")
-    sources = labels(attribution.sources, attribution.sink, attribution.text)
+    sources = _marked(labels(attribution.sources, attribution.sink, attribution.text), attribution)
     targets = labels(attribution.targets)
-    parts = sections(sources, attribution.encoder, labels(list(_ending(attribution))), _ending_of_contrast(attribution))
+    ending = tuple(replace(label, explained=True) for label in labels(list(_ending(attribution))))
+    parts = sections(sources, attribution.encoder, ending, _ending_of_contrast(attribution))
     contrasted = parts[-1].name == CONTRAST
-    shared = _first_shared(sources[: parts[-1].start] if contrasted else sources, targets)
+    places = _places(attribution)
+    shared = places[0][0] if places else parts[-1].start if contrasted else len(sources)
     # a decoder's start token was not generated
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
+    complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
-    overview, *rows = _rows(attribution, targets, noun, complete=complete, sink=sink)
+    overviews, rows = _rows(attribution, targets, noun, complete=complete, sink=sink)
     return Heatmap(
         sources=sources,
         targets=targets,
         sections=parts,
-        overview=overview,
-        rows=tuple(rows),
+        overviews=overviews,
+        rows=rows,
         legend=legend(
             sources,
             targets,
-            {kind for row in (overview, *rows) for kind in row.kinds},
-            sum(cell.value is None for cell in overview.cells),
+            {kind for row in (*overviews, *rows) for kind in row.kinds},
+            sum(cell.value is None for cell in overviews[0].cells),
             signed=attribution.signed,
             contrasted=contrasted,
         ),
@@ -109,46 +131,83 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         sink=attribution.sink,
         encoder=attribution.encoder,
         shared=shared,
+        places=places,
         complete=complete,
         contrasted=contrasted,
-        score=attribution.provenance.score,
+        score=_score(attribution),
         noun=noun,
         considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
+        heading=tuple(_heading(attribution)),
+        subject=subject(sources),
         caption=tuple(_caption(attribution, targets, rows)),
     )
 
 
+def _marked(sources: Sequence[Label], attribution: Attribution) -> tuple[Label, ...]:
+    """The labels of the sources, with those marked that are explained, too: each target is a source of the next."""
+    explained = {place for target in attribution.targets for place in range(target.start, target.stop)}
+    pairs = zip(sources, attribution.sources, strict=True)
+    return tuple(replace(label, explained=unit.start in explained) for label, unit in pairs)
+
+
 def _rows(
     attribution: Attribution, targets: Sequence[Label], noun: str, *, complete: bool, sink: bool
-) -> Iterator[Row]:
-    """The sum over all targets, and then each of them."""
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The aggregations of all targets, and the targets."""
     table = [
         [score if visible else None for score, visible in zip(*row, strict=True)]
         for row in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
     ]
-    totals = [_total(column) for column in zip(*table, strict=True)]
-    rows = Rows(attribution.signed, attribution.sink, apart=not sink, left_out=None in totals)
-    count = len(targets)
-    lead = f"Sum over all {'generated' if complete else 'explained'} {noun}s"
-    yield rows.row(totals, Title(lead, "", f"{count} {noun}{'s' if count != 1 else ''}"), None, None)
-    score, values = attribution.provenance.score, attribution.values.tolist()
-    for target, scores in enumerate(table):
-        number = exact(values[target])
-        detail = f"{noun} {target + 1} of {count}{f' · {score} {number}' if number else ''}"
-        yield rows.row(scores, Title("Sources of", targets[target].name, detail), target, values[target])
+    apart = None if sink else attribution.sink
+    rows = Rows(attribution.signed, attribution.sink, apart, left_out=None in total(table))
+    titles = [_title(attribution, targets, noun, index) for index in range(len(targets))]
+    values = attribution.values.tolist()
+    each = tuple(rows.row(table[index], titles[index], index, values[index]) for index in range(len(targets)))
+    if len(table) == 1:
+        return (rows.row(table[0], titles[0]),), each
+    return tuple(_overviews(rows, table, f"{'generated' if complete else 'explained'} {noun}s", noun)), each
 
 
-def _total(column: Iterable[float | None]) -> float | None:
-    scores = [score for score in column if score is not None]
-    return sum(scores) if scores else None
+def _overviews(rows: Rows, table: Table, targets: str, noun: str) -> Iterator[Row]:
+    count = f"{len(table)} {noun}s"
+    of = f"{count} · shares of all |scores| of each {noun}"
+    share = Title(f"Mean share over all {targets}", "", of, "mean share")
+    yield rows.row(mean_share(table, rows.apart), share, unit=PERCENT)
+    yield rows.row(total(table), Title(f"Sum over all {targets}", "", count, "sum"))
 
 
-def _first_shared(read: Sequence[Label], targets: Sequence[Label]) -> int:
-    """Of the sources before a contrast, that which is also the first target: the last K - 1 are the first targets."""
-    first = len(read) - len(targets) + 1
-    shared = list(zip(read[max(first, 0) :], targets, strict=False))
-    same = all(source.role is Role.GENERATED and source.text == target.text for source, target in shared)
-    return first if first >= 0 and same else len(read)
+def _title(attribution: Attribution, targets: Sequence[Label], noun: str, index: int) -> Title:
+    number = exact(attribution.values[index].item())
+    detail = f"{noun} {index + 1} of {len(targets)}{f' · {_score(attribution)} {number}' if number else ''}"
+    return Title("Why" if attribution.targets[index].against else "Sources of", targets[index].name, detail)
+
+
+def _score(attribution: Attribution) -> str:
+    """What is explained of a target; of a contrast, a difference."""
+    contrasted = any(target.against for target in attribution.targets)
+    return f"Δ {attribution.provenance.score}" if contrasted else attribution.provenance.score
+
+
+def _places(attribution: Attribution) -> tuple[tuple[int, int], ...]:
+    """Of each target, the first of the sources that it consists of, and where they end; the last one may have none.
+
+    Nothing where the targets are not the end of what is read, one after the other, or are of several roles.
+    """
+    read = [source for source in attribution.sources if source.role is not Role.CONTRAST]
+    roles = {target.role for target in attribution.targets}
+    start = min((target.start for target in attribution.targets), default=0)
+    inside = (index for index, source in enumerate(read) if source.start >= start and source.role in roles)
+    begin = next(inside, len(read))
+    places = []
+    for target in attribution.targets:
+        end, missing = begin, target.ids
+        while end < len(read) and missing:
+            if missing[: len(read[end].ids)] != read[end].ids:
+                return ()
+            missing, end = missing[len(read[end].ids) :], end + 1
+        places.append((begin, end))
+        begin = end
+    return tuple(places) if begin == len(read) and len(roles) == 1 else ()
 
 
 def _ending(attribution: Attribution) -> Iterator[Unit]:
@@ -172,16 +231,31 @@ def _considered(alternative: Alternative) -> tuple[str, str]:
     return name_in_lists(drawable(alternative.text) or "∅"), percent(alternative.probability)
 
 
+def _heading(attribution: Attribution) -> Iterator[tuple[str, str]]:
+    """What is shown, by short names; the caption has the long ones."""
+    provenance = attribution.provenance
+    options = " ".join(f"{name}={value}" for name, value in provenance.options.items())
+    yield "method", drawable(f"{provenance.method} {options}").strip()
+    yield "model", drawable(provenance.model.rstrip("/").rpartition("/")[2])
+    yield "score", drawable(_score(attribution))
+    if contrast := "".join(target.against for target in attribution.targets):
+        answer = "".join(target.text for target in attribution.targets)
+        names = [shortened(name_in_lists(drawable(text)), CONTRASTED) for text in (answer, contrast)]
+        yield "contrast", f"why {names[0]}, not {names[1]}"
+
+
 def _caption(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     provenance = attribution.provenance
     model = provenance.model if provenance.revision is None else f"{provenance.model} @ {provenance.revision}"
     pairs = [
         ("model", model),
         ("method", provenance.method_repr),
-        ("score", provenance.score),
+        ("score", _score(attribution)),
         *provenance.question.items(),
         ("dtype", provenance.dtype),
+        ("device", provenance.device),
         *diagnostics.facts(attribution.diagnostics, targets, rows),
-        ("tokensal", provenance.versions.get("tokensal", "")),
+        ("time", f"{provenance.seconds:.2f} s" if provenance.seconds else ""),
+        *provenance.versions.items(),
     ]
     yield from ((name, drawable(text).strip()) for name, text in pairs if text)

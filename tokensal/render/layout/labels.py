@@ -2,6 +2,7 @@
 
 cut        a text to a width, measured in terminal cells: an ideograph takes two, an accent none
 shortened  a text to a width, of which the end is seen as well
+subject    the first words of a prompt
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from itertools import pairwise
 
 from rich.cells import cell_len, chop_cells
 
-from tokensal.drawable import drawable
+from tokensal.drawable import PICTURES, drawable
 from tokensal.types import Role, Unit
 
 PIECE = "‿"  # a further token of the character drawn before it
 EMPTY = "∅"  # a token without text
+SUBJECT = 40  # cells of the first words of a prompt
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -29,6 +31,7 @@ class Label:
     `pieces` are its lines in running text, and keep their spaces; `name` is for lists and shows spaces as ␣ where
     nothing else is left. `lines` is how many line breaks end the unit, or stand between it and the next; running
     text breaks there, too. `ordinal` tells units of one name apart: ₁, ₂, … in their order; empty for the others.
+    `explained` says of a source that it is (part of) a target, too: it is never drawn with less weight than others.
     """
 
     pieces: tuple[str, ...]
@@ -38,6 +41,7 @@ class Label:
     special: bool
     sink: bool
     ordinal: str = ""
+    explained: bool = False
 
     @property
     def text(self) -> str:
@@ -80,7 +84,7 @@ def label(unit: Unit, lines: int = 0, *, sink: bool = False) -> Label:
     lines += len(unit.text) - len(unit.text.rstrip("\n"))
     name = name_in_lists("".join(pieces))
     if unit.against:
-        name = f"{name} ≠ {name_in_lists(drawable(unit.against))}"
+        name = f"{name}, not {name_in_lists(drawable(unit.against))}"
     return Label(pieces, name, lines, unit.role, unit.special, sink)
 
 
@@ -123,3 +127,12 @@ def _ends(words: Sequence[str], count: int) -> str:
     """So many words, from both ends in turn."""
     first = (count + 1) // 2
     return " ".join([*words[:first], "…", *words[len(words) - (count - first) :]])
+
+
+def subject(sources: Sequence[Label]) -> str:
+    """The first words of the prompt: of what the user says in a chat, whose beginning is often the same."""
+    unread = (Role.TEMPLATE, Role.GENERATED, Role.CONTRAST)
+    words = [label for label in sources if not label.special and label.role not in unread]
+    words = [label for label in words if label.role is Role.USER] or words
+    text = "".join(label.text + " " * bool(label.lines) for label in words).replace(PICTURES["\n"], " ")
+    return cut(" ".join(text.split()), SUBJECT)

@@ -118,7 +118,7 @@ def _entries(sources: Sequence[Label], targets: Sequence[Label]) -> Iterator[Ent
     roles = {label.role for label in everything}
     if Role.GENERATED in roles:
         yield Entry(Kind.GENERATED, GENERATED, "written by the model")
-    if Role.CONTRAST in roles or any(f" {UNWRITTEN} " in label.name for label in targets):
+    if Role.CONTRAST in roles:
         yield Entry(Kind.CONTRAST, UNWRITTEN, "the contrast, not written")
     characters = {character for label in everything for character in label.text + label.name}
     yield from (Entry(Kind.PICTURE, picture, meaning) for picture, meaning in PICTURES.items() if picture in characters)

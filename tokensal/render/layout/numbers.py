@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-MINUS, TIMES = "\u2212", "\u00d7"
+MINUS, TIMES, PERCENT = "\u2212", "\u00d7", "\u00a0%"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -35,25 +35,26 @@ def _power_of_ten(power: int) -> str:
 class Scale:
     """A scale that is symmetric about zero, or begins there where it is not signed.
 
-    `limit` is the magnitude at its end, and decides how its numbers are written.
+    `limit` is the magnitude at its end, and decides how its numbers are written; `unit` follows each but 0.
     """
 
     limit: float
     signed: bool
+    unit: str = ""
 
     def write(self, value: float | None) -> str:
         """A number on the scale, with its sign on a signed one; nothing for None and for NaN."""
         if value is None or not math.isfinite(value):
             return ""
         if abs(value) > 1000 * self.limit > 0:  # as a sink may be: on a scale of its own
-            return Scale(abs(value), self.signed).write(value)
+            return Scale(abs(value), self.signed, self.unit).write(value)
         power = math.floor(math.log10(self.limit)) if self.limit else 0
         far = not 1e-3 <= self.limit < 1e5 and power != 0
         decimals = 2 if far else max(0, 2 - power) if power >= 0 else max(2, 1 - power)
         digits = f"{value / 10.0**power if far else value:{'+' if self.signed else ''}.{decimals}f}"
         if float(digits) == 0:
             return "0"
-        return digits.replace("-", MINUS) + (_power_of_ten(power) if far else "")
+        return digits.replace("-", MINUS) + (_power_of_ten(power) if far else "") + self.unit
 
     @property
     def low(self) -> str:
@@ -68,13 +69,13 @@ class Scale:
     @property
     def span(self) -> str:
         """Both ends in one."""
-        end = Scale(self.limit, signed=False).high
+        end = Scale(self.limit, False, self.unit).high
         return f"±{end}" if self.signed else f"0 … {end}"
 
 
 def percent(share: float) -> str:
     """A share in two digits, such as 62 % and 8.0 %; the smallest are not told apart from one another."""
     if not math.isfinite(share):
-        return "∞\u00a0%"
+        return "∞" + PERCENT
     text = f"{share:.0%}" if share >= 0.095 or share == 0 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
-    return text.replace("%", "\u00a0%")
+    return text.replace("%", PERCENT)

@@ -1,4 +1,4 @@
-"""Rows: the scores of one target, or their sum over all, shaded on one scale; and what is said of them.
+"""Rows: the scores of one target, or an aggregation of all, shaded on one scale; and what is said of them.
 
 The limit of a row is its largest |score|. The sink stands apart: it is left out of limits and rankings unless asked
 for, and is drawn at full strength, marked as clipped, where it lies outside the scale.
@@ -31,18 +31,27 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """What a row is about: a sentence that begins with `lead`, goes on with the name of the target, and `detail`."""
+    """What a row is about: a sentence that begins with `lead`, goes on with the name of the target, and `detail`.
+
+    `short` is how a list calls an aggregation.
+    """
 
     lead: str
     name: str
     detail: str
+    short: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The sentence without its detail, to go on with after a colon."""
+        return f"{self.lead[0].lower()}{self.lead[1:]} {self.name}".strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The scores of one target (`target` None: the sum over all) on one colour scale.
+    """The scores of one target (`target` None: an aggregation of all) on one colour scale.
 
-    `value` is the explained score of the target itself (the sum over all has none). `full_scale` is what the scale
+    `value` is the explained score of the target itself (an aggregation has none). `full_scale` is what the scale
     would be with the sink counted in. `kinds` are the entries of the legend that this row needs, of those in `OF_ROWS`.
     `sink_note` says what the sink's score is, and what it does to the scale; empty without a sink.
     """
@@ -71,20 +80,27 @@ class Row:
 class Rows:
     """What the rows of a heatmap have in common.
 
-    `sink` is the sink, and `apart` says that it is left out of limits and rankings. `left_out` says that some sources
-    have no score in any row.
+    `sink` is the sink, and so is `apart`, unless it is counted into limits and rankings. `left_out` says that some
+    sources have no score in any row.
     """
 
     signed: bool
     sink: int | None
-    apart: bool
+    apart: int | None
     left_out: bool
 
-    def row(self, scores: Sequence[float | None], title: Title, target: int | None, value: float | None) -> Row:
+    def row(
+        self,
+        scores: Sequence[float | None],
+        title: Title,
+        target: int | None = None,
+        value: float | None = None,
+        unit: str = "",
+    ) -> Row:
         """One row; a score is None where the target does not see the source."""
         sizes = [0.0 if score is None else abs(score) for score in scores]
-        full_scale = Scale(max(sizes, default=0.0), self.signed)
-        apart = self.sink if self.apart else None
+        full_scale = Scale(max(sizes, default=0.0), self.signed, unit)
+        apart = self.apart
         limit = max((size for source, size in enumerate(sizes) if source != apart), default=0.0) or full_scale.limit
         cells = tuple(cell(source, score, limit, apart=source == apart) for source, score in enumerate(scores))
         return Row(
@@ -92,7 +108,7 @@ class Rows:
             value=value,
             title=title,
             cells=cells,
-            scale=Scale(limit, self.signed),
+            scale=Scale(limit, self.signed, unit),
             full_scale=full_scale,
             kinds=tuple(self._kinds(cells, target)),
             sink_note=self._sink_note(cells, limit, full_scale),
@@ -115,7 +131,7 @@ class Rows:
         if score is None:
             return "attention sink, without a score"
         number = full_scale.write(score)
-        if not self.apart:
+        if self.apart is None:
             return f"attention sink, {number}, counted in"
         end = full_scale.span if self.signed else full_scale.high
         reach = f"; with it, the scale would reach {end}" if full_scale.limit != limit else ""

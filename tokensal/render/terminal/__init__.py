@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from tokensal.render.layout import Heatmap, HeatmapComparison
-from tokensal.render.layout.numbers import MINUS
+from tokensal.render.layout.numbers import MINUS, PERCENT
 from tokensal.render.terminal.colours import Colours, colours_of
 from tokensal.render.terminal.comparison import comparison_lines
 from tokensal.render.terminal.heatmap import heatmap_lines
@@ -34,6 +34,7 @@ def show(
     layout: Heatmap | HeatmapComparison,
     *,
     matrix: bool = False,
+    theme: str = "auto",
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
@@ -43,11 +44,15 @@ def show(
         layout: what to print.
         matrix: the full table of sources and targets as well, in as many panels as it takes. Without it, the
             alignment of an encoder–decoder model is printed where it fits one.
+        theme: the background, "light" or "dark"; "auto" finds out.
         file: a text file.
         console: what decides on width and colours.
+
+    Raises:
+        InputError: an unknown theme.
     """
     console = console or Console(file=file)
-    colours = colours_of(console)
+    colours = colours_of(console, theme)
     if isinstance(layout, HeatmapComparison):
         return _print(console, comparison_lines(layout, colours, console.width, matrix=matrix))
     page = page_of(layout, colours, console.width)
@@ -64,5 +69,5 @@ def _print(console: Console, lines: list[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text with a question mark for all that the encoding lacks, but not for the sign of a number."""
-    return text.replace(MINUS, "-").encode(encoding, "replace").decode(encoding)
+    """The text with a question mark for all that the encoding lacks, but not for the sign and the unit of a number."""
+    return text.replace(MINUS, "-").replace(PERCENT, " %").encode(encoding, "replace").decode(encoding)

@@ -8,7 +8,6 @@ colours and 16 colours with explicit buckets, and none.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +16,8 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
+from tokensal.options import theme_of
+from tokensal.render.terminal.background import is_dark
 from tokensal.render.terminal.lines import PLAIN
 
 FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # below this |shade| no colour is laid down
@@ -34,7 +35,6 @@ OF_256 = {
 }
 # Cyan stands in for blue: the palettes of common terminals disagree about blue, and black text is unreadable on some.
 OF_16 = (("yellow", "bright_yellow"), ("cyan", "bright_cyan"))
-BARS = {"truecolor": ("#d9822b", "#4a90d9"), "256": ("color(172)", "color(68)"), "16": ("yellow", "cyan")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,18 @@ class Colours:
         return self.system != "none"
 
 
-def colours_of(console: Console) -> Colours:
-    """The colours of a console; none for pipes, dumb terminals and NO_COLOR."""
+def colours_of(console: Console, theme: str = "auto") -> Colours:
+    """The colours of a console on a background of that theme; none for pipes, dumb terminals and NO_COLOR.
+
+    Raises:
+        InputError: an unknown theme.
+    """
+    theme = theme_of(theme)
     system = "none" if console.no_color else console.color_system or "none"
+    if system == "none":
+        return Colours()
     names = {"standard": "16", "windows": "16"}
-    return Colours(names.get(system, system), dark=not _light_background())
+    return Colours(names.get(system, system), dark=is_dark(console.file) if theme == "auto" else theme == "dark")
 
 
 def shading(colours: Colours, shade: float) -> Style:
@@ -72,8 +79,9 @@ def _shading(colours: Colours, shade: float) -> Style:
 
 
 def bar_style(colours: Colours, against: bool) -> Style:
-    """The style of a bar; its hue is readable on dark and on light terminals."""
-    return Style.parse(BARS[colours.system][against]) if colours.available else PLAIN
+    """The style of a bar: the strongest colour of its sign."""
+    strongest = shading(colours, -1.0 if against else 1.0).bgcolor
+    return Style(color=OF_16[against][0] if colours.system == "16" else strongest)
 
 
 def attribute(colours: Colours, definition: str) -> Style:
@@ -85,11 +93,6 @@ def contrast(first: ColorTriplet, second: ColorTriplet) -> float:
     """The contrast ratio of two colours, from 1 to 21, as WCAG 2 defines it."""
     darker, lighter = sorted((_luminance(first), _luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
-
-
-def _light_background() -> bool:
-    # Some terminals say "foreground;background" as numbers of the 16 colours; most say nothing and are dark.
-    return os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
 
 
 def _blend(colours: Colours, shade: float) -> Color:

@@ -1,19 +1,21 @@
 """A comparison as text, for a terminal of any width and any number of colours, and for .txt files.
 
-1. The heading says what holds for all methods.
-2. Each method follows with its own facts, the running text, and the scale of that.
+1. The heading says what is explained.
+2. Each method follows with the running text, the scale of that, and its own facts.
 3. What else the model considered follows once, where that was asked.
 4. The table of rank agreement: methods are numbered, so that its columns stay narrow.
 5. The legend gives the meaning of every mark that occurs.
+6. The footer says what holds for all methods.
 """
 
 from __future__ import annotations
 
 from tokensal.render.layout import HeatmapComparison
+from tokensal.render.layout.heatmap import Facts
 from tokensal.render.layout.labels import cut
 from tokensal.render.terminal.colours import Colours, attribute, shading
 from tokensal.render.terminal.heatmap import considered
-from tokensal.render.terminal.legend import heading, marks, scale, sink_note
+from tokensal.render.terminal.legend import footer, heading, marks, scale, sink_note
 from tokensal.render.terminal.lines import Line, Run, apart, fill, plain, words
 from tokensal.render.terminal.matrix import Table, dealt, matrix_of
 from tokensal.render.terminal.page import HEAD, Page, page_of, target_name
@@ -29,17 +31,23 @@ def comparison_lines(
     pages = [page_of(heatmap, colours, width) for heatmap in comparison.heatmaps]
     first = pages[0]
     parts = [block for number, page in enumerate(pages) for block in _part(comparison, number, page, matrix)]
-    title = heading(comparison.shared, colours, first.width)
+    title = heading(_of_all(first), colours, first.width)
     body = apart([title, *parts, _considered(first), _agreement(comparison, first)])
     sign_note = next((page.heatmap.legend.sign_note for page in pages if page.heatmap.signed), "")
-    return apart([body, [*first.faint(sign_note), *marks(first, comparison.entries, plain(body))]])
+    legend = [*first.faint(sign_note), *marks(first, comparison.entries, plain(body))]
+    return apart([body, legend, footer(first, comparison.shared, first.heatmap.heading)])
+
+
+def _of_all(page: Page) -> Facts:
+    return tuple(fact for fact in page.heatmap.heading if fact[0] != "method")
 
 
 def _part(comparison: HeatmapComparison, number: int, page: Page, matrix: bool) -> list[list[Line]]:
-    """What one method says: its facts above the text, and below it the scale of its own."""
-    (_, method), *facts = comparison.own[number]
-    title = heading((("method", f"{number + 1} {method}"), *facts), page.colours, page.width)
-    notes = [*scale(page), *page.faint(page.heatmap.legend.left_out_note), *sink_note(page)]
+    """What one method says: its name above the text, and below it the scale of its own, and its facts."""
+    own = [fact for fact in page.heatmap.heading if fact not in _of_all(page)]
+    title = heading(tuple((name, f"{number + 1} {text}") for name, text in own), page.colours, page.width)
+    facts = footer(page, comparison.own[number], page.heatmap.heading)
+    notes = [*scale(page), *page.faint(page.heatmap.legend.left_out_note), *sink_note(page), *facts]
     return [[*title, *running_text(page)], matrix_of(page) if matrix else [], notes]
 
 

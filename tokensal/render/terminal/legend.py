@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from rich.style import Style
+
+from tokensal.render.layout.diagnostics import WARNING
 from tokensal.render.layout.heatmap import Facts
 from tokensal.render.layout.legend import SINK, Entry, Kind
+from tokensal.render.layout.numbers import Scale
 from tokensal.render.terminal.colours import Colours, attribute, bar_style, shading
 from tokensal.render.terminal.lines import Line, Run, Word, fill, size, words
 from tokensal.render.terminal.page import Page, in_brackets
@@ -14,22 +18,32 @@ from tokensal.render.terminal.running_text import CLOSE, OPEN
 
 GAP = 3  # cells between the entries of a legend
 SWATCHES = 5  # steps of the colour scale on either side of 0
-BARE = ("model", "method", "score", "dtype", "time")  # facts that need no name beside them
 
 SYMBOLS = (Kind.GENERATED, Kind.CONTRAST, Kind.CLIPPED, Kind.PICTURE)  # drawn as they are, and looked for in the text
 
 
 def heading(facts: Facts, colours: Colours, width: int) -> list[Line]:
-    """Facts on one line, or as many as it takes."""
-    parts = [text if name in BARE else f"{name} {text}" for name, text in facts if name != "tokensal"]
-    return fill(words(" · ".join(parts), attribute(colours, "bold")), width)
+    """What is shown, on one line, or as many as it takes."""
+    return fill(words(" · ".join(text for _, text in facts), attribute(colours, "bold")), width)
+
+
+def footer(page: Page, facts: Facts, heading: Facts) -> list[Line]:
+    """Where the numbers came from and how exact they are, without what the heading says; warnings stand out."""
+    rest = [f"{name} {text}" for name, text in facts if (name, text) not in heading]
+    parts = [words(f"{' · ' if index else ''}{text}", _weight(page, text)) for index, text in enumerate(rest)]
+    return fill([word for part in parts for word in part], page.width)
+
+
+def _weight(page: Page, text: str) -> Style:
+    return attribute(page.colours, "bold" if WARNING in text else "dim")
 
 
 def legend(page: Page, body: str) -> list[Line]:
-    """The scale of the running text, the marks that occur in the body of the page, and the notes."""
+    """The scales, the marks that occur in the body of the page, and the notes."""
     parts = page.heatmap.legend
     return [
         *scale(page),
+        *_scale_of_lists(page),
         *page.faint(parts.sign_note),
         *marks(page, parts.entries, body),
         *page.faint(parts.left_out_note),
@@ -78,16 +92,28 @@ def _entry(page: Page, mark: Run, meaning: str, gap: int) -> list[Word]:
 
 
 def _scale(page: Page) -> list[Word]:
-    overview, colours = page.heatmap.overview, page.colours
-    subject = f"in the text: {overview.title.lead[0].lower()}{overview.title.lead[1:]}"
+    overview = page.heatmap.overview
+    subject = f"n the text: {overview.title.subject}"
     if not overview.limit:
-        return page.faint_words(f"I{subject[1:]}, 0 everywhere.")
-    if not colours.available:
-        return words(f"I{subject[1:]}, in tenths of {overview.scale.span}.")
-    steps = range(-SWATCHES if page.heatmap.signed else 0, SWATCHES + 1)
-    swatches = [Run(" ", shading(colours, step / SWATCHES)) for step in steps]
-    ends = [Run(f"{overview.scale.low} "), *swatches, Run(f" {overview.scale.high}")]
-    return [Word(ends), *page.faint_words(f"  {subject}")]
+        return page.faint_words(f"I{subject}, 0 everywhere.")
+    if not page.colours.available:
+        return words(f"I{subject}, in tenths of {overview.scale.span}.")
+    return [Word(_swatches(page, overview.scale)), *page.faint_words(f"  i{subject}")]
+
+
+def _scale_of_lists(page: Page) -> list[Line]:
+    """The colours of the lists, where the text shows something else: those of equal scores are equal."""
+    heatmap = page.heatmap
+    if len(heatmap.overviews) == 1 or not heatmap.scale.limit or not page.colours.available:
+        return []
+    line = [Word(_swatches(page, heatmap.scale)), *page.faint_words(f"  in the lists: {heatmap.score}, on one scale")]
+    return fill(line, page.width)
+
+
+def _swatches(page: Page, scale: Scale) -> Line:
+    steps = range(-SWATCHES if scale.signed else 0, SWATCHES + 1)
+    swatches = [Run(" ", shading(page.colours, step / SWATCHES)) for step in steps]
+    return [Run(f"{scale.low} "), *swatches, Run(f" {scale.high}")]
 
 
 def _bars(page: Page, body: str) -> list[tuple[Run, str]]:

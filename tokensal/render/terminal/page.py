@@ -58,7 +58,7 @@ def token_style(page: Page, label: Label, shade: float) -> Style:
     if label.role is Role.GENERATED:
         style += attribute(page.colours, "italic")
     # on a colour, dim text would be hard to read
-    if (label.special or label.role is Role.TEMPLATE) and not style.bgcolor:
+    if (label.special or label.role is Role.TEMPLATE) and not (style.bgcolor or label.explained):
         style += attribute(page.colours, "dim")
     return style
 

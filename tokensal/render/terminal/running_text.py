@@ -1,4 +1,4 @@
-"""The running text of a terminal page: the sources, each shaded by its score summed over the targets.
+"""The running text of a terminal page: the sources, each shaded as in the overview; what is explained is bold.
 
 Where there is no colour, signs and sizes are written out: `Paris[+9]` stands for nine tenths of the scale.
 Several words that are credited as one stand in ⟦brackets⟧.
@@ -54,6 +54,8 @@ def _section(page: Page, section: Section) -> list[Line]:
 def _words(page: Page, label: Label, cell: Cell, before: Label | None) -> Iterator[Word]:
     """A source in one style: one word, or those that are credited as one; it breaks where its text does."""
     style = token_style(page, label, cell.shade)
+    if label.explained:
+        style += attribute(page.colours, "bold")
     *lines, last = _running(page, label, cell, before)
     for line, breaks in [*((line, 1) for line in lines), (last, label.lines)]:
         *inner, end = re.findall(r" *[^ ]+(?: +$)?| +", line) if label.unit else [line]

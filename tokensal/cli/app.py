@@ -88,10 +88,14 @@ def main() -> None:
 
 def _tell(*sentences: object) -> int:
     """Print what went wrong, and return the exit code."""
-    with suppress(OSError):  # nothing can be told where stderr is full
-        for sentence in sentences:
-            print(f"tokensal: {sentence}", file=sys.stderr)
+    for sentence in sentences:
+        _print(f"tokensal: {sentence}")
     return 2
+
+
+def _print(message: str) -> None:
+    with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
+        print(message, file=sys.stderr)
 
 
 class GroupedHelp(typer.core.TyperCommand):
@@ -179,15 +183,13 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
         raise InputError("Give the prompt as an argument or as a file, and not both.")
     if prompt is None and file is None and sys.stdin.isatty():
         raise InputError("There is no prompt: give one as an argument, with --prompt-file, or on standard input.")
-    if file is not None:
-        text = read_text(file, "prompt file").removesuffix("\n")
-    elif prompt in (None, "-"):
-        text = decode(sys.stdin.buffer.read(LARGEST + 1), "standard input").removesuffix("\n")
-    else:
-        require_text("The prompt", text := prompt)
-    if not text:
+    if prompt is None or prompt == "-":
+        text = read_text(file, "prompt file") if file else decode(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+        prompt = text.removesuffix("\n")
+    require_text("The prompt", prompt)
+    if not prompt:
         raise InputError("The prompt is empty: give it at least one token of text.")
-    return text
+    return prompt
 
 
 def _run(command: str, settings: Settings, prompt: str) -> None:
@@ -258,7 +260,7 @@ def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
     written = render.save(result, path, sink=output.sink, format=output.format)
     if not output.quiet:
         link = f", to which {path} points" if str(written) != str(Path(path)) else ""
-        print(drawable(f"Wrote {written}{link}"), file=sys.stderr)
+        _print(drawable(f"Wrote {written}{link}"))
 
 
 def _show(result: Attribution | Comparison, output: Output) -> None:

@@ -232,6 +232,15 @@ def test_a_bug_in_one_format_costs_no_other(folder, here, tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["r.json"]
 
 
+def test_an_error_of_the_system_is_not_told_as_one_of_standard_output(here, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("tokensal.adapters.load", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        here("attribute", "x")
+
+
 def test_standard_output_holds_the_named_format_alone(folder, tmp_path):
     arguments = ["attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "-", "-q"]
     done = run(*arguments, "--format", "json", "-o", "r.txt", cwd=tmp_path)

@@ -13,7 +13,7 @@ TOKENSAL = f"{shlex.quote(sys.executable)} -m tokensal"
 GOLDEN = shlex.quote(str(Path(__file__).parent / "golden" / "diagnostics.v3.json"))
 
 
-def shell(command, stdin=b"", **environment):
+def shell(command, stdin=b""):
     """Run a command of the shell in which `tokensal` is ours."""
     return subprocess.run(
         ["bash", "-c", command.replace("tokensal ", f"{TOKENSAL} ")], input=stdin, capture_output=True, timeout=120
@@ -68,6 +68,8 @@ def test_a_file_is_written_where_standard_output_is_closed(tmp_path):
     done = shell(f"tokensal show {GOLDEN} -o {out} >&-")
     assert (done.returncode, done.stderr.decode()) == (0, f"Wrote {tmp_path / 'r.html'}\n")
     assert (tmp_path / "r.html").stat().st_size > 1000
+    done = shell(f"tokensal show {GOLDEN} -o {out} >&- 2>/dev/full")
+    assert done.returncode == 0
     done = shell(f"tokensal show {GOLDEN} -o {out} >&- 2>&-")  # and what is told does not end up in the file
     assert done.returncode == 0 and (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
 

@@ -54,6 +54,10 @@ def test_options_reach_the_model_and_the_provenance(folder, option, field, expec
         ({"model": "./nowhere"}, ModelError, "no folder './nowhere'"),
         ({"model": "/nowhere/at/all"}, ModelError, "no folder"),
         ({"model": "nowhere.gguf"}, ModelError, "no file 'nowhere.gguf'"),
+        ({"model": "a" * 300}, ModelError, "Could not load model 'aaa"),
+        ({"model": "./" + "a" * 300}, ModelError, "no folder './aaa"),
+        ({"model": "a" * 300 + ".gguf"}, ModelError, "no file 'aaa"),
+        ({"model": "~nobody-here/model"}, ModelError, "no folder '~nobody-here/model'"),
         ({"dtype": "float31"}, InputError, "did you mean 'float32'"),
         ({"device": "cpu", "device_map": "auto"}, InputError, "either a device or a device_map"),
         ({"device": "nonsense"}, InputError, "'nonsense'.*Try 'cpu'"),
@@ -188,6 +192,9 @@ def test_a_file_that_is_damaged_is_told_in_a_sentence(content, tmp_path, monkeyp
     monkeypatch.setattr("huggingface_hub.cached_assets_path", lambda *names: tmp_path)
     (tmp_path / "broken.gguf").write_bytes(content)
     with pytest.raises(ModelError, match=r"Could not convert model '.*broken\.gguf'.*complete GGUF file"):
+        load(tmp_path / "broken.gguf")
+    monkeypatch.setattr(embedded, "converted", lambda gguf: None)
+    with pytest.raises(ModelError, match=r"Could not load model '.*broken\.gguf'"):
         load(tmp_path / "broken.gguf")
 
 

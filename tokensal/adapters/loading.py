@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -88,12 +89,12 @@ def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
         model = embedded.HUB_ID
     if model == embedded.DATES:  # and not a Path of that name
         return _locate_dates(revision)
-    name, path = str(model), Path(model).expanduser()
+    name, path = str(model), Path(os.path.expanduser(model))
     if path.suffix == ".gguf":
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike `Path.is_file` it takes any name
             raise ModelError(f"There is no file {name!r}: give the path of an existing .gguf file.")
         return _locate_gguf(name, path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return name, None, {"pretrained_model_name_or_path": str(path)}
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no folder {name!r}: give the path of a model folder, or a hub id such as 'gpt2'.")

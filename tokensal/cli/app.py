@@ -47,7 +47,35 @@ Function = Callable[..., None]
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
 EXAMPLE = "\b\nExample:\n  {}"  # after \b, lines stay as they are
 
+
+class Commands(typer.core.TyperGroup):
+    """All commands. To parse arguments can mean to print help, which can fail."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with writing_to_stdout():
+            return super().parse_args(ctx, args)
+
+
+class GroupedHelp(typer.core.TyperCommand):
+    """A command whose help lists its flags in groups."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with writing_to_stdout():
+            return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Further options"
+            heading = getattr(parameter, "rich_help_panel", None) or kind
+            sections.setdefault(heading, []).extend(filter(None, [parameter.get_help_record(ctx)]))
+        for heading in sorted(sections, key="Further options".__eq__):  # these are the last
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Which words did a language model's answer come from?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -71,8 +99,7 @@ def main() -> None:
     open_streams()
     code: int | None = None
     try:
-        with writing_to_stdout():
-            code = app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except TokensalError as error:
         code = _tell(error)
     except Exception as error:
@@ -88,24 +115,14 @@ def main() -> None:
 
 def _tell(*sentences: object) -> int:
     """Print what went wrong, and return the exit code."""
-    with suppress(OSError):  # nothing can be told where stderr is full
-        for sentence in sentences:
-            print(f"tokensal: {sentence}", file=sys.stderr)
+    for sentence in sentences:
+        _print(f"tokensal: {sentence}")
     return 2
 
 
-class GroupedHelp(typer.core.TyperCommand):
-    """A command whose help lists its flags in groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        for parameter in self.get_params(ctx):
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Further options"
-            heading = getattr(parameter, "rich_help_panel", None) or kind
-            sections.setdefault(heading, []).extend(filter(None, [parameter.get_help_record(ctx)]))
-        for heading in sorted(sections, key="Further options".__eq__):  # these are the last
-            with formatter.section(heading):
-                formatter.write_dl(sections[heading])
+def _print(message: str) -> None:
+    with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
+        print(message, file=sys.stderr)
 
 
 def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
@@ -171,7 +188,8 @@ def show(file: ResultFile, **flags: Any) -> None:
 @command(example="tokensal methods integrated_gradients")
 def methods(name: MethodName = None) -> None:
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
-    print(listing() if name is None else details(name))
+    with writing_to_stdout():
+        print(listing() if name is None else details(name))
 
 
 def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | None:
@@ -184,15 +202,13 @@ def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | 
         raise InputError("Give the prompt as an argument or as a file, and not both.")
     if prompt is None and file is None and sys.stdin.isatty():
         raise InputError("There is no prompt: give one as an argument, with --prompt-file, or on standard input.")
-    if file is not None:
-        text = read_text(file, "prompt file").removesuffix("\n")
-    elif prompt in (None, "-"):
-        text = decode(sys.stdin.buffer.read(LARGEST + 1), "standard input").removesuffix("\n")
-    else:
-        require_text("The prompt", text := prompt)
-    if not text:
+    if prompt is None or prompt == "-":
+        text = read_text(file, "prompt file") if file else decode(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+        prompt = text.removesuffix("\n")
+    require_text("The prompt", prompt)
+    if not prompt:
         raise InputError("The prompt is empty: give it at least one token of text.")
-    return text
+    return prompt
 
 
 def _run(command: str, settings: Settings, prompt: str | None) -> None:
@@ -222,7 +238,7 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
 
 
 def _require_reader(output: Output) -> None:
-    if stdout_is_closed() and not set(output.output) - {STDOUT}:
+    if stdout_is_closed() and (not output.output or STDOUT in output.output):
         raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
 
 
@@ -245,6 +261,8 @@ def _deliver(result: Attribution | Comparison, output: Output) -> None:
     for step in steps:
         try:
             step()
+        except BrokenPipeError:  # nobody reads any further, as after `head`
+            pass
         except Exception as error:
             failures.append(error)
     bugs = [error for error in failures if not isinstance(error, TokensalError)]
@@ -263,11 +281,12 @@ def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
     written = render.save(result, path, sink=output.sink, format=output.format)
     if not output.quiet:
         link = f", to which {path} points" if str(written) != str(Path(path)) else ""
-        print(drawable(f"Wrote {written}{link}"), file=sys.stderr)
+        _print(drawable(f"Wrote {written}{link}"))
 
 
 def _show(result: Attribution | Comparison, output: Output) -> None:
-    with writing_to_stdout(), suppress(SystemExit):  # rich ends the process where nobody reads any further
+    # where nobody reads any further rich ends the process, but there may be a failure to tell
+    with writing_to_stdout(), suppress(SystemExit):
         result.show(matrix=output.matrix, sink=output.sink, theme=output.theme)
 
 

@@ -28,21 +28,20 @@ def stdout_is_closed() -> bool:
 
 @contextmanager
 def writing_to_stdout() -> Iterator[None]:
-    """What fails inside ends in a sentence; where nobody reads any further, as after `head`, it ends quietly.
+    """Around what does nothing but print: what fails ends in a sentence.
 
     Raises:
         OutputError: the system refuses to write.
+        BrokenPipeError: nobody reads any further.
     """
     try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_stdout()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except OSError as error:
-        _discard_stdout()
+        # what is left to be written goes nowhere, so that Python does not fail again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
         raise OutputError(f"Could not write to standard output: {error.strerror}.") from error
-
-
-def _discard_stdout() -> None:
-    """What is left to be written goes nowhere, so that Python does not fail again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from tokensal.errors import OutputError, require_known
-from tokensal.render.files import destination, require_writable, write
+from tokensal.render.files import writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
 from tokensal.render.renderers import RENDERERS, renderer
 from tokensal.results.attribution import Attribution
@@ -33,20 +33,21 @@ def notebook(result: Attribution | Comparison) -> str:
 
 
 def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
-    """Make sure, before any work is done, that `path` can be written in a known format; returns it as a `Path`.
+    """Make sure, before any work is done, that `path` can be written in a known format.
 
     Args:
         path: the file.
         format: "html", "json" or "txt", in place of that of the suffix.
 
+    Returns:
+        Where it is written: where a symbolic link points to, or else the path.
+
     Raises:
         OutputError: unknown suffix, missing folder, a place that is no file, or no permission to write there.
         InputError: an unknown format.
     """
-    path = Path(path)
     suffix_of(path, format)
-    require_writable(path)
-    return path
+    return writable_place(Path(path))
 
 
 def save(
@@ -61,14 +62,14 @@ def save(
         format: "html", "json" or "txt", in place of that of the suffix.
 
     Returns:
-        The file that was written: where a symbolic link points to, or else the path.
+        The file that was written, as `check_output`.
 
     Raises:
         OutputError: as `check_output`, or the disk refused while writing.
     """
-    path = check_output(path, format)
-    write(path, encode(result, path, sink=sink, format=format))
-    return destination(path)
+    place = check_output(path, format)
+    write(place, encode(result, path, sink=sink, format=format))
+    return place
 
 
 def encode(

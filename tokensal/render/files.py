@@ -14,18 +14,18 @@ from pathlib import Path
 from tokensal.errors import OutputError
 
 
-def require_writable(path: Path) -> None:
-    """Make sure, as far as can be known before, that a file can be written at this place.
+def writable_place(path: Path) -> Path:
+    """Where a file of this name is written: a symbolic link stays, and what it points to is replaced.
 
     Raises:
-        OutputError: a folder, a device or a pipe is at this place, its folder does not exist, its name is impossible,
-            or permission is missing.
+        OutputError: as far as can be known before: a folder, a device or a pipe is at this place, its folder does not
+            exist, its name is impossible, or permission is missing.
     """
-    place = destination(path)
+    place = Path(os.path.realpath(path)) if os.path.islink(path) else path
     try:
         mode = _mode(place)
     except (OSError, ValueError) as error:
-        raise failure(path, error) from error
+        raise _failure(path, error) from error
     if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"Output {str(path)!r} is a folder; name a file in it, such as {path / 'heatmap.html'}.")
     if mode is not None and not stat.S_ISREG(mode):
@@ -34,20 +34,15 @@ def require_writable(path: Path) -> None:
         raise OutputError(f"Output {str(path)!r} is in a folder that does not exist; make {str(place.parent)!r} first.")
     if not os.access(place.parent, os.W_OK) or (mode is not None and not os.access(place, os.W_OK)):
         raise OutputError(f"No permission to write output {str(path)!r}; choose another place.")
+    return place
 
 
-def destination(path: Path) -> Path:
-    """Where a file of this name is written: a symbolic link stays, and what it points to is replaced."""
-    return Path(os.path.realpath(path)) if os.path.islink(path) else path
-
-
-def write(path: Path, content: bytes) -> None:
+def write(place: Path, content: bytes) -> None:
     """Write a file. One that is replaced passes its permissions on; if anything fails, it is as it was before.
 
     Raises:
         OutputError: the disk or the system refuses.
     """
-    place = destination(path)
     aside = place.with_name(f".tokensal-{secrets.token_hex(8)}.tmp")  # short: names have a limit, too
     try:
         mode = _mode(place)
@@ -57,15 +52,14 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
         os.replace(aside, place)
     except OSError as error:
-        raise failure(path, error) from error
+        raise _failure(place, error) from error
     finally:
         with suppress(OSError):
             aside.unlink()
 
 
-def failure(name: object, error: Exception) -> OutputError:
-    """The sentence for what the system answers."""
-    return OutputError(f"Could not write output {str(name)!r}: {getattr(error, 'strerror', None) or error}.")
+def _failure(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"Could not write output {str(path)!r}: {getattr(error, 'strerror', None) or error}.")
 
 
 def _mode(path: Path) -> int | None:

@@ -149,7 +149,9 @@ def test_a_device_of_no_kind():
 @pytest.fixture(params=[True, False], ids=["bars", "no bars"])
 def bars(request):
     transformers.logging.enable_progress_bar() if request.param else transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_info()
     yield request.param
+    transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
 

@@ -280,6 +280,13 @@ def test_units_of_a_chat_stand_in_their_message():
     assert all(unit.message is None for unit in result.sources if unit.role == "template")
 
 
+def test_brackets_count_in_the_messages_too():
+    messages = [{"role": "user", "content": "a [[The cat]] [[sat]]"}]
+    example = tiny().example(messages=messages, continuation=" a", marked=True)
+    places_of_user = [token.in_prompt for token in example.sources if token.role == "user"]
+    assert places_of_user == [(0, 1), (1, 7), (7, 11), (13, 19)]
+
+
 def test_what_a_template_alters_and_token_ids_stand_nowhere():
     coder = copy.deepcopy(tokenizer())
     coder.chat_template = CHAT.replace("m['content']", "m['content'] | upper")

@@ -76,7 +76,8 @@ class Case:
         """Tokenise the prompt, take or generate the answer, and select what the question is about.
 
         Args:
-            model: as for `tokensal.attribute`, and so are prompt, messages, template, budget, progress and config.
+            model: as for `tokensal.attribute`, and so are prompt, messages, template, budget and config.
+            progress: called with (done, total) as the work goes on.
             question: what is asked; by default, about each token of the answer.
             generation: the answer, or how to generate it.
 
@@ -87,6 +88,7 @@ class Case:
         prompt = None if prompt is None else read_text_or_ids("prompt", prompt)
         read_kind("budget", budget, Budget, "a tokensal.Budget", optional=True)
         read_kind("config", config, Mapping, "a table", optional=True)
+        read_kind("progress", progress, Callable, "a function of (done, total)", optional=True)
         model = _adapter(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from transformers import modeling_gguf_pytorch_utils as gguf
 
 from tokensal import IntegratedGradients, attribute, load
-from tokensal.adapters import CausalAdapter, embedded
+from tokensal.adapters import CausalAdapter
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.errors import InputError, MemoryShortage, ModelError, NonFiniteScores, foreign, reason
 from tokensal.scores import entropy
@@ -106,22 +106,6 @@ def test_damaged_files_end_in_one_sentence(folder, tmp_path, damage):
     with pytest.raises(ModelError, match=f"^Could not load {named} .*fetch them again") as error:
         load(copied)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\3\0\0\0" + b"\1" * 50, b"no weights at all"])
-def test_a_damaged_gguf_ends_in_one_sentence(tmp_path, content):
-    (tmp_path / "tiny.gguf").write_bytes(content)
-    with pytest.raises(ModelError, match="Could not load"):
-        load(tmp_path / "tiny.gguf")
-
-
-def test_a_full_disk_while_the_default_is_converted(monkeypatch):
-    def full():
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(embedded, "folder", full)
-    with pytest.raises(ModelError, match=r"convert the default model: .*No space left"):
-        load()
 
 
 def test_weights_that_are_missing_are_told(folder, tmp_path, caplog):

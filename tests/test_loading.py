@@ -194,7 +194,7 @@ def test_a_file_that_is_damaged_is_told_in_a_sentence(content, tmp_path, monkeyp
     with pytest.raises(ModelError, match=r"Could not convert model '.*broken\.gguf'.*complete GGUF file"):
         load(tmp_path / "broken.gguf")
     monkeypatch.setattr(embedded, "converted", lambda gguf: None)
-    with pytest.raises(ModelError, match=r"Could not load model '.*broken\.gguf'"):
+    with pytest.raises(ModelError, match=r"Could not load the tokenizer of model '.*broken\.gguf'"):
         load(tmp_path / "broken.gguf")
 
 

@@ -492,7 +492,7 @@ def test_marked_passages_are_one_source_each():
     plain = attribute(
         model, prompt.replace("[[", "").replace("]]", ""), continuation=" the", unit=spans, method="occlusion"
     )
-    assert plain.sources == result.sources
+    assert [source.text for source in plain.sources] == [source.text for source in result.sources]
     assert plain.scores.nan_to_num().equal(result.scores.nan_to_num())
 
 

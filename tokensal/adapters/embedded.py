@@ -24,7 +24,7 @@ import tempfile
 from glob import escape
 from pathlib import Path
 
-from tokensal.errors import ModelError
+from tokensal.errors import ModelError, foreign
 
 NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"
@@ -99,15 +99,10 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    try:
+    remedy = "The file should be a complete GGUF file of an architecture that transformers reads from such files."
+    with foreign(ModelError, f"Could not convert model {str(gguf)!r}", remedy):
         tokenizer = AutoTokenizer.from_pretrained(**source)
         quantised = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except Exception as error:  # of a damaged file, anything
-        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
-        raise ModelError(
-            f"Could not convert model {str(gguf)!r}: {reason}. The file should be a complete GGUF file of an "
-            "architecture that transformers reads from such files."
-        ) from error
     config = quantised.config
     if hasattr(config, "quantization_config"):  # the weights are float32 now; transformers would refuse to save them
         del config.quantization_config

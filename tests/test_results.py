@@ -19,8 +19,13 @@ PROMPT, ANSWER = [5, 40, 41, 7], [40, 3, 200]
 
 @pytest.fixture(scope="module")
 def result():
-    explained = attribute(tiny(), PROMPT, continuation=ANSWER, method="input_x_gradient", alternatives=2)
-    return replace(explained, sink=0)
+    return explained()
+
+
+def explained():
+    """An attribution whose first source is taken for the sink."""
+    result = attribute(tiny(), PROMPT, continuation=ANSWER, method="input_x_gradient", alternatives=2)
+    return replace(result, sink=0)
 
 
 def test_rows_are_the_targets_in_their_order(result):
@@ -89,7 +94,7 @@ def test_the_most_important_sources(result):
 
 
 def test_results_that_say_the_same_are_equal(result):
-    again = attribute(tiny(), PROMPT, continuation=ANSWER, method="input_x_gradient", alternatives=2)
+    again = explained()
     assert result.scores.isnan().any() and again.provenance.seconds >= 0
     assert result == again == replace(again, provenance=replace(again.provenance, seconds=99.0))
     assert hash(result) == hash(again) and {result: 1}[again] == 1

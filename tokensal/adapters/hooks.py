@@ -94,7 +94,7 @@ def edited(
     layers = layers_of(model)
     with ExitStack() as undo:
         if HookPoint.VALUES in points:
-            values = undo.enter_context(EditedValues(write))
+            values = undo.enter_context(EditedValues(write, model.config.get_text_config().num_attention_heads))
             for number, layer in enumerate(layers[index] for index in selected):
                 for module, columns in _recorded_modules(layer, HookPoint.ATTENTION_WEIGHTS):
                     label = partial(LayerActivation, HookPoint.VALUES, number, rows=layer.part, columns=columns)
@@ -158,7 +158,8 @@ def _cut_graph(
     module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if arguments:
-        return (_leaf(arguments[0]), *arguments[1:]), named
+        leaf = _leaf(arguments[0])  # CTRL passes the hidden states three times
+        return tuple(leaf if argument is arguments[0] else argument for argument in arguments), named
     return arguments, {**named, "hidden_states": _leaf(named["hidden_states"])}
 
 

@@ -53,11 +53,17 @@ ACTIVATIONS = (
 
 
 class EditedValues(TorchFunctionMode):
-    """Inside, attention multiplies what `write` makes of the value vectors of the layers that are entered."""
+    """Inside, attention multiplies what `write` makes of the value vectors of the layers that are entered.
 
-    def __init__(self, write: Callable[[LayerActivation], Tensor]) -> None:
+    Args:
+        write: from value vectors (R, heads, S, width) to others.
+        heads: how many; some models (Bloom) join them with the rows where they multiply.
+    """
+
+    def __init__(self, write: Callable[[LayerActivation], Tensor], heads: int) -> None:
         super().__init__()
         self.write = write
+        self.heads = heads
         self.label: Callable[[Tensor], LayerActivation] | None = None
         self.weights: Tensor | None = None  # of eager attention, between the softmax and the product with the values
         self.count = 0  # of edits
@@ -77,6 +83,9 @@ class EditedValues(TorchFunctionMode):
     def _edited(self, values: Tensor) -> Tensor:
         assert self.label is not None
         self.count += 1
+        if values.ndim == 3:
+            apart = values.view(-1, self.heads, *values.shape[1:])
+            return self.write(self.label(apart)).flatten(0, 1)
         return self.write(self.label(values))
 
     def __torch_function__(

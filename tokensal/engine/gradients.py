@@ -13,6 +13,7 @@ from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.reductions import Reduction, Rows
+from tokensal.errors import UnsupportedModel
 from tokensal.perturbations.inputs import Perturbations, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
 from tokensal.types import Example, HookPoint
@@ -151,6 +152,11 @@ class Differentiation:
         values = engine.values(self.example, forward)
         head, totals = head_gradients(forward, values, totals=engine.rules is not None)
         tensors = tuple(activation.tensor for activation in recorded) or (inputs.embeds,)
+        if not all(tensor.requires_grad for tensor in tensors):
+            raise UnsupportedModel(
+                "The layers of this model cannot be read: what is recorded there does not follow from what enters the "
+                "lowest of them. Choose a method that works on the embeddings, such as 'input_x_gradient'."
+            )
         graph = Graph(index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants)
         if shared:
             engine.kept = self.example, graph

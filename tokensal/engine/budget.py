@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine.memory import free_memory
-from tokensal.errors import MemoryShortage
+from tokensal.errors import MemoryShortage, is_shortage
 from tokensal.types import Footprint
 
 T = TypeVar("T")
@@ -143,11 +143,6 @@ def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
         return True, work(chunk)
     except (MemoryShortage, RuntimeError) as error:
         smallest = chunk.stop - chunk.start == 1
-        if (smallest and isinstance(error, MemoryShortage)) or not _is_shortage(error):
+        if (smallest and isinstance(error, MemoryShortage)) or not is_shortage(error):
             raise
         return False, None
-
-
-def _is_shortage(error: Exception) -> bool:
-    # PyTorch's CPU allocator has no exception class of its own
-    return isinstance(error, MemoryShortage | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

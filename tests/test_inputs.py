@@ -289,7 +289,7 @@ def test_other_arguments_of_wrong_types_are_refused(options):
 
 
 def test_a_case_takes_a_function_for_its_progress():
-    with pytest.raises(InputError, match=r"progress is True \(bool\), but should be a function of \(done, total\)"):
+    with pytest.raises(InputError, match=r"progress is True, but should be a function of \(done, total\)"):
         Case.of(tiny(), IDS, generation=Generation(continuation=[7]), progress=True)
 
 

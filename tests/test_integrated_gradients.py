@@ -329,7 +329,7 @@ def test_wanted_pairs_alone_are_differentiated_and_equal_the_whole(wanted, graph
         ({"rule": "riemman"}, "did you mean 'riemann'"),
         ({"keep": ("snik",)}, "did you mean 'sink'"),
         ({"steps": 0}, "from 1 to 1024"),
-        ({"max_evaluations": 8}, "at least 9"),
+        ({"max_evaluations": 8}, "from 9 to 65536"),
         ({"tolerance": 0}, "greater than 0"),
         ({"baseline": ()}, "no baseline"),
     ],

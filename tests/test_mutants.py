@@ -8,13 +8,17 @@ from functools import partial
 import pytest
 import test_captum
 import test_engine
+import test_further
 import test_gradients
 import test_integrated_gradients
 import test_occlusion
+import test_surroundings
+import test_trials
 import torch
+import transformers as hf
 
 from tokensal import InputXGradient, scores
-from tokensal.adapters import causal
+from tokensal.adapters import causal, hooks, operations, trials
 from tokensal.engine import Engine, budget, engine, gradients, reductions
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import adaptive_quadrature, gradient, quadrature
@@ -118,6 +122,27 @@ def positions_moved_up(patch):
     )
 
 
+def disagreement_overlooked(patch):
+    patch.setattr(trials, "_difference", lambda adapter, logits, others: "")
+
+
+def states_shared_untried(patch):
+    patch.setattr(trials, "_shares_states", lambda adapter, example, plain: True)
+
+
+def autocast_left_on(patch):
+    patch.setattr(torch, "is_autocast_enabled", lambda kind: False)
+
+
+def threads_not_told_apart(patch):
+    for module in (hooks, operations):
+        patch.setattr(module, "in_this_thread", lambda hook: hook)
+
+
+def values_zeroed_by_rows(patch):
+    patch.setattr(operations.EditedValues, "_edited", lambda self, values: self.write(self.label(values)))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -130,9 +155,20 @@ CERTIFICATE = partial(
     test_integrated_gradients.test_the_certificate_holds_and_can_be_checked_from_outside, "GPT-2", "zero"
 )
 OCCLUSION = partial(test_occlusion.test_agrees_with_its_slow_twin, "Llama", "sdpa", "mask")
+CAUSALITY = partial(test_trials.test_a_model_that_sees_later_tokens_is_refused, hf.BertConfig(**test_trials.SMALL))
+POSITIONS = test_trials.test_a_model_with_other_positions_for_ids_than_for_embeddings_is_refused
+EAGER = test_trials.test_attention_weights_of_another_function_are_refused
+STATES = partial(
+    test_trials.test_states_that_a_model_does_not_take_are_not_shared,
+    lambda: test_trials.of_two_halves(hf.SwitchTransformersConfig(**test_trials.SWITCH)),
+)
+AUTOCAST = partial(test_surroundings.test_what_a_caller_switched_on_reaches_no_number, "Llama", "autocast")
+THREADS = partial(test_surroundings.test_a_forward_of_another_thread_is_the_plain_model, "input_x_gradient")
+BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bloom")
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(
     ("mutant", "oracle"),
     [
@@ -156,10 +192,18 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (baseline_forgotten, CERTIFICATE),
         (shared_beginning_off_by_one, OCCLUSION),
         (positions_moved_up, OCCLUSION),
+        (disagreement_overlooked, CAUSALITY),
+        (disagreement_overlooked, POSITIONS),
+        (disagreement_overlooked, EAGER),
+        (states_shared_untried, STATES),
+        (autocast_left_on, AUTOCAST),
+        (threads_not_told_apart, THREADS),
+        (values_zeroed_by_rows, BLOOM),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):
     oracle()  # green as it stands
     mutant(monkeypatch)
-    with pytest.raises((AssertionError, UnsupportedModel)):  # the trials of a model are oracles too
+    # the trials of a model are oracles too; pytest.fail is what a refusal that does not come ends in
+    with pytest.raises((AssertionError, UnsupportedModel, pytest.fail.Exception, TypeError, IndexError)):
         oracle()

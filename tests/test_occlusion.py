@@ -209,7 +209,7 @@ def test_a_replacement_that_cannot_be_had(options, message):
     [
         ({"keep": "sing"}, "did you mean 'sink'"),
         ({"window": 2, "stride": 3}, "gaps"),
-        ({"window": 0}, "at least 1"),
+        ({"window": 0}, "1 or more"),
     ],
 )
 def test_options_that_make_no_sense(options, message):

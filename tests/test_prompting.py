@@ -472,11 +472,11 @@ def test_the_tokenizer_is_left_as_it_was(marking):
 
 @pytest.fixture(scope="module")
 def real():
-    from tokensal.adapters.embedded import folder
+    from tokensal.adapters.embedded import converted, packaged_gguf
 
-    if (place := folder()) is None:
+    if (gguf := packaged_gguf()) is None:
         pytest.skip("the default model is not installed")
-    return hf.AutoTokenizer.from_pretrained(place)
+    return hf.AutoTokenizer.from_pretrained(converted(gguf))
 
 
 @pytest.mark.real

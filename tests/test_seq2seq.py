@@ -567,7 +567,7 @@ def test_after_an_error(user, method, stage):
     adapted = tried(adapt(*user))
     user[0].get_output_embeddings().register_forward_hook(breaking)
     before = user_state(*user)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises((ZeroDivisionError, InputError)):  # a backward through the head may be that of a user's score
         attribute(adapted, "The cat sat", continuation=" on", method=method)
     assert_unchanged(before, user_state(*user))
 

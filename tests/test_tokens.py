@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import transformers as hf
-from models import model
+from models import model, tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tokensal import adapt
+from tokensal.adapters.offsets import token_spans
 from tokensal.adapters.prompting import continuation_ids
 from tokensal.adapters.tokens import read
 from tokensal.types import Role
@@ -70,3 +71,21 @@ def test_a_contrast_inside_a_word_has_no_space_of_its_own():
     example = llama.example("the cat", continuation="alog")
     contrasted = llama.contrasted(example, range(len(example.targets)), "log")
     assert "".join(token.text for token in contrasted.targets if token.role is Role.CONTRAST) == "log"
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_offsets_that_a_tokenizer_misreports_are_those_of_decoding(shift, monkeypatch):
+    coder, text = tokenizer(), "The cat sat. Café 🙂 naïve"
+    ids = coder(text)["input_ids"]
+    expected = token_spans(coder, text, ids, special=True)
+    call = type(coder).__call__
+
+    def misreporting(self, *arguments, **named):
+        encoding = call(self, *arguments, **named)
+        if "offset_mapping" in encoding:  # as some releases of tokenizers did for Llama 3
+            encoding["offset_mapping"] = [(start + shift, start + shift) for start, _ in encoding["offset_mapping"]]
+        return encoding
+
+    monkeypatch.setattr(type(coder), "__call__", misreporting)
+    assert token_spans(coder, text, ids, special=True) == expected
+    assert [text[start:stop] for start, stop in expected if start < stop][:2] == ["The", " cat"]

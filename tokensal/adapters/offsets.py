@@ -53,13 +53,21 @@ def token_spans(
 ) -> list[Span] | None:
     """The characters (start, stop) of each id; none (start = stop) of a special token that the tokenizer added.
 
-    A fast tokenizer reports them itself. With another one the ids are decoded, which gives the spans if they spell the
-    text. None if neither works.
+    A fast tokenizer reports them itself. They also follow from decoding the ids, where that spells the text; then what
+    is reported has to agree, since some tokenizers report empty or shifted spans. None if neither works.
     """
-    if tokenizer.is_fast:
-        with restoring(tokenizer):
-            encoding = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
-        return _without_gaps(encoding["offset_mapping"]) if list(encoding["input_ids"]) == list(ids) else None
+    decoded = _decoded_spans(tokenizer, text, ids)
+    if not tokenizer.is_fast:
+        return decoded
+    with restoring(tokenizer):
+        encoding = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+    if list(encoding["input_ids"]) != list(ids):
+        return decoded
+    reported = _without_gaps(encoding["offset_mapping"])
+    return reported if decoded is None or _pieces(text, reported) == _pieces(text, decoded) else decoded
+
+
+def _decoded_spans(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> list[Span] | None:
     bare = encode(tokenizer, text, special=False)
     last_start = len(ids) - len(bare)
     before = next((start for start in range(last_start + 1) if list(ids[start : start + len(bare)]) == bare), None)
@@ -68,6 +76,11 @@ def token_spans(
         return None
     after = len(ids) - len(bare) - before
     return [(0, 0)] * before + [(token.start, token.stop) for token in tokens] + [(0, 0)] * after
+
+
+def _pieces(text: str, spans: Sequence[Span]) -> list[str]:
+    """The texts of the spans, without the white space that either side may count as its own."""
+    return [text[start:stop].strip() for start, stop in spans]
 
 
 def _without_gaps(mapping: Sequence[Span]) -> list[Span]:

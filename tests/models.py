@@ -20,7 +20,7 @@ CHAT = (
 VOCABULARY = 320
 CONTEXT = 64
 
-_COMMON = {
+COMMON = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -31,11 +31,11 @@ _COMMON = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
-_GROUPED = {**_COMMON, "num_key_value_heads": 2}
-_EXPERTS = {**_GROUPED, "num_experts_per_tok": 2, "experts_implementation": "eager"}
+GROUPED = {**COMMON, "num_key_value_heads": 2}
+_EXPERTS = {**GROUPED, "num_experts_per_tok": 2, "experts_implementation": "eager"}
 _IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
-_T5 = {
+T5 = {
     "vocab_size": VOCABULARY,
     "d_model": 32,
     "d_kv": 8,
@@ -66,26 +66,26 @@ _BART = {
 
 # The README's table of supported architectures is checked against these names, and those below.
 ARCHITECTURES = {
-    "Llama": lambda: hf.LlamaConfig(**_GROUPED),
+    "Llama": lambda: hf.LlamaConfig(**GROUPED),
     "GPT-2": lambda: hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, **_IDS),
-    "GPT-NeoX": lambda: hf.GPTNeoXConfig(**_COMMON),
-    "OPT": lambda: hf.OPTConfig(**_COMMON, ffn_dim=48, word_embed_proj_dim=16),
+    "GPT-NeoX": lambda: hf.GPTNeoXConfig(**COMMON),
+    "OPT": lambda: hf.OPTConfig(**COMMON, ffn_dim=48, word_embed_proj_dim=16),
     "Gemma 3": lambda: hf.Gemma3TextConfig(
-        **_GROUPED,
+        **GROUPED,
         head_dim=8,
         sliding_window=4,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
-    "Qwen 3": lambda: hf.Qwen3Config(**_GROUPED, head_dim=8),
-    "Mistral": lambda: hf.MistralConfig(**_GROUPED, sliding_window=6),
-    "Phi": lambda: hf.PhiConfig(**_COMMON),
+    "Qwen 3": lambda: hf.Qwen3Config(**GROUPED, head_dim=8),
+    "Mistral": lambda: hf.MistralConfig(**GROUPED, sliding_window=6),
+    "Phi": lambda: hf.PhiConfig(**COMMON),
     "Mixtral": lambda: hf.MixtralConfig(**_EXPERTS, num_local_experts=4),
     "Qwen 3 MoE": lambda: hf.Qwen3MoeConfig(**_EXPERTS, head_dim=8, num_experts=4, moe_intermediate_size=16),
 }
 ENCODER_DECODERS = {
-    "T5": lambda: hf.T5Config(**_T5),
-    "FLAN-T5": lambda: hf.T5Config(**_T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "mT5": lambda: hf.MT5Config(**_T5),
+    "T5": lambda: hf.T5Config(**T5),
+    "FLAN-T5": lambda: hf.T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "mT5": lambda: hf.MT5Config(**T5),
     "BART": lambda: hf.BartConfig(**{**_BART, "decoder_layers": 5}),
     "mBART": lambda: hf.MBartConfig(**_BART),
     "Marian": lambda: hf.MarianConfig(**_BART),

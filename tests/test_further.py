@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as hf
-from models import ARCHITECTURES, CONTEXT, ENCODER_DECODERS, VOCABULARY, ending_tokenizer, tokenizer
+from models import (
+    ARCHITECTURES,
+    COMMON,
+    CONTEXT,
+    ENCODER_DECODERS,
+    GROUPED,
+    T5,
+    VOCABULARY,
+    ending_tokenizer,
+    tokenizer,
+)
 
 from tokensal import adapt
 from tokensal.engine import Engine
@@ -33,18 +43,6 @@ pytestmark = pytest.mark.slow
 PROMPT, ANSWER = [5, 40, 41, 7, 40, 99, 12], [40, 33, 200]
 README = Path(__file__).resolve().parent.parent / "README.md"
 
-SMALL = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": CONTEXT,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
-GROUPED = {**SMALL, "num_key_value_heads": 2}
 OPENAI = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": CONTEXT}
 BART = {
     "vocab_size": VOCABULARY,
@@ -59,31 +57,20 @@ BART = {
     "decoder_start_token_id": 2,
     "pad_token_id": 0,
 }
-T5 = {
-    "vocab_size": VOCABULARY,
-    "d_model": 32,
-    "d_kv": 8,
-    "d_ff": 48,
-    "num_layers": 4,
-    "num_decoder_layers": 3,
-    "num_heads": 4,
-    "decoder_start_token_id": 0,
-    "pad_token_id": 0,
-}
 
 FURTHER = {
-    "BERT as decoder": lambda: hf.BertConfig(**SMALL, is_decoder=True),
-    "BioGPT": lambda: hf.BioGptConfig(**SMALL),
+    "BERT as decoder": lambda: hf.BertConfig(**COMMON, is_decoder=True),
+    "BioGPT": lambda: hf.BioGptConfig(**COMMON),
     "Bloom": lambda: hf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=3, n_head=4),
     "CodeGen": lambda: hf.CodeGenConfig(**OPENAI, rotary_dim=4),
     "Cohere": lambda: hf.CohereConfig(**GROUPED),
     "CTRL": lambda: hf.CTRLConfig(**OPENAI, dff=48),
     "DeepSeek-V3": lambda: hf.DeepseekV3Config(
-        **{**SMALL, "num_key_value_heads": 4}, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1,
+        **{**COMMON, "num_key_value_heads": 4}, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1,
         moe_intermediate_size=16, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8,
         v_head_dim=8, first_k_dense_replace=1,
     ),
-    "Falcon": lambda: hf.FalconConfig(**SMALL),
+    "Falcon": lambda: hf.FalconConfig(**COMMON),
     "Gemma 2": lambda: hf.Gemma2Config(**GROUPED, head_dim=8, sliding_window=4),
     "GPT-J": lambda: hf.GPTJConfig(**OPENAI, rotary_dim=4),
     "GPT-Neo": lambda: hf.GPTNeoConfig(

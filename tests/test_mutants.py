@@ -16,6 +16,7 @@ import test_surroundings
 import test_trials
 import torch
 import transformers as hf
+from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, operations, trials
@@ -155,7 +156,7 @@ CERTIFICATE = partial(
     test_integrated_gradients.test_the_certificate_holds_and_can_be_checked_from_outside, "GPT-2", "zero"
 )
 OCCLUSION = partial(test_occlusion.test_agrees_with_its_slow_twin, "Llama", "sdpa", "mask")
-CAUSALITY = partial(test_trials.test_a_model_that_sees_later_tokens_is_refused, hf.BertConfig(**test_trials.SMALL))
+CAUSALITY = partial(test_trials.test_a_model_that_sees_later_tokens_is_refused, hf.BertConfig(**COMMON))
 POSITIONS = test_trials.test_a_model_with_other_positions_for_ids_than_for_embeddings_is_refused
 EAGER = test_trials.test_attention_weights_of_another_function_are_refused
 STATES = partial(

@@ -8,7 +8,8 @@ import pytest
 import torch
 import transformers as hf
 from builders import CONTINUATION, PROMPT, exact_scores
-from models import CONTEXT, VOCABULARY, ending_tokenizer, model, tokenizer
+from models import COMMON, CONTEXT, GROUPED, T5, VOCABULARY, ending_tokenizer, model, tokenizer
+from test_further import BART
 
 from tokensal import adapt, attribute, load
 from tokensal.adapters import trials
@@ -16,25 +17,7 @@ from tokensal.errors import InputError, ModelError
 from tokensal.errors import UnsupportedModel as Unsupported
 from tokensal.methods import AttentionRollout, InputXGradient, Occlusion
 
-SMALL = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": CONTEXT,
-    "pad_token_id": 0,
-}
-GROUPED = {**SMALL, "num_key_value_heads": 2}
-BART = {
-    "vocab_size": VOCABULARY, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": CONTEXT,
-    "decoder_start_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
-SWITCH = {
-    "vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 4, "num_decoder_layers": 3,
-    "num_heads": 4, "num_experts": 2, "decoder_start_token_id": 0, "pad_token_id": 0,
-}  # fmt: skip
+SWITCH = {**T5, "num_experts": 2}
 
 
 def network(config, auto=hf.AutoModelForCausalLM, **options):
@@ -59,8 +42,8 @@ def of_two_halves(config):
 @pytest.mark.parametrize(
     "config",
     [
-        hf.BertConfig(**SMALL),
-        hf.RobertaConfig(**SMALL),
+        hf.BertConfig(**COMMON),
+        hf.RobertaConfig(**COMMON),
         hf.LlamaConfig(**GROUPED, is_causal=False),
         hf.XLNetConfig(vocab_size=VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=48),
     ],
@@ -72,20 +55,20 @@ def test_a_model_that_sees_later_tokens_is_refused(config):
 
 
 def test_a_decoder_of_the_same_family_is_not():
-    assert adapted(hf.BertConfig(**SMALL, is_decoder=True)).name == "odd"
+    assert adapted(hf.BertConfig(**COMMON, is_decoder=True)).name == "odd"
 
 
 def test_a_model_with_other_positions_for_ids_than_for_embeddings_is_refused():
     with pytest.raises(Unsupported, match=r"its logits for token ids are \S+ \(in a range of \S+\) from those"):
-        adapted(hf.RobertaConfig(**SMALL, is_decoder=True))
+        adapted(hf.RobertaConfig(**COMMON, is_decoder=True))
 
 
 def test_attention_weights_of_another_function_are_refused():
-    falcon = adapted(hf.FalconConfig(**SMALL, alibi=True))
+    falcon = adapted(hf.FalconConfig(**COMMON, alibi=True))
     exact_scores(falcon, InputXGradient())
     with pytest.raises(Unsupported, match="Load it with attention='eager', so that it answers as it is explained"):
         exact_scores(falcon, AttentionRollout())
-    exact_scores(adapted(hf.FalconConfig(**SMALL, alibi=True), attn_implementation="eager"), AttentionRollout())
+    exact_scores(adapted(hf.FalconConfig(**COMMON, alibi=True), attn_implementation="eager"), AttentionRollout())
 
 
 @pytest.mark.parametrize("change", [1.0, float("nan")])

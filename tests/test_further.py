@@ -58,6 +58,12 @@ BART = {
     "pad_token_id": 0,
 }
 
+DEEPSEEK = {
+    **COMMON, "num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+    "moe_intermediate_size": 16, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
+    "v_head_dim": 8, "first_k_dense_replace": 1,
+}  # fmt: skip
+
 FURTHER = {
     "BERT as decoder": lambda: hf.BertConfig(**COMMON, is_decoder=True),
     "BioGPT": lambda: hf.BioGptConfig(**COMMON),
@@ -65,11 +71,8 @@ FURTHER = {
     "CodeGen": lambda: hf.CodeGenConfig(**OPENAI, rotary_dim=4),
     "Cohere": lambda: hf.CohereConfig(**GROUPED),
     "CTRL": lambda: hf.CTRLConfig(**OPENAI, dff=48),
-    "DeepSeek-V3": lambda: hf.DeepseekV3Config(
-        **{**COMMON, "num_key_value_heads": 4}, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1,
-        moe_intermediate_size=16, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8,
-        v_head_dim=8, first_k_dense_replace=1,
-    ),
+    "DeepSeek-V3": lambda: hf.DeepseekV3Config(**DEEPSEEK),
+    "DeepSeek-V3.2": lambda: hf.DeepseekV32Config(**DEEPSEEK, index_n_heads=2, index_head_dim=16, index_topk=64),
     "Falcon": lambda: hf.FalconConfig(**COMMON),
     "Gemma 2": lambda: hf.Gemma2Config(**GROUPED, head_dim=8, sliding_window=4),
     "GPT-J": lambda: hf.GPTJConfig(**OPENAI, rotary_dim=4),

@@ -22,8 +22,11 @@ SWITCH = {**T5, "num_experts": 2}
 
 def network(config, auto=hf.AutoModelForCausalLM, **options):
     """A model of that configuration with random weights, in float64."""
+    return random(auto.from_config(config, **options))
+
+
+def random(made):
     torch.manual_seed(0)
-    made = auto.from_config(config, **options)
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim > 1:
@@ -52,6 +55,19 @@ def of_two_halves(config):
 def test_a_model_that_sees_later_tokens_is_refused(config):
     with pytest.raises(Unsupported, match="it is not causal: when the last of 8 tokens changes, an earlier logit is "):
         adapted(config)
+
+
+def test_a_prompt_that_sees_all_of_itself_is_refused():
+    text = {**GROUPED, "model_type": "gemma", "head_dim": 8}
+    vision = {
+        "model_type": "siglip_vision_model", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "image_size": 28, "patch_size": 14, "projection_dim": 32,
+    }  # fmt: skip
+    config = hf.PaliGemmaConfig(
+        text_config=text, vision_config=vision, image_token_index=VOCABULARY - 1, projection_dim=32, hidden_size=32
+    )
+    with pytest.raises(Unsupported, match="it is not causal"):
+        adapt(random(hf.PaliGemmaForConditionalGeneration(config)), tokenizer())
 
 
 def test_a_decoder_of_the_same_family_is_not():

@@ -33,3 +33,16 @@ def test_the_source_distribution_lists_them():
     files = {name for name in used_files() if (ROOT / name).is_file()}
     assert files | {"configs/attribute.toml", "tests/golden/comparison.v3.json", "tests/conftest.py"} <= listed
     assert not [name for name in listed if name.split("/")[0] not in {top.strip("/") for top in INCLUDED}]
+
+
+def test_the_lowest_versions_are_the_bounds_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    bounds = dict(
+        line.split(">=") for line in project["dependencies"] + extras["peft"] + extras["test"] if ">=" in line
+    )
+    lines = (ROOT / "tests" / "lowest.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    assert {*project["dependencies"]} <= {f"{name}>={bounds[name]}" for name in pins}
+    for name, pin in pins.items():
+        assert pin.removesuffix(".0") == bounds[name].removesuffix(".0")

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
@@ -45,4 +46,4 @@ def test_the_lowest_versions_are_the_bounds_of_the_project():
     pins = dict(line.split("==") for line in lines if "==" in line)
     assert {*project["dependencies"]} <= {f"{name}>={bounds[name]}" for name in pins}
     for name, pin in pins.items():
-        assert pin.removesuffix(".0") == bounds[name].removesuffix(".0")
+        assert Version(pin) == Version(bounds[name])

@@ -27,17 +27,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values", "drawable"}
+DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
     "version": set(),
     "drawable": set(),
+    "surroundings": set(),
     "errors": {"drawable"},
     "types": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
-    "progress": {"errors", "values"},
+    "progress": {"errors", "types", "values"},
     "scores": DATA,
     "questions": DATA | {"scores"},
     "perturbations": DATA | {"questions"},

@@ -175,3 +175,14 @@ def test_progress_may_explain_the_same_model(method):
     )
     torch.testing.assert_close(outer.scores, expected, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(inner[0], expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_model_is_tried_without_what_a_caller_switched_on():
+    network, coder = model_and_tokenizer("Llama")
+    states = []
+    network.register_forward_hook(
+        lambda *_: states.append((torch.is_autocast_enabled("cpu"), torch.get_default_device()))
+    )
+    with torch.autocast("cpu", torch.bfloat16), default_device():
+        adapt(network, coder)
+    assert states and set(states) == {(False, torch.device("cpu"))}

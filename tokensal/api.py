@@ -14,10 +14,11 @@ from tokensal.engine import Budget
 from tokensal.errors import InputError
 from tokensal.methods import Method, build
 from tokensal.options import COMPARED, Generation, flattened
-from tokensal.progress import Report, reporting
+from tokensal.progress import reporting
 from tokensal.questions.question import Question
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.types import Progress
 from tokensal.values import described
 
 
@@ -32,7 +33,7 @@ def attribute(
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
-    progress: Report | bool | None = None,
+    progress: Progress | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Attribution:
     """Explain each token of a model's answer by the tokens before it.
@@ -92,7 +93,7 @@ def compare(
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
-    progress: Report | bool | None = None,
+    progress: Progress | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Explain one answer by several methods: it is generated once, and all of them explain the same tokens.
@@ -155,6 +156,6 @@ def build_several(methods: Iterable[str | Method | type[Method]]) -> tuple[Metho
     return built
 
 
-def _share(report: Report, index: int, count: int) -> Report:
+def _share(report: Progress, index: int, count: int) -> Progress:
     """The progress of one of `count` pieces of work, as a part of all of them."""
     return lambda done, total: report(index * total + done, count * total)

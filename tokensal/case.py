@@ -16,8 +16,6 @@ from torch import Tensor
 from tokensal.adapters import ModelAdapter, load
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
-from tokensal.engine.forwards import Progress
-from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, differences, name_of
 from tokensal.methods.occlusion import removals
@@ -28,7 +26,8 @@ from tokensal.questions.selection import merge_tokens, select_contrasted, select
 from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
-from tokensal.types import Diagnostic, Example, Group, Role, Scores, Unit
+from tokensal.surroundings import exact_surroundings
+from tokensal.types import Diagnostic, Example, Group, Progress, Role, Scores, Unit
 from tokensal.values import described, read_kind, read_text_or_ids
 from tokensal.version import __version__
 

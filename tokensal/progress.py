@@ -5,24 +5,23 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tokensal.errors import InputError
+from tokensal.types import Progress
 from tokensal.values import described
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
 PATIENCE = 1.0  # seconds before a bar appears
 
-Report: TypeAlias = Callable[[int, int], None]  # (pieces done, pieces in all)
-
 
 @contextmanager
-def reporting(progress: Report | bool | None) -> Iterator[Report | None]:
+def reporting(progress: Progress | bool | None) -> Iterator[Progress | None]:
     """What is called as the work goes on: the function that was passed, or one that moves a bar; None for neither.
 
     Args:
@@ -63,12 +62,13 @@ def _console(*, wanted: bool) -> Console | None:
 
 
 @contextmanager
-def delayed_bar(console: Console, *, hidden: bool = False) -> Iterator[Progress]:
+def delayed_bar(console: Console, *, hidden: bool = False) -> Iterator[Bar]:
     """A bar that appears after a second inside, and disappears afterwards."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, disable=hidden)
+    bar = Bar(*columns, console=console, transient=True, disable=hidden)
     timer = threading.Timer(PATIENCE, bar.start)
     timer.daemon = True
     timer.start()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
+
+
 class Role(StrEnum):
     """Where a token came from."""
 

@@ -26,6 +26,7 @@ from tokensal.adapters.hooks import eager_attention
 from tokensal.adapters.support import OTHERS, refuse
 from tokensal.errors import UnsupportedModel, foreign, is_shortage
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.surroundings import exact_surroundings
 from tokensal.types import Example, Role, Token
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _shares_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> bo
 
 @contextmanager
 def _prepared(adapter: ModelAdapter) -> Iterator[None]:
-    with torch.inference_mode(False), torch.no_grad(), running(adapter.model), adapter.prepared():
+    with exact_surroundings(adapter.device), torch.no_grad(), running(adapter.model), adapter.prepared():
         yield
 
 

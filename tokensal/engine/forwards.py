@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,10 @@ from torch import Tensor
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget
 from tokensal.engine.differentiation import Graph
-from tokensal.engine.surroundings import exact_surroundings
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob, non_finite_cause
-from tokensal.types import Example, Forward, Rules
-
-Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
+from tokensal.surroundings import exact_surroundings
+from tokensal.types import Example, Forward, Progress, Rules
 
 
 @dataclass(slots=True)

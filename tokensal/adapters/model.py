@@ -21,7 +21,7 @@ from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.support import check_model, unwrapped
-from tokensal.adapters.tokens import read
+from tokensal.adapters.tokens import decode, read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
@@ -75,7 +75,9 @@ class ModelAdapter(ABC):
         self._gradients_flow = False  # not known yet
         with running(self.model):
             check_model(self.model)
+        self._shares_states = True  # as long as they are tried
         self._findings = findings_of(self, model)
+        self._shares_states = self._findings.shares_states
 
     def __repr__(self) -> str:
         name, architecture = type(self).__name__, type(self.model).__name__
@@ -162,8 +164,7 @@ class ModelAdapter(ABC):
 
     def spelled(self, id: int) -> str:
         """One token as text."""
-        text: str = self.tokenizer.decode([id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return decode(self.tokenizer, [id])
 
     @abstractmethod
     def _check_length(self, prompt: int, answer: int) -> None:
@@ -184,8 +185,7 @@ class ModelAdapter(ABC):
         if unknown_ids := [id for id in ids if not 0 <= id < self.vocabulary]:
             raise InputError(
                 f"Token id {unknown_ids[0]} is outside the model's vocabulary, which goes from 0 to "
-                f"{self.vocabulary - 1}: "
-                "use the model's own tokenizer."
+                f"{self.vocabulary - 1}: use the model's own tokenizer."
             )
         return list(ids)
 
@@ -269,13 +269,10 @@ class ModelAdapter(ABC):
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""
         if any(isinstance(value, Tensor) and value.requires_grad for value in inputs.values()):
             self._check_gradients()
-        copied = {
-            name: inputs[name].clone() for name in EMBEDS if inputs.get(name) is not None
-        }  # CTRL alters its input
+        # copies of the embeddings, since CTRL scales its input in place
+        inputs = {**inputs, **{name: inputs[name].clone() for name in EMBEDS if inputs.get(name) is not None}}
         with cut_at_the_head(self.model.get_output_embeddings(), predictors) as cut:
-            output = self.model(
-                **{name: value for name, value in {**inputs, **copied}.items() if name in self._accepted}
-            )
+            output = self.model(**{name: value for name, value in inputs.items() if name in self._accepted})
         if not cut:
             raise UnsupportedModel(
                 f"The {self.model.config.model_type!r} model cannot be attributed: it bypasses its head."
@@ -287,11 +284,6 @@ class ModelAdapter(ABC):
     @property
     def _accepted(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self.model.forward).parameters
-
-    @property
-    def _shares_states(self) -> bool:
-        """Whether they were seen to be right; during the trial that tells, they are taken to be."""
-        return not hasattr(self, "_findings") or self._findings.shares_states
 
     @property
     def layer_count(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from tokensal.adapters.tokens import read
+from tokensal.adapters.tokens import decode, read
 from tokensal.errors import InputError, foreign
 from tokensal.questions.units import Span
 from tokensal.types import Role
@@ -32,20 +32,19 @@ def encode_following(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]
     is tokenized by itself.
     """
     alone = encode(tokenizer, text, special=False)
-    for before in ANCHORS:
-        first, both = (encode(tokenizer, part, special=False) for part in (before, before + text))
-        for ids in (alone, both[len(first) :]) if both[: len(first)] == first else (alone,):
-            if _spells(tokenizer, first, ids, text):
-                return ids
+    for anchor in ANCHORS:
+        before = encode(tokenizer, anchor, special=False)
+        if _spells(tokenizer, before, alone, text):
+            return alone
+        both = encode(tokenizer, anchor + text, special=False)
+        if both[: len(before)] == before and _spells(tokenizer, before, both[len(before) :], text):
+            return both[len(before) :]
     return alone
 
 
 def _spells(tokenizer: PreTrainedTokenizerBase, before: list[int], ids: list[int], text: str) -> bool:
-    shown = [
-        tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        for part in (before, before + ids)
-    ]
-    return bool(shown[1] == shown[0] + text)
+    """Whether these ids, behind others, add that text."""
+    return decode(tokenizer, before + ids) == decode(tokenizer, before) + text
 
 
 def token_spans(

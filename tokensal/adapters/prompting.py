@@ -165,8 +165,8 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuation: Text) -> 
     Raises:
         InputError: it is empty.
     """
-    text = read_text_or_ids("continuation", continuation)
-    ids = encode_following(tokenizer, text) if text and isinstance(text, str) else _ids(tokenizer, text)
+    read = read_text_or_ids("continuation", continuation)
+    ids = encode_following(tokenizer, read) if read and isinstance(read, str) else list(map(int, read))
     if not ids:
         raise InputError("The continuation is empty: give at least one token, or leave it out to generate one.")
     return ids
@@ -207,15 +207,8 @@ def baseline_ids(tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
             raise InputError(f"This model's tokenizer has no {name} token; choose another, such as 'zero' or 'space'.")
         return [id]
     check_replacement("replacement", name)
-    ids = _ids(tokenizer, " " if name == "space" else name.removeprefix(TEXT_PREFIX))
+    text = " " if name == "space" else name.removeprefix(TEXT_PREFIX)
+    ids = encode(tokenizer, text, special=False) if text else []  # some tokenizers make a token out of nothing
     if not ids:
         raise InputError(f"The replacement {name!r} has no tokens; give it some text, or choose 'zero'.")
     return ids
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[int]:
-    """The ids of a text without special tokens, or those that were passed."""
-    text = read_text_or_ids("continuation", text)
-    if not text or not isinstance(text, str):  # some tokenizers make a token out of nothing
-        return list(map(int, text))
-    return encode(tokenizer, text, special=False)

@@ -60,8 +60,8 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[
     for stop in range(1, len(ids) + 1):
         if stop < complete:
             continue
-        shown = _decode(tokenizer, ids[context:start])
-        window = _decode(tokenizer, ids[context:stop])
+        shown = decode(tokenizer, ids[context:start])
+        window = decode(tokenizer, ids[context:stop])
         incomplete = stop < len(ids) and stop - start < LONGEST_CHARACTER
         if window.endswith(UNFINISHED) and incomplete:
             continue
@@ -70,7 +70,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[
             complete = start + size
             continue
         if UNFINISHED in text and stop - start > 1:  # the tokens before the last one are no character
-            broken = _decode(tokenizer, ids[context : stop - 1])[len(shown) :]
+            broken = decode(tokenizer, ids[context : stop - 1])[len(shown) :]
             yield broken, ids[start : stop - 1]
             text, start = text[len(broken) :], stop - 1
         yield text, ids[start:stop]
@@ -80,11 +80,12 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[
 def _silent_character(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int, shown: int) -> int:
     """How many tokens from `start` on are the bytes of one character, if all but the last of them decode to nothing."""
     for size in range(2, min(MOST_BYTES, len(ids) - start) + 1):
-        if text := _decode(tokenizer, ids[: start + size])[shown:]:
+        if text := decode(tokenizer, ids[: start + size])[shown:]:
             return size if len(text) == 1 and text != UNFINISHED and len(text.encode()) == size else 0
     return 0
 
 
-def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of ids, special tokens and spaces as they are."""
     text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return text

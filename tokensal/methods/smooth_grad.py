@@ -56,9 +56,9 @@ class SmoothGrad:
     keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "method", _gradient_method(self.method))
         store(
             self,
+            method=_gradient_method(self.method),
             keep=check_keep(self.keep),
             samples=read_whole("samples", self.samples, least=2, most=MOST_SAMPLES),
             noise=read_number("noise", self.noise, least=0),

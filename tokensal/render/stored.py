@@ -14,11 +14,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tokensal.errors import FormatError, InputError
+from tokensal.render.json import ATTRIBUTION, COMPARISON
 from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.types import Diagnostic, Role, Unit
 
-ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
 DEEPEST = 50  # levels of a configuration; to write more of them again, Python's stack may not suffice
 
 LARGEST = torch.finfo(torch.float32).max

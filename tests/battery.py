@@ -43,6 +43,7 @@ class Row:
         additive: whether the score of a unit is the sum of its tokens' scores.
         contrast: whether it can explain one text against another.
         complete: whether its scores add up to the total that it states.
+        everywhere: whether it runs on every architecture; else on two, since it stands on the engine's scores alone.
         attention: of the plain model that the twin runs.
         exempt: architectures that the twin cannot run, and why.
     """
@@ -53,6 +54,7 @@ class Row:
     additive: bool = True
     contrast: bool = True
     complete: bool = False
+    everywhere: bool = True
     attention: str = "sdpa"
     exempt: Mapping[str, str] = field(default_factory=dict)
 

@@ -26,7 +26,6 @@ KINDS = ("Llama", "T5")
 LLAMA_MODULES = ("Llama", "Mistral")  # what the twin of LRP replaces
 
 every_row = pytest.mark.parametrize("row", ROWS)
-every_model = pytest.mark.parametrize("name", EVERYWHERE)
 each_kind = pytest.mark.parametrize("name", KINDS)
 
 
@@ -57,9 +56,9 @@ def exempted(row: str, name: str) -> str | None:
     return exempt.get("other") if name not in LLAMA_MODULES else None
 
 
-TWINS = [
-    (row, name) for row in ROWS if ROWS[row].twin is not None for name in EVERYWHERE if exempted(row, name) is None
-]
+PAIRS = [(row, name) for row in ROWS for name in (EVERYWHERE if ROWS[row].everywhere else KINDS)]
+TWINS = [(row, name) for row, name in PAIRS if ROWS[row].twin is not None and exempted(row, name) is None]
+every_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
 
 
 @pytest.mark.parametrize(("row", "name"), TWINS)
@@ -75,8 +74,7 @@ def test_agrees_with_its_slow_twin(row, name):
     assert_close(exact(row, name).matrix, expected, example, 1e-8 if ROWS[row].attention == "sdpa" else 1e-5)
 
 
-@every_model
-@every_row
+@every_pair
 def test_what_causality_forbids_is_nothing_and_unsigned_scores_are_not_negative(row, name):
     scores, seen = exact(row, name), visible_sources(example_of(name))
     if ROWS[row].method.name != "occlusion":  # which leaves such cells to their masks
@@ -87,8 +85,7 @@ def test_what_causality_forbids_is_nothing_and_unsigned_scores_are_not_negative(
         assert (scores.matrix >= 0).all()
 
 
-@every_model
-@every_row
+@every_pair
 def test_chunks_and_asking_twice_change_no_number(row, name):
     # of one perturbation and one target for each kind of model, of two or three for the others
     pieces, together = exact(row, name, rows=1 if name in KINDS else 40), exact(row, name, rows=10**6)
@@ -123,8 +120,7 @@ def test_a_shortage_of_memory_changes_no_number(row, name):
     assert_close(scores.matrix, exact(row, name).matrix, example_of(name), 1e-8)
 
 
-@every_model
-@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.linear])
+@pytest.mark.parametrize(("row", "name"), [(row, name) for row, name in PAIRS if ROWS[row].linear])
 def test_a_group_is_the_sum_of_its_targets(row, name):
     example, adapted = example_of(name), tiny(name)
     method = ROWS[row].method
@@ -137,8 +133,7 @@ def test_a_group_is_the_sum_of_its_targets(row, name):
     torch.testing.assert_close(grouped.matrix[:, scored], expected[:, scored], rtol=tolerance, atol=tolerance)
 
 
-@every_model
-@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.complete])
+@pytest.mark.parametrize(("row", "name"), [(row, name) for row, name in PAIRS if ROWS[row].complete])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_the_scores_and_the_constants_add_up_to_the_logit(row, name, attention):
     """Also where biases and norms are not those of an untrained model, in which they are zero and one."""
@@ -213,8 +208,9 @@ def test_everything_of_the_users_is_left_as_it_was(row, name, breaking):
     assert_unchanged(before, user_state(*user))
 
 
-@every_row
-@pytest.mark.parametrize("name", ["Llama", "GPT-2", "Gemma 3", "T5", "BART"])
+@pytest.mark.parametrize(
+    ("row", "name"), [(row, name) for row, name in PAIRS if name in ("Llama", "GPT-2", "Gemma 3", "T5", "BART")]
+)
 def test_half_precision_is_near(row, name):
     example, fine = example_of(name), exact(row, name).matrix
     rough = exact_scores(adapter(name, dtype=torch.bfloat16), ROWS[row].method).matrix

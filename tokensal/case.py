@@ -18,7 +18,7 @@ from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, differences, name_of
-from tokensal.methods.occlusion import removals
+from tokensal.methods.removal import removals
 from tokensal.options import Generation, values_of
 from tokensal.questions.masks import unit_membership, visible_units
 from tokensal.questions.question import Question

@@ -250,7 +250,10 @@ class Diagnostic:
         convergence_delta   (K,) what they add up to, minus that total
         constants           (K,) the share of the total that belongs to no source: biases and learned positions
         gradients           (K,) int64, how many gradients the scores are made of
-        standard_error      (K, J) of scores that are means over random samples
+        standard_error      (K, J) of scores that are estimated from random samples; NaN or 0 where there is none
+        coalitions          (K,) int64, how many coalitions the scores are estimated from
+        fit                 (K,) R² of a surrogate's predictions for coalitions that it was not fitted to
+        rank_fit            (K,) Spearman's rank correlation of the same (the "linear datamodeling score")
 
     Attributes:
         values: (K,) or (K, J).
@@ -262,12 +265,13 @@ class Diagnostic:
 
     @property
     def reached(self) -> Tensor:
-        """(K,) bool, whether the values are within the tolerance; all of them without one."""
+        """(K,) bool, whether the values are within the tolerance, of a target all of them; True without one."""
         import torch
 
         if self.allowed is None:
             return torch.ones(len(self.values), dtype=torch.bool, device=self.values.device)
-        return self.values.abs() <= self.allowed
+        magnitudes = self.values.abs().nan_to_num()
+        return (magnitudes if magnitudes.ndim == 1 else magnitudes.amax(1)) <= self.allowed
 
 
 Diagnostics = Mapping[str, Diagnostic]
@@ -281,7 +285,7 @@ class Scores:
         matrix: (K, J) the contribution of each unit to each group; cells that causality forbids hold anything.
         values: (K,) the explained score itself, unaltered input.
         diagnostics: what the method measured about its own error, by name.
-        looked_at: (J,) bool, the units that the method looked at; None for all. The others hold anything.
+        scored: (J,) bool, the units that the method looked at; None for all. The others hold anything.
     """
 
     matrix: Tensor

@@ -58,17 +58,30 @@ def _assigned(node: ast.ClassDef | ast.Module | None) -> dict[str, ast.expr]:
 def _entry(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Entry:
     values = _assigned(node)
     name, summary, paper = (ast.literal_eval(values[each]) for each in ("name", "summary", "paper"))
-    description, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
-    helps = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE))
-    defaults = {name: (ast.unparse(value), helps.get(name, "")) for name, value in _options(node, classes)}
-    return Entry(name, summary, paper, description, defaults)
+    lineage = list(_lineage(node, classes))
+    options = {name: ast.unparse(value) for each in lineage for name, value in _fields(each)}
+    helps = {name: text for each in lineage for name, text in _documented(each)[1].items()}
+    return Entry(
+        name, summary, paper, _documented(node)[0], {name: (options[name], helps.get(name, "")) for name in options}
+    )
 
 
-def _options(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[tuple[str, ast.expr]]:
-    """The fields of a dataclass with their defaults: those that it inherits first."""
+def _lineage(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    """A class after those that it inherits from."""
     for base in node.bases:
         if isinstance(base, ast.Name) and base.id in classes:
-            yield from _options(classes[base.id], classes)
+            yield from _lineage(classes[base.id], classes)
+    yield node
+
+
+def _documented(node: ast.ClassDef) -> tuple[str, dict[str, str]]:
+    """The docstring without its arguments, and what it says of each of these."""
+    description, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
+    return description, dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE))
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """The fields that a dataclass adds or gives another default, with their defaults."""
     for each in node.body:
         if isinstance(each, ast.AnnAssign) and each.value and not ast.unparse(each.annotation).startswith("ClassVar"):
             yield ast.unparse(each.target), each.value

@@ -16,28 +16,25 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.engine import Engine
 from tokensal.errors import InputError
-from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.perturbations.removals import Removals, check_replacement
-from tokensal.questions.masks import unit_membership
-from tokensal.types import Example, Scores
+from tokensal.methods.removal import Game, RemovalMethod
+from tokensal.types import Diagnostics
 from tokensal.values import read_whole, store
-
-WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occlusion:
+class Occlusion(RemovalMethod):
     """How much the score drops when a unit is taken away: y(x) − y(x without it). Signed, in units of the score.
 
     Zeiler, Fergus 2014, arXiv:1311.2901; Li, Monroe, Jurafsky 2016, arXiv:1612.08220.
 
+    Cost: one forward for each window, from its first token on, and no backward.
+
+    Error: none is measured; each score is exact for what it says. They do not add up to the score.
+
+    Use: what a single word is worth to the answer. Evidence that the prompt has twice gets little in either place.
+
     Args:
-        replacement: what "taken away" means. "mask": attention does not look at it, the others keep their
-            positions (a token that itself predicts a target still speaks for itself there, though unseen by all
-            others). "delete": it was never there, and later tokens move up. Else what stands in its place: "zero",
-            "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", or any text as "text:…".
         window: how many units are taken away together.
         stride: units from the beginning of a window to that of the next; at most the window.
         keep: which sources are never taken away, and have no score: any of "sink", "special", "template", "generated".
@@ -46,18 +43,15 @@ class Occlusion:
     name: ClassVar[str] = "occlusion"
     summary: ClassVar[str] = "how much the score drops when each token is taken away (signed)"
     paper: ClassVar[str] = "Zeiler, Fergus 2014, arXiv:1311.2901"
-    signed: ClassVar[bool] = True
 
-    replacement: str = "mask"
+    keep: Sequence[str] = ("special", "template")
     window: int = 1
     stride: int = 1
-    keep: Sequence[str] = ("special", "template")
 
     def __post_init__(self) -> None:
-        check_replacement("replacement", self.replacement, WITHOUT)
+        super().__post_init__()
         store(
             self,
-            keep=check_keep(self.keep),
             window=read_whole("window", self.window, least=1),
             stride=read_whole("stride", self.stride, least=1),
         )
@@ -66,37 +60,17 @@ class Occlusion:
                 f"Windows of {self.window} every {self.stride} units leave gaps: choose a stride of at most the window."
             )
 
-    def __call__(self, example: Example, engine: Engine) -> Scores:
-        leaving = unit_membership(example) & ~protected_sources(example, self.keep)  # (J, S)
-        windows = _windows(leaving.any(1), self.window, self.stride)  # (R, J)
-        absent = (windows.float() @ leaving.float()) > 0
-        original = engine.original(example)
-        drops = original - engine.scores(example, removals(example, engine, absent, self.replacement))  # (R, K)
+    def estimate(self, game: Game) -> tuple[Tensor, Diagnostics]:
+        windows = _windows(len(game.players), self.window, self.stride)  # (R, P)
+        drops = game.full - game.scores(~windows)  # (R, K)
         covering = windows.to(drops)
-        return Scores(drops.T @ covering / covering.sum(0), original, scored=leaving.any(1))
+        return drops.T @ covering / covering.sum(0), {}
 
 
-def removals(example: Example, engine: Engine, absent: Tensor, replacement: str) -> Removals:
-    """The perturbations (R, S) in which those sources are absent, which means what `Occlusion.replacement` says.
-
-    Raises:
-        InputError: an unknown replacement, or nothing is left that could predict the first target.
-    """
-    if replacement in WITHOUT:
-        if absent[:, : example.predictors[0] + 1].all(1).any():
-            raise InputError(
-                "Where so many units are absent, nothing is left that could predict the first target: "
-                "use a smaller window, a longer prompt, or a replacement such as 'zero'."
-            )
-        return Removals(engine.embed(example), absent, closed=replacement == "delete")
-    return Removals(engine.embed(example), absent, engine.baseline(example, replacement))
-
-
-def _windows(leaving: Tensor, size: int, stride: int) -> Tensor:
-    """Which units each window covers: (R, J) bool. Windows slide over those that leave; the last may be shorter."""
-    places = leaving.nonzero()[:, 0]
-    starts = range(0, len(places), stride)
-    table = torch.zeros(len(starts), len(leaving), dtype=torch.bool)
+def _windows(players: int, size: int, stride: int) -> Tensor:
+    """Which players each window covers: (R, P) bool. The last may be shorter."""
+    starts = range(0, players, stride)
+    table = torch.zeros(len(starts), players, dtype=torch.bool)
     for row, start in zip(table, starts, strict=True):
-        row[places[start : start + size]] = True
+        row[start : start + size] = True
     return table

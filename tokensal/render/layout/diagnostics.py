@@ -12,7 +12,7 @@ from tokensal.render.layout.rows import Row
 from tokensal.types import Diagnostic, Diagnostics
 
 WARNING = "⚠"
-IN_SENTENCES = {"total", "convergence_delta", "constants", "gradients", "standard_error"}
+IN_SENTENCES = {"total", "convergence_delta", "constants", "gradients", "standard_error", "fit", "rank_fit"}
 
 
 def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
@@ -33,7 +33,10 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
         shares = _shares(constants, total)
         yield "constants", f"median {percent(median(shares))} of the score (biases and learned positions)"
     if error := diagnostics.get("standard_error"):
-        yield "standard error", _standard_error(error.values.tolist(), rows)
+        names = [target.name for target in targets]
+        yield "standard error", _standard_error(error.values.tolist(), rows) + _warning(error, names)
+    if fit := diagnostics.get("fit"):
+        yield "fit", _fit(fit, diagnostics.get("rank_fit"))
     for name, diagnostic in diagnostics.items():
         if name not in IN_SENTENCES or (total is None and name == "convergence_delta"):
             yield (
@@ -68,6 +71,12 @@ def _standard_error(errors: list[list[float]], rows: Sequence[Row]) -> str:
         if cell.value is not None and not cell.apart
     ]
     return f"median {percent(median(shares))} of the largest score, at most {percent(max(shares))}" if shares else ""
+
+
+def _fit(fit: Diagnostic, rank_fit: Diagnostic | None) -> str:
+    """How well a surrogate predicts coalitions that it was not fitted to."""
+    ranks = f", rank correlation {_summary(rank_fit)}" if rank_fit else ""
+    return f"on coalitions that were not used for it, R² {_summary(fit)}{ranks}"
 
 
 def _summary(diagnostic: Diagnostic) -> str:

@@ -1,0 +1,75 @@
+"""Estimates from random samples that go on until their standard error is small enough.
+
+1. Take a batch of blocks of a sampler, and estimate all scores from the blocks so far.
+2. The tolerance is relative to the change of the score from the empty to the full coalition (or to 0.1, where the score
+   changes by less).
+3. Stop when the largest standard error of every target is within it, or when the most samples are taken. The error is
+   stored beside what the tolerance allows, so that a miss is said wherever the result is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tokensal.methods.removal import Game
+from tokensal.types import Diagnostic, Diagnostics
+
+SMALLEST_CHANGE = 0.1  # of a score: the tolerance is relative to nothing smaller
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Scores from the samples so far.
+
+    Attributes:
+        scores: (K, P).
+        standard_error: (K, P), 0 for players that a target does not see.
+        coalitions: how many coalitions were scored.
+    """
+
+    scores: Tensor
+    standard_error: Tensor
+    coalitions: int
+
+    def diagnostics(self, allowed: Tensor) -> Diagnostics:
+        """The standard error beside what is allowed (K,), and how many coalitions there were."""
+        return {
+            "standard_error": Diagnostic(self.standard_error, allowed),
+            "coalitions": Diagnostic(torch.full((len(self.scores),), self.coalitions)),
+        }
+
+
+def allowed_error(game: Game, tolerance: float) -> Tensor:
+    """(K,) the largest standard error that the tolerance accepts."""
+    return tolerance * (game.full - game.empty).abs().clamp(min=SMALLEST_CHANGE)
+
+
+def until_precise(
+    estimate: Callable[[int], Estimate], allowed: Tensor, *, batch: int, most: int
+) -> tuple[Estimate, Diagnostics]:
+    """Estimate from ever more blocks, `batch` more at a time, until the standard error is allowed.
+
+    Args:
+        estimate: from a number of blocks, the first of a sampler, to an estimate; it keeps what it computed before.
+        allowed: (K,) the largest standard error.
+        batch: how many blocks more at a time.
+        most: how many blocks at most.
+    """
+    blocks = min(batch, most)
+    result = estimate(blocks)
+    while blocks < most and (result.standard_error.amax(1) > allowed).any():
+        blocks = min(blocks + batch, most)
+        result = estimate(blocks)
+    return result, result.diagnostics(allowed)
+
+
+def mean_and_error(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of independent samples (n, …), and its standard error; that of a single one is unknown: infinite."""
+    count = len(samples)
+    if count == 1:
+        return samples[0], torch.full_like(samples[0], torch.inf)
+    return samples.mean(0), (samples.var(0) / count).sqrt()

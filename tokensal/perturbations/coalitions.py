@@ -1,0 +1,49 @@
+"""Coalitions: which of P players are present, drawn at random from a seed or listed, for methods that remove units.
+
+A sampler is pure by number: coalition n is the same whatever others are drawn, in whatever order, on every device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Sampler(Protocol):
+    """Random coalitions that go together in blocks, such as a coalition and its complement."""
+
+    def block(self, number: int) -> Tensor:
+        """The coalitions of the block of that number: (n, P) bool, True where a player is present."""
+        ...
+
+
+def generator(seed: int, number: int) -> torch.Generator:
+    """The random numbers of the block of that number."""
+    return torch.Generator().manual_seed((seed << 20) + number)
+
+
+def every_coalition(players: int) -> Tensor:
+    """All coalitions, from the empty to the full one: (2^P, P) bool; bit p of a row's number says whether p is present."""
+    numbers = torch.arange(2**players)
+    return (numbers[:, None] >> torch.arange(players)) % 2 == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Independent:
+    """Each player is present with the same probability, whatever the others are; one coalition a block.
+
+    Attributes:
+        players: P.
+        seed: of the draws.
+        present: the probability.
+    """
+
+    players: int
+    seed: int
+    present: float = 0.5
+
+    def block(self, number: int) -> Tensor:
+        return torch.rand(1, self.players, generator=generator(self.seed, number), dtype=torch.float64) < self.present

@@ -26,7 +26,7 @@ def generator(seed: int, number: int) -> torch.Generator:
 
 
 def every_coalition(players: int) -> Tensor:
-    """All coalitions, from the empty to the full one: (2^P, P) bool; bit p of a row's number says whether p is present."""
+    """All coalitions, from the empty to the full one: (2^P, P) bool; bit p of a row's number: whether p is present."""
     numbers = torch.arange(2**players)
     return (numbers[:, None] >> torch.arange(players)) % 2 == 1
 

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import signal
+import warnings
 
 import pytest
 import torch
@@ -294,3 +295,16 @@ def test_what_a_template_alters_and_token_ids_stand_nowhere():
     for prompt in ({"messages": [USER]}, {"prompt": torch.tensor(PROMPT)}):
         example = adapted.example(**prompt, continuation=" a")
         assert not any(token.in_prompt for token in example.sources)
+
+
+def test_what_libraries_warn_of_while_they_generate_is_not_shown(monkeypatch, recwarn):
+    network = tiny().model
+    plain = network.generate
+
+    def generate(**options):
+        warnings.warn("of another library", stacklevel=1)
+        return plain(**options)
+
+    monkeypatch.setattr(network, "generate", generate)
+    assert len(answer(max_new_tokens=2)) == 2
+    assert not recwarn.list

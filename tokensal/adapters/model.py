@@ -20,6 +20,7 @@ from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients
+from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import decode, read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
@@ -193,6 +194,7 @@ class ModelAdapter(ABC):
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
         prompt = torch.tensor([list(ids)], device=self.device)
         with (
+            quiet_libraries(),
             foreign(InputError, "The model cannot generate with these options"),
             seeded(seed, self.device),
             self.prepared(),

@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     from tokensal.engine import Budget as Budget
     from tokensal.errors import TokensalError as TokensalError
     from tokensal.methods import *  # noqa: F403
+    from tokensal.methods.method import GradientMethod as GradientMethod
+    from tokensal.methods.registry import register as register
+    from tokensal.methods.removal import RemovalMethod as RemovalMethod
     from tokensal.options import Generation as Generation
     from tokensal.questions.question import Question as Question
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
+    from tokensal.types import Diagnostic as Diagnostic
+    from tokensal.types import Scores as Scores
 
 _MODULES = {
     "METHODS": "tokensal.methods",
@@ -39,14 +44,19 @@ _MODULES = {
     "Case": "tokensal.case",
     "CausalAdapter": "tokensal.adapters",
     "Comparison": "tokensal.results.comparison",
+    "Diagnostic": "tokensal.types",
     "Generation": "tokensal.options",
+    "GradientMethod": "tokensal.methods.method",
     "Question": "tokensal.questions.question",
+    "RemovalMethod": "tokensal.methods.removal",
+    "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",
     "compare": "tokensal.api",
     "load": "tokensal.adapters",
+    "register": "tokensal.methods.registry",
 }
 
 

@@ -1,15 +1,21 @@
-"""The methods as the command line lists them: read from their source as text, because to import them loads torch."""
+"""The methods as the command line lists them: read from their source as text, because to import them loads torch.
+
+Those of other packages are imported where all is told about them.
+"""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.resources import files
+from typing import Any
 
 from tokensal.errors import resolve_name
 
@@ -60,10 +66,10 @@ def _entry(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Entry:
     name, summary, paper = (ast.literal_eval(values[each]) for each in ("name", "summary", "paper"))
     lineage = list(_lineage(node, classes))
     options = {name: ast.unparse(value) for each in lineage for name, value in _fields(each)}
-    helps = {name: text for each in lineage for name, text in _documented(each)[1].items()}
-    return Entry(
-        name, summary, paper, _documented(node)[0], {name: (options[name], helps.get(name, "")) for name in options}
-    )
+    documented = [_documented(ast.get_docstring(each)) for each in lineage]
+    helps = {option: text for _, arguments in documented for option, text in arguments.items()}
+    described = {option: (default, helps.get(option, "")) for option, default in options.items()}
+    return Entry(name, summary, paper, documented[-1][0], described)
 
 
 def _lineage(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
@@ -74,9 +80,9 @@ def _lineage(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterato
     yield node
 
 
-def _documented(node: ast.ClassDef) -> tuple[str, dict[str, str]]:
-    """The docstring without its arguments, and what it says of each of these."""
-    description, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
+def _documented(docstring: str | None) -> tuple[str, dict[str, str]]:
+    """A docstring without its arguments, and what it says of each of these."""
+    description, _, arguments = (docstring or "").partition("\n\nArgs:\n")
     return description, dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE))
 
 
@@ -87,13 +93,37 @@ def _fields(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
             yield ast.unparse(each.target), each.value
 
 
+def names() -> list[str]:
+    """Every name of a method: those of tokensal, and those that installed packages offer."""
+    return list(dict.fromkeys([*catalogue()[0], *_packages()]))
+
+
 def listing() -> str:
-    """Every method, with what it says and its paper."""
-    rows = catalogue()[0].values()
-    column = max(len(row.name) for row in rows) + 2
-    return "\n".join(
-        f"{_wrapped(row.summary, column, row.name.ljust(column))}\n{_wrapped(row.paper, column)}" for row in rows
-    )
+    """Every method, with what it says and its paper; of one that an installed package offers, the package."""
+    rows, packages = catalogue()[0], _packages()
+    column = max(map(len, names())) + 2
+    lines = [
+        f"{_wrapped(row.summary, column, row.name.ljust(column))}\n{_wrapped(row.paper, column)}"
+        for row in rows.values()
+    ]
+    others = [_wrapped(f"of the package {packages[name]}", column, name.ljust(column)) for name in names()[len(rows) :]]
+    return "\n".join(lines + others)
+
+
+def _packages() -> dict[str, str]:
+    """The methods of installed packages, and the package of each (see `tokensal.methods.registry`)."""
+    points = entry_points(group="tokensal.methods")
+    return {point.name: point.dist.name if point.dist else point.module for point in points}
+
+
+def _installed_entry(name: str) -> Entry:
+    from tokensal.methods import METHODS, canonical_name
+
+    method: Any = METHODS[canonical_name(name)]
+    description, helps = _documented(inspect.getdoc(method))
+    fields = getattr(method, "__dataclass_fields__", {}).values()
+    options = {each.name: (repr(each.default), helps.get(each.name, "")) for each in fields}
+    return Entry(name, method.summary, method.paper, description, options)
 
 
 def details(name: str) -> str:
@@ -103,10 +133,11 @@ def details(name: str) -> str:
         InputError: an unknown method; the nearest one is offered.
     """
     rows, aliases = catalogue()
-    row = rows[resolve_name("method", name, rows, aliases)]
+    name = resolve_name("method", name, names(), aliases)
+    row = rows[name] if name in rows else _installed_entry(name)
     also = ", ".join(alias for alias, meant in aliases.items() if meant == row.name)
     paragraphs = [_wrapped(f"{row.name}: {row.summary}"), *map(_wrapped, row.description.split("\n\n"))]
-    paragraphs += [_wrapped(f"Paper: {row.paper}")] + [_wrapped(f"Other names: {also}")] * bool(also)
+    paragraphs += [_wrapped(f"Paper: {row.paper}")] * bool(row.paper) + [_wrapped(f"Other names: {also}")] * bool(also)
     if row.options:
         entries = (f"  {name} = {default}\n{_wrapped(text, 6)}" for name, (default, text) in row.options.items())
         paragraphs.append("Options, as in --option NAME=VALUE, and their defaults:\n\n" + "\n".join(entries))

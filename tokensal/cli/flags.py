@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tokensal.cli.catalogue import catalogue
+from tokensal.cli.catalogue import names as names_of_methods
 from tokensal.config import Chat, Explanation, Explanations, Output
 from tokensal.errors import InputError
 from tokensal.options import Generation, Loading, Option, options_of
@@ -31,7 +31,7 @@ HEADINGS = {
 def complete_methods(incomplete: str) -> list[str]:
     """What the shell offers for a name of a method, or for the last of several."""
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in catalogue()[0] if name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in names_of_methods() if name.startswith(last)]
 
 
 COMPLETIONS = {"method": complete_methods, "methods": complete_methods}

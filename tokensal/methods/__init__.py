@@ -1,6 +1,7 @@
 """The methods, one small file a family, and the table that names them.
 
-A method is its file and one line here: the table is made of the classes that are imported.
+A method is its file and one line here: the table is made of the classes that are imported. Methods of others join it
+by `register`, or by an entry point (see `tokensal.methods.registry`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any, cast
 
 from tokensal.errors import InputError, resolve_name, unknown
 from tokensal.methods.method import Method as Method
+from tokensal.methods.registry import METHODS as METHODS
+from tokensal.methods.registry import installed, load_installed
+from tokensal.methods.registry import register as register
 from tokensal.values import described
 
 # In the order of the table.
@@ -28,7 +32,7 @@ from tokensal.methods.occlusion import Occlusion as Occlusion
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]
-METHODS: Mapping[str, type[Method]] = {member.name: member for member in _CLASSES if hasattr(member, "paper")}
+METHODS.update({member.name: member for member in _CLASSES if hasattr(member, "paper")})
 
 # Other names in use, without their hyphens and underscores: those of captum, Inseq, and papers.
 ALIASES = {
@@ -55,9 +59,11 @@ def canonical_name(name: str) -> str:
     """The name in `METHODS` of the method that is meant: `canonical_name("ig")` is "integrated_gradients".
 
     Raises:
-        InputError: an unknown method; the nearest one is offered.
+        InputError: an unknown method; the nearest one is offered. Or one of a package that cannot be loaded.
     """
-    return resolve_name("method", name, METHODS, ALIASES)
+    resolved = resolve_name("method", name, [*METHODS, *installed()], ALIASES)
+    load_installed(resolved)
+    return resolved
 
 
 def build(name: str | Method | type[Method], options: Mapping[str, Any] | None = None) -> Method:

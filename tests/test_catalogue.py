@@ -116,3 +116,9 @@ def test_help_is_grouped_and_ends_with_an_example(command):
     name, *arguments = shlex.split(text.partition("Example:\n")[2])[1:]
     assert name == command.name
     assert command.make_context(name, arguments).params  # it can be read
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_told_of_a_method_says_its_cost_its_error_and_its_use(name):
+    starts = [paragraph.split(":")[0] for paragraph in catalogue()[0][name].description.split("\n\n")]
+    assert starts[-3:] == ["Cost", "Error", "Use"] and len(starts) >= 4

@@ -32,6 +32,13 @@ class AttentionRollout(MixingMethod):
     plays no part, and all targets that the same position predicts have the same row. It needs no gradient, so it works
     with every quantised model.
 
+    Cost: one forward for all targets, and no backward; attention is eager.
+
+    Error: none is measured.
+
+    Use: on encoder–decoder models, where it finds the aligned word nearly always. On causal ones it fails: the first
+    token collects everything, and copied evidence is never named first.
+
     Args:
         layers: see `tokensal.methods.layers`; by default all, as published.
     """

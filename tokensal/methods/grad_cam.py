@@ -61,6 +61,13 @@ class GradCAM(LayerGradientMethod):
     In a causal model the highest layer's output has a gradient at the predicting position alone, and says nothing of
     the others; and the published channel mean averages over positions of which most carry no gradient.
 
+    Cost: one forward, and one backward for each target as far down as the lowest of the layers.
+
+    Error: none is measured. The scores add up to nothing in particular.
+
+    Use: what the attention of some layers contributes at each position. It names copied evidence first in most
+    prompts of a causal model (.7 to .9), and points badly in an encoder–decoder.
+
     Args:
         layers: see `tokensal.methods.layers`; by default the lower six tenths, which find a copied word best (see
             tests/benchmarks/localisation.py).
@@ -101,6 +108,13 @@ class AttentionGradCAM(LayerGradientMethod):
     (arXiv:2204.11073) name Grad-SAM. Maps are summed over layers; unit: that of the explained score.
 
     In a causal model the highest layer has a gradient in the predicting row alone.
+
+    Cost: one forward, and one backward for each target as far down as the lowest of the layers; attention is eager.
+
+    Error: none is measured. The scores add up to nothing in particular.
+
+    Use: the quickest way to see where the answer is read from: it names copied evidence first on every prompt tried,
+    by its weight alone, without a sign.
 
     Args:
         layers: see `tokensal.methods.layers`; by default the upper half, which finds a copied word best (see
@@ -144,6 +158,13 @@ class GradientRollout(LayerGradientMethod):
     Chefer, Gur, Wolf 2021, arXiv:2103.15679, the rule for self-attention: Ā = mean over heads of ReLU(∂y/∂A · A), and
     R ← R + Ā·R from the lowest layer to the highest, beginning with the identity. The scores of a target are the row
     of R where it is predicted, less the one that the identity put there. They have no unit.
+
+    Cost: one forward, and one backward for each target as far down as the lowest of the layers; attention is eager.
+
+    Error: none is measured. The scores have no unit.
+
+    Use: as `attention_grad_cam`, and besides what the positions that are read have read themselves. It names copied
+    evidence first on every prompt tried.
 
     Args:
         layers: see `tokensal.methods.layers`; by default the upper half, which finds a copied word as well as "all",

@@ -40,6 +40,13 @@ class IntegratedGradients:
 
     Sundararajan, Taly, Yan 2017, arXiv:1703.01365; several baselines: Erion et al. 2021, arXiv:1906.10670.
 
+    Cost: a forward and a backward for each node; about a hundred nodes for each target, or `steps`.
+
+    Error: the convergence delta of each target, beside its tolerance; that of a single source can be larger.
+
+    Use: where scores are to add up to the change from a stated baseline. It names copied evidence first in two
+    prompts of three, and takes minutes where others take seconds.
+
     Args:
         baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
             text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.

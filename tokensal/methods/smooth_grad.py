@@ -37,6 +37,13 @@ class SmoothGrad:
     Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, arXiv:1706.03825. Unit: that of the other method. The standard error
     of each score is among the diagnostics; it falls with the square root of `samples`.
 
+    Cost: `samples` times that of the other method.
+
+    Error: the standard error of each score, from the copies.
+
+    Use: where one gradient is noisy. On copied evidence it points as well as the method that it averages, and no
+    better.
+
     Args:
         method: a gradient method, or the name of one: "gradient", "input_x_gradient", "grad_cam", "lrp" …
         samples: how many noisy copies.

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
+COALITIONS = 256  # of methods that are fitted to random coalitions
+UNITS = 20  # that the prompt is cut into for these
 REPEATED = 4  # the passage after itself, for sizes beyond its own three hundred tokens
 
 # Written for this benchmark. Sentences are rotated until prompt and continuation meet between two words.
@@ -92,6 +94,13 @@ def cut(tokenizer: Any, prompt: int, generated: int) -> Task:
         if len(task.target_ids) == generated and _meets_between_words(tokenizer, task):
             return task
     raise SystemExit(f"No rotation of the passage gives {prompt} + {generated} tokens: take a smaller size.")
+
+
+def pieces(tokenizer: Any, task: Task) -> list[str]:
+    """The prompt in `UNITS` pieces of as many tokens each, for methods that remove pieces of text."""
+    size = -(-len(task.prompt_ids) // UNITS)
+    starts = range(0, len(task.prompt_ids), size)
+    return [tokenizer.decode(task.prompt_ids[start : start + size]) for start in starts]
 
 
 def beginning(tokenizer: Any, task: Task, targets: int) -> Task:

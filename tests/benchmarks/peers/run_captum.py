@@ -5,8 +5,8 @@
 * `FeatureAblation`: token 0 stands in for a prompt token; one forward scores all targets (`forward_in_tokens=False`).
   Its default decodes the targets one after another from a cache, which is slower, and gives other scores than the
   same without the cache.
-* `KernelShap` and `Lime`: likewise, for 256 coalitions of 20 pieces of the prompt. A space stands in for an absent piece, since an
-  empty prompt is an error there. They give one score for the whole continuation.
+* `KernelShap` and `Lime`: likewise, for 256 coalitions of 20 pieces of the prompt. A space stands in for an absent
+  piece, since an empty prompt is an error there. They give one score for the whole continuation.
 
 It explains log-probabilities and gives scores of prompt tokens only.
 """

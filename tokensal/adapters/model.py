@@ -16,10 +16,10 @@ from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
 from tokensal.adapters.layers import layers_of
-from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients
+from tokensal.adapters.rules import RuleMode, require_rules_met
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import decode, read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
@@ -310,22 +310,15 @@ class ModelAdapter(ABC):
 
     @contextmanager
     def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:
-        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.operations`.
+        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`.
 
         Raises:
-            UnsupportedModel: the rules met fewer attentions or norms than the model has, so they do not hold.
+            UnsupportedModel: the rules met fewer operations than the model has, so they do not hold.
         """
         self._check_gradients()
         with RuleMode(rules, self.model, constants) as mode:
             yield
-        attentions = sum(1 if layer.cross is None else 2 for layer in layers_of(self.model))
-        for kind, expected in (("attention", attentions), ("norm", self.layer_count)):
-            if getattr(rules, kind) != "exact" and mode.counts[kind] < expected:
-                raise UnsupportedModel(
-                    f"The backward rules cannot be applied to the {self.model.config.model_type!r} model: they met "
-                    f"{mode.counts[kind]} of at least {expected} operations of the kind {kind!r}. Load the model with "
-                    "attention='sdpa' or 'eager', or choose a method without rules, such as 'input_x_gradient'."
-                )
+        require_rules_met(rules, mode.counts, self.model)
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

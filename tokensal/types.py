@@ -248,6 +248,21 @@ class Rules:
     gamma: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Secants:
+    """How the change of a product between a reference and the input is shared between its factors.
+
+    Attributes:
+        norm: of what a norm multiplies by its scale, "mean" credits each factor with the mean of the other; "input"
+            credits the input with the scale as it is, and the scale with the reference of the input.
+        attention: of attention weights and values, "mean" does the same; "values" credits the values with the weights
+            as they are, and the weights with the reference of the values.
+    """
+
+    norm: Literal["mean", "input"] = "mean"
+    attention: Literal["mean", "values"] = "mean"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Diagnostic:
     """What a method measures about its own scores, by target or by target and source.

@@ -20,6 +20,7 @@ from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.rules import RuleMode, require_rules_met
+from tokensal.adapters.secants import SecantMode
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import decode, read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
@@ -37,6 +38,7 @@ from tokensal.types import (
     Original,
     Role,
     Rules,
+    Secants,
 )
 
 if TYPE_CHECKING:
@@ -319,6 +321,27 @@ class ModelAdapter(ABC):
         with RuleMode(rules, self.model, constants) as mode:
             yield
         require_rules_met(rules, mode.counts, self.model)
+
+    @contextmanager
+    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> Iterator[Tensor]:
+        """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`.
+
+        Args:
+            secants: how products are shared.
+            run_reference: a forward of the reference, run first.
+
+        Yields:
+            What it returned.
+
+        Raises:
+            UnsupportedModel: the forwards differ in their operations.
+        """
+        self._check_gradients()
+        with SecantMode(secants, self.model) as mode:
+            with torch.no_grad():
+                result = run_reference()
+            mode.compare()
+            yield result
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

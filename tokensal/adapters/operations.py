@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
@@ -35,12 +35,39 @@ BADDBMM = (torch.baddbmm, Tensor.baddbmm)
 GROUPED = tuple(
     getattr(place, name) for place, name in ((F, "grouped_mm"), (torch, "_grouped_mm")) if hasattr(place, name)
 )
-MULTIPLY = (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__)
+MULTIPLY = (
+    torch.mul,
+    torch.multiply,
+    Tensor.mul,
+    Tensor.multiply,
+    Tensor.__mul__,
+    Tensor.__rmul__,
+    Tensor.__imul__,
+    Tensor.mul_,
+)
+DIVIDE = (
+    *(torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.__truediv__, Tensor.__rtruediv__),
+    *(Tensor.div_, Tensor.__itruediv__),
+)
+IN_PLACE_PRODUCTS = (Tensor.__imul__, Tensor.mul_, Tensor.div_, Tensor.__itruediv__)
 IN_PLACE = (Tensor.add_, Tensor.__iadd__)
 ADD = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, *IN_PLACE)
 SUBTRACT = (torch.sub, Tensor.sub, Tensor.__sub__)
 SIGMOID = (torch.sigmoid, Tensor.sigmoid, F.sigmoid)
 TANH = (torch.tanh, Tensor.tanh, F.tanh)
+SMOOTH = (F.softplus, F.logsigmoid, torch.erf, Tensor.erf)
+EXP = (torch.exp, Tensor.exp)
+LOG = (torch.log, Tensor.log)
+POWER = (torch.pow, Tensor.pow, Tensor.__pow__, torch.square, Tensor.square)
+SQRT = (torch.sqrt, Tensor.sqrt)
+CLAMP = (torch.clamp, Tensor.clamp, torch.clip, Tensor.clip, torch.abs, Tensor.abs, Tensor.__abs__)
+LOG_SOFTMAX = (F.log_softmax, torch.log_softmax, Tensor.log_softmax)
+LOG_SUM_EXP = (torch.logsumexp, Tensor.logsumexp)
+CHOICES = (torch.topk, Tensor.topk, torch.argmax, Tensor.argmax, torch.max, Tensor.max, torch.sort, Tensor.sort)
+CASTS = (
+    *(Tensor.to, Tensor.float, Tensor.type, Tensor.type_as, Tensor.view, Tensor.reshape),
+    *(F.dropout, Tensor.contiguous, Tensor.expand),
+)
 RSQRT = (torch.rsqrt, Tensor.rsqrt)
 LAYER_NORM = (F.layer_norm, torch.layer_norm)
 RMS_NORM = (F.rms_norm, torch.rms_norm)
@@ -85,7 +112,7 @@ class OperationMode(TorchFunctionMode):
     def activated(self, function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
         """The value y of an activation function at x, with the rule for its derivative."""
 
-    def __enter__(self) -> OperationMode:
+    def __enter__(self) -> Self:
         for module in filter(_is_activation, self.model.modules()):
             self._hooks.enter_context(module.register_forward_pre_hook(in_this_thread(self._suspend)))
             self._hooks.enter_context(module.register_forward_hook(in_this_thread(self._leave), always_call=True))

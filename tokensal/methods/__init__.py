@@ -22,6 +22,7 @@ from tokensal.methods.rectified_gradients import GuidedBackprop as GuidedBackpro
 from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.gim import GIM as GIM
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from tokensal.methods.deep_lift import DeepLift as DeepLift
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout

@@ -70,8 +70,8 @@ class DeepLift:
 
     baseline: str | Tensor | Sequence[str | Tensor] = "zero"
     keep: Sequence[str] = ("sink", "special", "template")
-    norm: Literal["mean", "input"] = "mean"
-    attention: Literal["mean", "values"] = "mean"
+    norm: Literal["mean", "input"] = "input"
+    attention: Literal["mean", "values"] = "values"
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:

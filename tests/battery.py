@@ -6,6 +6,7 @@ scores of one target, NaN for sources that come after what predicts it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from tokensal.methods import (
+    GIM,
     LRP,
     AttentionGradCAM,
     AttentionRollout,
+    Deconvnet,
+    DeepLift,
     GradCAM,
     Gradient,
     GradientRollout,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
     Method,
@@ -46,6 +51,7 @@ class Row:
         everywhere: whether it runs on every architecture; else on two, since it stands on the engine's scores alone.
         attention: of the plain model that the twin runs.
         exempt: architectures that the twin cannot run, and why.
+        refused: architectures that the method refuses.
     """
 
     method: Method
@@ -57,6 +63,7 @@ class Row:
     everywhere: bool = True
     attention: str = "sdpa"
     exempt: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
 # The plain model
@@ -250,6 +257,278 @@ def detached(network: nn.Module, gate: str):
             module.__dict__.pop("forward", None)
 
 
+def altered(replace_modules: Callable[[nn.Module], None], reduce: Callable[[Tensor, Tensor], Tensor]) -> Twin:
+    """Of Llama and its like: the gradient with some of its modules replaced, reduced."""
+
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        network = copy.deepcopy(network)
+        embeds = network.get_input_embeddings()(inputs_of(example, target)["input_ids"]).detach().requires_grad_()
+        plain_softmax = nn.functional.softmax
+        try:
+            replace_modules(network)
+            logits = network(inputs_embeds=embeds, use_cache=False).logits[0, -1]
+        finally:
+            nn.functional.softmax = plain_softmax
+        (gradient,) = torch.autograd.grad(logits.log_softmax(-1)[example.targets[target].id], embeds)
+        return padded(reduce(gradient, embeds.detach())[0], len(example.sources))
+
+    return twin
+
+
+class Rectified(torch.autograd.Function):
+    """SiLU with the backward of deconvnet, or of guided backpropagation."""
+
+    @staticmethod
+    def forward(ctx, x, guided):
+        ctx.save_for_backward(x)
+        ctx.guided = guided
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        positive = torch.where(gradient > 0, gradient, 0)
+        if not ctx.guided:
+            return positive, None
+        probability = torch.sigmoid(x)
+        return torch.where(x > 0, positive * probability * (1 + x * (1 - probability)), 0), None
+
+
+def rectified(guided: bool) -> Callable[[nn.Module], None]:
+    def replace_modules(network: nn.Module) -> None:
+        for module in network.modules():
+            if hasattr(module, "act_fn"):
+                module.act_fn.forward = lambda x: Rectified.apply(x, guided)
+
+    return replace_modules
+
+
+class WarmSoftmax(torch.autograd.Function):
+    """Softmax, whose gradient is A ∘ (g − ⟨g, A⟩) with A = softmax(s / 2)."""
+
+    @staticmethod
+    def forward(ctx, scores):
+        ctx.save_for_backward(scores)
+        return scores.exp() / scores.exp().sum(-1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (scores,) = ctx.saved_tensors
+        warm = (scores / 2).exp() / (scores / 2).exp().sum(-1, keepdim=True)
+        return warm * (gradient - (gradient * warm).sum(-1, keepdim=True))
+
+
+class Shrunk(torch.autograd.Function):
+    """The same numbers, and a share of the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, share):
+        ctx.share = share
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.share, None
+
+
+GIM_SHARES = {"q_proj": 1 / 4, "k_proj": 1 / 4, "v_proj": 1 / 2, "gate_proj": 1 / 2, "up_proj": 1 / 2}
+
+
+def with_interactions_modified(network: nn.Module) -> None:
+    for path, module in network.named_modules():
+        if hasattr(module, "variance_epsilon"):
+            module.forward = with_scale_detached(module)
+        elif share := GIM_SHARES.get(path.split(".")[-1]):
+            module.register_forward_hook(lambda module, inputs, output, share=share: Shrunk.apply(output, share))
+    nn.functional.softmax = lambda scores, **options: WarmSoftmax.apply(scores)
+
+
+def with_scale_detached(module):
+    def forward(x):
+        scale = (x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon).rsqrt().detach()
+        return module.weight * (x * scale)
+
+    return forward
+
+
+class SharedLinear(torch.autograd.Function):
+    """A linear layer by the rules gamma and epsilon: each contribution to each output, one by one."""
+
+    @staticmethod
+    def forward(ctx, x, weight, epsilon, gamma):
+        ctx.save_for_backward(x, weight)
+        ctx.rules = epsilon, gamma
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        epsilon, gamma = ctx.rules
+        contributions = x[..., None, :] * weight  # (…, out, in)
+        outputs = contributions.sum(-1)
+        favoured = contributions * (contributions.sign() == outputs.sign()[..., None])
+        shares = contributions + gamma * favoured
+        totals = shares.sum(-1)
+        relevance = gradient * outputs / (totals + epsilon * totals.sign())
+        return (shares * relevance[..., None]).sum(-2) / x, None, None, None
+
+
+def shared(epsilon: float, gamma: float) -> Callable[[nn.Module], None]:
+    """CP-LRP with these rules in every linear layer."""
+
+    def replace_modules(network: nn.Module) -> None:
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                module.forward = lambda x, module=module: SharedLinear.apply(x, module.weight, epsilon, gamma)
+            elif hasattr(module, "variance_epsilon"):
+                module.forward = with_scale_detached(module)
+            elif hasattr(module, "gate_proj"):
+                module.forward = with_ratio_and_halves(module)
+        plain_softmax = nn.functional.softmax
+        nn.functional.softmax = lambda *args, **kwargs: plain_softmax(*args, **kwargs).detach()
+
+    return replace_modules
+
+
+def with_ratio_and_halves(module):
+    def forward(x):
+        before, up = module.gate_proj(x), module.up_proj(x)
+        after = before * (module.act_fn(before) / before).detach()
+        return module.down_proj((after * up.detach() + after.detach() * up) / 2)
+
+    return forward
+
+
+# DeepLIFT, of Llama and its like: the reference runs first, and what modules read there is kept
+
+
+def deep_lift(attention: str) -> Twin:
+    """From zero, with the first source kept. Each module is replaced by one that is linear in how its input differs."""
+
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        network = copy.deepcopy(network)
+        ids = inputs_of(example, target)["input_ids"]
+        embeds = network.get_input_embeddings()(ids).detach()
+        reference = torch.zeros_like(embeds)
+        reference[:, 0] = embeds[:, 0]
+        before = []
+        on_secants(network, lambda x: before.append(x.detach()), attention)
+        logits0 = network(inputs_embeds=reference, use_cache=False).logits[0, -1].detach()
+        on_secants(network, lambda x: before.pop(0), attention)
+        x = embeds.clone().requires_grad_()
+        logits = network(inputs_embeds=x, use_cache=False).logits[0, -1]
+        slopes = (logits.exp() - logits0.exp()) / (logits - logits0)
+        normaliser = (logits.logsumexp(0) - logits0.logsumexp(0)) / (logits.exp().sum() - logits0.exp().sum())
+        multipliers = -(normaliser * slopes).detach()
+        multipliers[example.targets[target].id] += 1
+        (gradient,) = torch.autograd.grad(logits @ multipliers, x)
+        return padded((gradient * (embeds - reference))[0].sum(-1), len(example.sources))
+
+    return twin
+
+
+def on_secants(network: nn.Module, pair: Callable[[Tensor], Tensor | None], attention: str) -> None:
+    """`pair` keeps what the reference reads, and returns None; later it returns that."""
+    for module in network.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.forward = norm_on_secants(module, pair)
+        elif hasattr(module, "gate_proj"):
+            module.forward = gate_on_secants(module, pair)
+        elif hasattr(module, "q_proj"):
+            module.forward = attention_on_secants(module, pair, attention)
+
+
+def on_secant(x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
+    return y.detach() + (x - x.detach()) * slope.detach()
+
+
+def norm_on_secants(module, pair):
+    def forward(x):
+        size = (x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon).sqrt()
+        x0 = pair(x)
+        if x0 is None:
+            return module.weight * x / size
+        size0 = (x0.pow(2).mean(-1, keepdim=True) + module.variance_epsilon).sqrt()
+        # Δ(1/size) by size², whose change is Σ (x + x₀) Δx / D
+        slope = torch.where(size == size0, -0.5 / size**3, (1 / size - 1 / size0) / (size**2 - size0**2))
+        change = ((x - x.detach()) * (x + x0).detach()).mean(-1, keepdim=True) * slope.detach()
+        y = (x / size).detach() + (x - x.detach()) / size.detach() + change * x0
+        return module.weight * y
+
+    return forward
+
+
+def gate_on_secants(module, pair):
+    def forward(x):
+        gate, up = module.gate_proj(x), module.up_proj(x)
+        after = module.act_fn(gate)
+        gate0, up0 = pair(gate), pair(up)
+        if gate0 is None:
+            return module.down_proj(after * up)
+        after0 = module.act_fn(gate0)
+        slope = torch.where(
+            gate == gate0,
+            torch.sigmoid(gate) * (1 + gate * (1 - torch.sigmoid(gate))),
+            (after - after0) / (gate - gate0),
+        )
+        return module.down_proj(product_on_secants(torch.mul, on_secant(gate, after, slope), after0, up, up0))
+
+    return forward
+
+
+def product_on_secants(multiply, a, a0, b, b0):
+    halves = multiply(a - a.detach(), (b + b0).detach() / 2) + multiply((a + a0).detach() / 2, b - b.detach())
+    return multiply(a, b).detach() + halves
+
+
+def attention_on_secants(module, pair, attention):
+    def forward(hidden_states, position_embeddings, attention_mask=None, **options):
+        from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+        rows, length = hidden_states.shape[:2]
+        q, k, v = (
+            projection(hidden_states).view(rows, length, -1, module.head_dim).transpose(1, 2)
+            for projection in (module.q_proj, module.k_proj, module.v_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, *position_embeddings)
+        k, v = (part.repeat_interleave(q.shape[1] // part.shape[1], 1) for part in (k, v))
+        q0, k0, v0 = pair(q), pair(k), pair(v)
+        place = torch.arange(length)
+        seen = place <= place[:, None]
+        if window := getattr(module.config, "sliding_window", None):
+            seen &= place > place[:, None] - window
+        if q0 is None:
+            heads = (q @ k.mT * module.scaling).masked_fill(~seen, -torch.inf).softmax(-1) @ v
+        else:
+            scores, scores0 = (
+                product_on_secants(torch.matmul, q, q0, k.mT, k0.mT) * module.scaling,
+                q0 @ k0.mT * module.scaling,
+            )
+            weights, weights0 = softmax_on_secants(scores, scores0, seen)
+            if attention == "mean":
+                heads = product_on_secants(torch.matmul, weights, weights0, v, v0)
+            else:
+                heads = weights.detach() @ v + (weights - weights.detach()) @ v0
+        return module.o_proj(heads.transpose(1, 2).flatten(2)), None
+
+    return forward
+
+
+def softmax_on_secants(s, s0, seen):
+    """exp(s − L), row by row; L by exp, sum and log."""
+    e, e0 = s.exp() * seen, s0.exp() * seen
+    z, z0 = e.sum(-1, keepdim=True), e0.sum(-1, keepdim=True)
+    near = (s - s0).abs() < 1e-9
+    slopes = torch.where(near, e, (e - e0) / torch.where(near, 1, s - s0))
+    same = (z - z0).abs() < 1e-9
+    of_total = torch.where(same, 1 / z, (z.log() - z0.log()) / torch.where(same, 1, z - z0))
+    total = z.log().detach() + ((s - s.detach()) * slopes.detach()).sum(-1, keepdim=True) * of_total.detach()
+    log, log0 = s - total, s0 - z0.log()
+    near = (log - log0).abs() < 1e-9
+    slopes = torch.where(near, log.exp(), (log.exp() - log0.exp()) / torch.where(near, 1, log - log0)) * seen
+    return (log.exp() * seen).detach() + (log - log.detach()) * slopes.detach(), log0.exp() * seen
+
+
 def by_norm(gradient: Tensor, embeds: Tensor) -> Tensor:
     return gradient.pow(2).sum(-1).sqrt()
 
@@ -262,6 +541,8 @@ def by_input(gradient: Tensor, embeds: Tensor) -> Tensor:
 
 CAUSAL_ONLY = "the twin reads one table of embeddings, whose scale in an encoder is the adapter's business"
 NOT_LLAMA = "the twin replaces the modules of Llama; that the scores add up is checked on every architecture"
+MIXTURES = ("Mixtral", "Qwen 3 MoE")
+NOT_LLAMA_OR_CAUSAL = {"other": NOT_LLAMA, "encoder–decoder": NOT_LLAMA}
 
 ROWS = {
     "gradient": Row(Gradient()),
@@ -278,6 +559,9 @@ ROWS = {
         exempt={"encoder–decoder": CAUSAL_ONLY},
     ),
     "smooth_grad of grad_cam": Row(SmoothGrad(method=GradCAM(layers="all"), samples=3)),
+    "guided_backprop": Row(GuidedBackprop(), altered(rectified(True), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
+    "guided_backprop, times input": Row(GuidedBackprop(times_input=True)),
+    "deconvnet": Row(Deconvnet(), altered(rectified(False), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
     "lrp": Row(
         LRP(),
         lrp("half"),
@@ -295,7 +579,25 @@ ROWS = {
         exempt={"other": NOT_LLAMA, "encoder–decoder": NOT_LLAMA},
     ),
     "lrp, attn": Row(LRP(rule="attn"), linear=True),
+    "lrp, epsilon and gamma": Row(
+        LRP(epsilon=0.1, gamma=0.3),
+        altered(shared(0.1, 0.3), by_input),
+        linear=True,
+        attention="eager",
+        exempt=NOT_LLAMA_OR_CAUSAL,
+    ),
+    "lrp, gamma": Row(LRP(gamma=0.3), linear=True, complete=True),
+    "gim": Row(
+        GIM(), altered(with_interactions_modified, by_input), linear=True, attention="eager", exempt=NOT_LLAMA_OR_CAUSAL
+    ),
     "integrated_gradients": Row(IntegratedGradients(steps=3), linear=True),
+    "deep_lift": Row(DeepLift(), deep_lift("values"), exempt=NOT_LLAMA_OR_CAUSAL, refused=MIXTURES),
+    "deep_lift, attention mean": Row(
+        DeepLift(attention="mean"),
+        deep_lift("mean"),
+        everywhere=False,
+        exempt=NOT_LLAMA_OR_CAUSAL,
+    ),
     "grad_cam": Row(GradCAM()),
     "attention_grad_cam": Row(AttentionGradCAM()),
     "gradient_rollout": Row(GradientRollout()),

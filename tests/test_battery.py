@@ -15,7 +15,7 @@ from state import assert_unchanged, user_state
 
 from tokensal import Budget, adapt, attribute
 from tokensal.engine import Engine
-from tokensal.errors import InputError
+from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods import METHODS
 from tokensal.questions.masks import visible_sources
 from tokensal.scores import logit
@@ -56,8 +56,14 @@ def exempted(row: str, name: str) -> str | None:
     return exempt.get("other") if name not in LLAMA_MODULES else None
 
 
-PAIRS = [(row, name) for row in ROWS for name in (EVERYWHERE if ROWS[row].everywhere else KINDS)]
+PAIRS = [
+    (row, name)
+    for row in ROWS
+    for name in (EVERYWHERE if ROWS[row].everywhere else KINDS)
+    if name not in ROWS[row].refused
+]
 TWINS = [(row, name) for row, name in PAIRS if ROWS[row].twin is not None and exempted(row, name) is None]
+REFUSED = [(row, name) for row in ROWS for name in ROWS[row].refused]
 every_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
 
 
@@ -72,6 +78,12 @@ def test_agrees_with_its_slow_twin(row, name):
     assert expected[seen].abs().max() > 1e-3  # nothing agrees by being zero
     # transformers' eager attention rounds its softmax to float32
     assert_close(exact(row, name).matrix, expected, example, 1e-8 if ROWS[row].attention == "sdpa" else 1e-5)
+
+
+@pytest.mark.parametrize(("row", "name"), REFUSED)
+def test_a_model_is_refused_in_a_sentence(row, name):
+    with pytest.raises(UnsupportedModel, match=r"cannot be .*Choose another method"):
+        exact_scores(tiny(name), ROWS[row].method)
 
 
 @every_pair

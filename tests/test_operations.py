@@ -11,7 +11,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from tokensal import LRP, AttentionRollout, Budget, InputXGradient, ValueZeroing
 from tokensal.adapters.layers import layers_of
-from tokensal.adapters.operations import RuleMode
+from tokensal.adapters.rules import RuleMode
 from tokensal.engine import Engine
 from tokensal.errors import UnsupportedModel
 from tokensal.perturbations.inputs import PerturbedInputs

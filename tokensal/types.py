@@ -225,19 +225,42 @@ class Rules:
 
     Attributes:
         norm: "constant" takes the scale of a normalisation for a constant.
-        activation: "ratio" replaces the derivative of an activation function f by f(x) / x.
+        activation: "ratio" replaces the derivative of an activation function f by f(x) / x. Of the gradient at its
+            output, "positive" hands on the positive part as it is, and "guided" that part times the derivative where
+            x > 0.
         product: of two tensors that depend on the input, "half" gives each half of the gradient; "constant" takes the
             output of an activation function (a gate) for a constant, and halves other products.
         attention: "constant" takes the attention weights for constants; "half" halves the gradient in both of the
             attention's matrix products.
+        temperature: where the attention is "half", the derivative of its softmax is that at scores / temperature.
         router: "constant" takes the weights of a router of experts for constants.
+        epsilon: of linear layers, what keeps the sum of contributions away from zero that relevance is divided by.
+        gamma: of linear layers, how much more those contributions weigh that have the sign of their sum.
     """
 
     norm: Literal["exact", "constant"] = "exact"
-    activation: Literal["exact", "ratio"] = "exact"
+    activation: Literal["exact", "ratio", "positive", "guided"] = "exact"
     product: Literal["exact", "half", "constant"] = "exact"
-    attention: Literal["exact", "half", "constant"] = "exact"
+    attention: Literal["exact", "constant", "half"] = "exact"
+    temperature: float = 1.0
     router: Literal["exact", "constant"] = "exact"
+    epsilon: float = 0.0
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secants:
+    """How the change of a product between a reference and the input is shared between its factors.
+
+    Attributes:
+        norm: of what a norm multiplies by its scale, "mean" credits each factor with the mean of the other; "input"
+            credits the input with the scale as it is, and the scale with the reference of the input.
+        attention: of attention weights and values, "mean" does the same; "values" credits the values with the weights
+            as they are, and the weights with the reference of the values.
+    """
+
+    norm: Literal["mean", "input"] = "mean"
+    attention: Literal["mean", "values"] = "mean"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

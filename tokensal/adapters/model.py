@@ -16,11 +16,12 @@ from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
 from tokensal.adapters.layers import layers_of
-from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
 from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.quiet import quiet_libraries
+from tokensal.adapters.rules import RuleMode, require_rules_met
+from tokensal.adapters.secants import SecantMode
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import decode, read
 from tokensal.adapters.trials import findings_of, require_eager_agreement, running
@@ -38,6 +39,7 @@ from tokensal.types import (
     Original,
     Role,
     Rules,
+    Secants,
 )
 
 if TYPE_CHECKING:
@@ -312,22 +314,36 @@ class ModelAdapter(ABC):
 
     @contextmanager
     def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:
-        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.operations`.
+        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`.
 
         Raises:
-            UnsupportedModel: the rules met fewer attentions or norms than the model has, so they do not hold.
+            UnsupportedModel: the rules met fewer operations than the model has, so they do not hold.
         """
         self._check_gradients()
         with RuleMode(rules, self.model, constants) as mode:
             yield
-        attentions = sum(1 if layer.cross is None else 2 for layer in layers_of(self.model))
-        for kind, expected in (("attention", attentions), ("norm", self.layer_count)):
-            if getattr(rules, kind) != "exact" and mode.counts[kind] < expected:
-                raise UnsupportedModel(
-                    f"The backward rules cannot be applied to the {self.model.config.model_type!r} model: they met "
-                    f"{mode.counts[kind]} of at least {expected} operations of the kind {kind!r}. Load the model with "
-                    "attention='sdpa' or 'eager', or choose a method without rules, such as 'input_x_gradient'."
-                )
+        require_rules_met(rules, mode.counts, self.model)
+
+    @contextmanager
+    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> Iterator[Tensor]:
+        """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`.
+
+        Args:
+            secants: how products are shared.
+            run_reference: a forward of the reference, run first.
+
+        Yields:
+            What it returned.
+
+        Raises:
+            UnsupportedModel: the forwards differ in their operations.
+        """
+        self._check_gradients()
+        with SecantMode(secants, self.model) as mode:
+            with torch.no_grad():
+                result = run_reference()
+            mode.compare()
+            yield result
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokensal.perturbations.inputs import PerturbedInputs
-from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, Rules
+from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, Rules, Secants
 
 
 class Adapter(Protocol):
@@ -59,6 +59,10 @@ class Adapter(Protocol):
 
     def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
         """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one."""
+        ...
+
+    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+        """Inside, a forward builds the graph of secants from what `run_reference` runs first; yields its result."""
         ...
 
     def prepared(self) -> AbstractContextManager[None]:

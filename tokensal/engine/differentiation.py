@@ -29,7 +29,8 @@ class Graph:
         forward: the forward.
         values: (n, G - start) the scores of the targets.
         head: (n, G - start, H) the gradient of each score where its hidden state enters the head.
-        totals: (n, G - start) with backward rules, the score as a linear function of the logits, ⟨∂y/∂logits, logits⟩.
+        totals: (n, G - start) with backward rules, the score as a linear function of the logits, ⟨∂y/∂logits, logits⟩;
+            with a reference, the change of the score from there.
         constants: with backward rules, the leaf of one that constants are multiplied by.
     """
 

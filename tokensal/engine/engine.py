@@ -36,7 +36,7 @@ from tokensal.engine.reductions import Reduction
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
-from tokensal.types import Edit, Example, HookPoint, Rules
+from tokensal.types import Edit, Example, HookPoint, Rules, Secants
 
 Read = Callable[
     [Sequence[Tensor], Tensor], Tensor
@@ -57,6 +57,17 @@ class Engine(Forwards):
         """An engine whose gradients follow other backward rules; its scores are the same."""
         engine = copy.copy(self)
         engine.rules, engine.kept = rules, None
+        return engine
+
+    def with_reference(self, reference: Tensor, secants: Secants) -> Engine:
+        """An engine whose gradients are secants: gradient × (embedding − reference) adds up to the change of a score.
+
+        Args:
+            reference: embeddings (S, D) that the example is compared to.
+            secants: how products are shared.
+        """
+        engine = copy.copy(self)
+        engine.reference, engine.kept = (reference, secants), None
         return engine
 
     def embed(self, example: Example) -> Tensor:

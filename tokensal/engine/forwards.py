@@ -16,7 +16,7 @@ from tokensal.engine.differentiation import Graph
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob, non_finite_cause
 from tokensal.surroundings import exact_surroundings
-from tokensal.types import Example, Forward, Progress, Rules
+from tokensal.types import Example, Forward, Progress, Rules, Secants
 
 
 @dataclass(slots=True)
@@ -43,6 +43,7 @@ class Forwards:
 
     Attributes:
         rules: backward rules that gradients follow; None for the exact ones.
+        reference: embeddings (S, D) from which gradients are secants, and how those share products; None for gradients.
         kept: the graph of an unperturbed example, which several methods differentiate.
     """
 
@@ -59,6 +60,7 @@ class Forwards:
         self.budget = budget or Budget()
         self.progress = progress or (lambda done, total: None)
         self.rules: Rules | None = None
+        self.reference: tuple[Tensor, Secants] | None = None
         self._latest: tuple[Example, Tensor, Any] | None = None
         self._unaltered: tuple[Example, Tensor] | None = None
         self.kept: tuple[Example, Graph] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from tokensal.engine.differentiation import Collect, Graph, head_gradients, turn
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import UnsupportedModel
-from tokensal.perturbations.inputs import Perturbations, Unperturbed
+from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
 from tokensal.types import Example, HookPoint
 
@@ -26,7 +27,8 @@ class Gradients:
     Attributes:
         values: (n, K) the score of each group.
         reduced: (n, K, J) its gradient, reduced to a number for each source, and added up over those of a unit.
-        totals: (n, K) with backward rules, ⟨∂y/∂logits, logits⟩: what a decomposition of the logits adds up to.
+        totals: (n, K) with backward rules, ⟨∂y/∂logits, logits⟩: what a decomposition of the logits adds up to. With
+            a reference, the change of the score from there.
         constants: (n, K) with backward rules and a single perturbation, the share of it that no source has.
     """
 
@@ -139,7 +141,7 @@ class Differentiation:
         engine.kept = None
         self._require_memory(len(index))
         states = engine.remembered(self.example)[1] if self.first else None
-        inputs, constants = self.perturbations.rows(index, self.first), None
+        inputs, constants, before = self.perturbations.rows(index, self.first), None, None
         if at_embeddings:
             inputs = replace(inputs, embeds=inputs.embeds.detach().requires_grad_())
         with ExitStack() as undo:
@@ -147,10 +149,19 @@ class Differentiation:
                 if at_embeddings and len(index) == 1:
                     constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
                 undo.enter_context(engine.adapter.ruled(engine.rules, constants))
+            if engine.reference is not None:
+                reference, secants = engine.reference
+                other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
+                before = undo.enter_context(engine.adapter.compared(secants, lambda: self._scores(other, states)))
             recorded = undo.enter_context(engine.adapter.recorded(self.point, self.layers, graph=True))
             forward = engine.adapter.forward(self.example, inputs, states)
-        values = engine.values(self.example, forward)
+            if before is not None:  # secants are also those of the score, rules of the model alone
+                values = engine.values(self.example, forward)
+        if before is None:
+            values = engine.values(self.example, forward)
         head, totals = head_gradients(forward, values, totals=engine.rules is not None)
+        if before is not None:
+            totals = (values.detach() - before).to(head)
         tensors = tuple(activation.tensor for activation in recorded) or (inputs.embeds,)
         if not all(tensor.requires_grad for tensor in tensors):
             raise UnsupportedModel(
@@ -161,6 +172,10 @@ class Differentiation:
         if shared:
             engine.kept = self.example, graph
         return graph
+
+    def _scores(self, inputs: PerturbedInputs, states: Any) -> Tensor:
+        """(n, G - start) of a forward without a graph."""
+        return self.engine.values(self.example, self.engine.adapter.forward(self.example, inputs, states))
 
     def _products(self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect) -> list[Tensor]:
         """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,)."""

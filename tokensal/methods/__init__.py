@@ -22,8 +22,11 @@ from tokensal.values import described
 # isort: off
 from tokensal.methods.gradient import Gradient as Gradient, InputXGradient as InputXGradient
 from tokensal.methods.smooth_grad import SmoothGrad as SmoothGrad
+from tokensal.methods.rectified_gradients import GuidedBackprop as GuidedBackprop, Deconvnet as Deconvnet
 from tokensal.methods.lrp import LRP as LRP
+from tokensal.methods.gim import GIM as GIM
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from tokensal.methods.deep_lift import DeepLift as DeepLift
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
@@ -47,6 +50,10 @@ ALIASES = {
     "gradienttimesinput": "input_x_gradient",
     "smoothgradient": "smooth_grad",
     "layerwiserelevancepropagation": "lrp",
+    "guided": "guided_backprop",
+    "guidedbackpropagation": "guided_backprop",
+    "deconvolution": "deconvnet",
+    "gradientinteractionmodifications": "gim",
     "rollout": "attention_rollout",
     "erasure": "occlusion",
     "ablation": "occlusion",

@@ -11,21 +11,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.errors import InputError, require_known
+from tokensal.errors import require_known
 from tokensal.methods.adaptive_quadrature import FEWEST, integrate
+from tokensal.methods.baselines import baselines_of, read_baseline, shown_options
 from tokensal.methods.path_integral import PathIntegral
 from tokensal.methods.quadrature import RULES
 from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.perturbations.removals import check_replacement
 from tokensal.types import Diagnostic, Example, Scores
 from tokensal.values import read_number, read_whole, store
 
@@ -75,17 +74,9 @@ class IntegratedGradients:
 
     def __post_init__(self) -> None:
         require_known("rule", [self.rule], RULES)
-        baseline: Any = self.baseline
-        if isinstance(baseline, np.ndarray):
-            store(self, baseline=torch.from_numpy(baseline))
-        elif not isinstance(baseline, str | Tensor):
-            store(self, baseline=list(baseline) if isinstance(baseline, Iterable) else [baseline])
-        if not self._baselines:
-            raise InputError("There is no baseline; give one, such as 'zero'.")
-        for baseline in self._baselines:
-            check_replacement("baseline", baseline)
         store(
             self,
+            baseline=read_baseline(self.baseline),
             keep=check_keep(self.keep),
             tolerance=read_number("tolerance", self.tolerance, above=0),
             max_evaluations=read_whole("max_evaluations", self.max_evaluations, least=FEWEST, most=MOST_EVALUATIONS),
@@ -93,15 +84,10 @@ class IntegratedGradients:
         )
 
     def __repr__(self) -> str:
-        shown = (f"{entry.name}={_shown(getattr(self, entry.name))}" for entry in fields(self))
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    @property
-    def _baselines(self) -> Sequence[str | Tensor]:
-        return [self.baseline] if isinstance(self.baseline, str | Tensor) else self.baseline
+        return shown_options(self)
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        integrals = [self._along(self.path(example, engine, baseline)) for baseline in self._baselines]
+        integrals = [self._along(self.path(example, engine, baseline)) for baseline in baselines_of(self.baseline)]
         matrix, change, nodes = (torch.stack(part) for part in zip(*integrals, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
 
@@ -123,13 +109,6 @@ class IntegratedGradients:
 
     def _allowed(self, change: Tensor) -> Tensor:
         return self.tolerance * change.abs().clamp(min=FLOOR)
-
-
-def _shown(value: object) -> str:
-    """A value as provenance shows it: tensors by their shape alone."""
-    if isinstance(value, Tensor):
-        return f"embeddings{tuple(value.shape)}"
-    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _certified(

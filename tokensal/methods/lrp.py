@@ -22,6 +22,7 @@ from tokensal.errors import require_known
 from tokensal.methods.method import GradientMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Diagnostic, Example, Rules, Scores
+from tokensal.values import read_number, store
 
 ATTENTION: dict[str, Literal["constant", "half"]] = {"cp": "constant", "attn": "half"}
 GATES: dict[str, Literal["half", "constant"]] = {"half": "half", "constant": "constant"}
@@ -35,6 +36,9 @@ class LRP(GradientMethod):
     Bach et al. 2015, doi:10.1371/journal.pone.0130140; norms: Binder et al. 2016, arXiv:1604.00825; transformers: Ali
     et al. 2022, arXiv:2202.07304 ("cp"), and Achtibat et al. 2024, arXiv:2402.05602 ("attn"). Some uses of LRP may need
     a licence from the holder of a patent.
+
+    Linear layers follow LRP-0 as in the papers for transformers, or with `epsilon` and `gamma` the rules of those names
+    (Montavon et al. 2019, doi:10.1007/978-3-030-28954-6_10; for inputs of either sign as in zennit), the head included.
 
     With "cp", the scores of all sources and the `constants` among the diagnostics add up to the logit (or, for another
     score y, to ⟨∂y/∂logits, logits⟩); the convergence delta says how nearly. With "attn" they do not, and the delta
@@ -51,6 +55,9 @@ class LRP(GradientMethod):
     Args:
         rule: "cp" holds attention weights constant, "attn" is the uniform rule through softmax and products.
         gate: how a gate shares with what it gates: "half" to each, or "constant" for the gate, which then gets none.
+        epsilon: of linear layers, what the outputs are kept away from zero by where relevance is divided by them. What
+            that leaves out is missed by the sum.
+        gamma: of linear layers, how much more those contributions weigh that have the sign of the output.
     """
 
     name: ClassVar[str] = "lrp"
@@ -62,10 +69,17 @@ class LRP(GradientMethod):
 
     rule: Literal["cp", "attn"] = "cp"
     gate: Literal["half", "constant"] = "half"
+    epsilon: float = 0.0
+    gamma: float = 0.0
 
     def __post_init__(self) -> None:
         require_known("rule", [self.rule], ATTENTION)
         require_known("gate", [self.gate], GATES)
+        store(
+            self,
+            epsilon=read_number("epsilon", self.epsilon, least=0),
+            gamma=read_number("gamma", self.gamma, least=0),
+        )
 
     def reduction(self) -> Reduction:
         return dot
@@ -78,6 +92,8 @@ class LRP(GradientMethod):
                 product=GATES[self.gate],
                 attention=ATTENTION[self.rule],
                 router="constant",
+                epsilon=self.epsilon,
+                gamma=self.gamma,
             )
         )
 

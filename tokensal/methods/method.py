@@ -43,8 +43,12 @@ class GradientMethod(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str]
-    signed: ClassVar[bool]
     at: ClassVar[HookPoint] = HookPoint.EMBEDDINGS
+
+    @property
+    @abstractmethod
+    def signed(self) -> bool:
+        """Whether a negative score means "spoke against"."""
 
     @abstractmethod
     def reduction(self) -> Reduction:

@@ -73,9 +73,9 @@ class KernelSHAP(SampledMethod):
 
     def _from_pairs(self, game: Game) -> tuple[Tensor, Diagnostics]:
         players, most = len(game.players), self.samples // 2
-        sampler = KernelPairs(tuple(_likelihood_of_sizes(players).tolist()), self.seed)
+        sampler = KernelPairs(tuple(likelihood_of_sizes(players).tolist()), self.seed)
         fit, drawn = _Fit(game, min(BATCHES, most)), 0
-        game.tally.total = 2 * most
+        game.tally.total = 1 + 2 * most  # with the empty coalition
 
         def estimate(blocks: int) -> Estimate:
             nonlocal drawn
@@ -103,10 +103,10 @@ def kernel(present: Tensor) -> Tensor:
     """π of each coalition (R, P), up to a factor: (R,) float64, 0 for none and for all, which the constraint meets."""
     players, sizes = present.shape[1], present.sum(1)
     count = torch.tensor([math.comb(players, size) for size in range(players + 1)], dtype=torch.float64)
-    return (_likelihood_of_sizes(players) / count)[sizes]
+    return (likelihood_of_sizes(players) / count)[sizes]
 
 
-def _likelihood_of_sizes(players: int) -> Tensor:
+def likelihood_of_sizes(players: int) -> Tensor:
     """π of all coalitions of a size, up to a factor, for each size: (P + 1,)."""
     sizes = torch.arange(players + 1, dtype=torch.float64)
     return (1 / (sizes * (players - sizes))).masked_fill(sizes % players == 0, 0)

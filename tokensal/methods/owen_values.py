@@ -105,7 +105,8 @@ def _exact(game: Game, groups: Hierarchy) -> Tensor:
     before = torch.cat([without for _, without, _ in terms])
     arriving = torch.tensor([player for player, without, _ in terms for _ in without])
     after = before | torch.nn.functional.one_hot(arriving, players).bool()
-    changes = game.scores(after) - game.scores(before)
+    scores = game.scores(torch.cat([after, before]))
+    changes = scores[: len(after)] - scores[len(after) :]
     weights = torch.cat([weights for _, _, weights in terms])
     return changes.new_zeros(players, changes.shape[1]).index_add(0, arriving, weights[:, None] * changes).T
 

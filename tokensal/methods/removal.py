@@ -67,11 +67,12 @@ class Game:
             InputError: a coalition leaves nothing that could predict the first target.
         """
         unique, inverse = torch.unique(present, dim=0, return_inverse=True)
-        self.tally.total = max(self.tally.total, self.tally.done + len(present))
         keys = [row.numpy().tobytes() for row in unique]
         if unique.all(1).any():
             self.known[keys[-1]] = self.full  # rows are sorted
         new = [index for index, key in enumerate(keys) if key not in self.known]
+        if new:
+            self.tally.total = max(self.tally.total, self.tally.done + len(present))
         self.tally.add(len(present) - len(new))
         if new:
             absent = ((~unique[new]).float() @ self.leaving[self.players].float()) > 0

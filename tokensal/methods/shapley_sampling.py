@@ -61,7 +61,7 @@ class ShapleySampling(SampledMethod):
 def from_permutations(game: Game, hierarchy: Hierarchy, options: ShapleySampling) -> tuple[Tensor, Diagnostics]:
     """The mean marginal contribution of each player over orders in which those of a group follow one another."""
     sampler, moments, most = Permutations(hierarchy, options.seed), Moments(), options.samples // 2
-    game.tally.total = 2 * most * (len(game.players) + 1)
+    game.tally.total = 1 + 2 * most * (len(game.players) + 1)  # with the empty coalition, for the tolerance
 
     def estimate(blocks: int) -> Estimate:
         numbers = range(moments.count, blocks)

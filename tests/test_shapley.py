@@ -222,7 +222,8 @@ def test_blocks_of_permutations_are_prefixes_of_an_order_and_of_its_reverse():
 
 
 def test_pairs_of_coalitions_are_complements_whose_sizes_the_kernel_draws():
-    sizes = kernel_shap.likelihood_of_sizes(5)
+    sizes = torch.tensor([0, 1 / 4, 1 / 6, 1 / 6, 1 / 4, 0], dtype=torch.float64)  # 1 / (s (5 − s))
+    torch.testing.assert_close(kernel_shap.likelihood_of_sizes(5), sizes)
     sampler = KernelPairs(tuple(sizes.tolist()), seed=3)
     blocks = torch.stack([sampler.block(number) for number in range(3000)])
     assert blocks[:, 1].equal(~blocks[:, 0])

@@ -7,9 +7,11 @@ scores of one target, NaN for sources that come after what predicts it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +29,16 @@ from tokensal.methods import (
     GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
+    KernelSHAP,
     Method,
     Occlusion,
+    OwenValues,
+    ShapleySampling,
+    ShapleyValues,
     SmoothGrad,
     ValueZeroing,
 )
-from tokensal.types import Example
+from tokensal.types import Example, Role
 
 Twin = Callable[[nn.Module, Example, int], list[float]]  # the scores of one target, by the number of the target
 
@@ -48,6 +54,7 @@ class Row:
         additive: whether the score of a unit is the sum of its tokens' scores.
         contrast: whether it can explain one text against another.
         complete: whether its scores add up to the total that it states.
+        efficient: whether its scores add up to the change from the empty to the full coalition.
         everywhere: whether it runs on every architecture; else on two, since it stands on the engine's scores alone.
         attention: of the plain model that the twin runs.
         exempt: architectures that the twin cannot run, and why.
@@ -60,6 +67,7 @@ class Row:
     additive: bool = True
     contrast: bool = True
     complete: bool = False
+    efficient: bool = False
     everywhere: bool = True
     attention: str = "sdpa"
     exempt: Mapping[str, str] = field(default_factory=dict)
@@ -537,12 +545,94 @@ def by_input(gradient: Tensor, embeds: Tensor) -> Tensor:
     return (gradient * embeds).sum(-1)
 
 
+def shapley_values(network: nn.Module, example: Example, target: int) -> list[float]:
+    """By the definition: the mean contribution over all orders."""
+    players = prompt_players(example)
+    return mean_contributions(network, example, target, itertools.permutations(players))
+
+
+def shapley_sampling(samples: int, seed: int) -> Twin:
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        return mean_contributions(network, example, target, drawn_orders(prompt_players(example), samples, seed))
+
+    return twin
+
+
+def drawn_orders(players: list[int], samples: int, seed: int) -> Iterator[list[int]]:
+    for pair in range(samples // 2):
+        generator = torch.Generator().manual_seed((seed << 20) + pair)
+        order = [players[place] for place in torch.randperm(len(players), generator=generator)]
+        yield order
+        yield order[::-1]
+
+
+def mean_contributions(network: nn.Module, example: Example, target: int, orders) -> list[float]:
+    scores, count = torch.zeros(example.predictors[target] + 1, dtype=torch.float64), 0
+    for order in orders:
+        present, count = frozenset(), count + 1
+        for player in order:
+            before, present = present, present | {player}
+            scores[player] += padded_value(network, example, target, present)
+            scores[player] -= padded_value(network, example, target, before)
+    return padded(scores / count, len(example.sources))
+
+
+def kernel_shap(samples: int, seed: int) -> Twin:
+    """With the constraint put into the equations: what the last player gets is what the others leave."""
+
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        players = prompt_players(example)
+        count = len(players)
+        sizes = torch.tensor([0, *(1 / (size * (count - size)) for size in range(1, count)), 0], dtype=torch.float64)
+        empty = padded_value(network, example, target, frozenset())
+        total = padded_value(network, example, target, frozenset(players)) - empty
+        rows, right = [], []
+        for pair in range(samples // 2):
+            generator = torch.Generator().manual_seed((seed << 20) + pair)
+            size = sizes.multinomial(1, generator=generator)
+            first = [bool(place < size) for place in torch.randperm(count, generator=generator)]
+            for present in (first, [not each for each in first]):
+                coalition = frozenset(player for player, here in zip(players, present, strict=True) if here)
+                rows.append([float(here) - float(present[-1]) for here in present[:-1]])
+                right.append(padded_value(network, example, target, coalition) - empty - float(present[-1]) * total)
+        fit = torch.linalg.lstsq(
+            torch.tensor(rows, dtype=torch.float64), torch.tensor(right, dtype=torch.float64)[:, None]
+        ).solution[:, 0]
+        scores = torch.zeros(example.predictors[target] + 1, dtype=torch.float64)
+        scores[players] = torch.cat([fit, (total - fit.sum())[None]])
+        return padded(scores, len(example.sources))
+
+    return twin
+
+
+def prompt_players(example: Example) -> list[int]:
+    """The sources of the prompt that may be absent: all but what the decoder reads first."""
+    return [
+        index
+        for index, token in enumerate(example.sources)
+        if token.role is not Role.GENERATED and index != example.encoder and not token.special
+    ]
+
+
+@cache
+def padded_value(network: nn.Module, example: Example, target: int, present: frozenset[int]) -> float:
+    """The log-probability of a target, with padding in the place of players that are not present."""
+    inputs = {name: ids.clone() for name, ids in inputs_of(example, target).items()}
+    inputs["input_ids"][0, sorted(set(prompt_players(example)) - present)] = 0
+    with torch.no_grad():
+        logits = network(**inputs, use_cache=False).logits[0, -1]
+    return logits.log_softmax(-1)[example.targets[target].id].item()
+
+
 # Rows
 
 CAUSAL_ONLY = "the twin reads one table of embeddings, whose scale in an encoder is the adapter's business"
 NOT_LLAMA = "the twin replaces the modules of Llama; that the scores add up is checked on every architecture"
 MIXTURES = ("Mixtral", "Qwen 3 MoE")
 NOT_LLAMA_OR_CAUSAL = {"other": NOT_LLAMA, "encoder–decoder": NOT_LLAMA}
+# The players are the tokens of the prompt. None is masked: the encoder reads no special token that would stay.
+PADDED = {"replacement": "pad", "keep": ("sink", "special", "template", "generated")}
+OF_COALITIONS = {"additive": False, "efficient": True, "everywhere": False}
 
 ROWS = {
     "gradient": Row(Gradient()),
@@ -604,4 +694,10 @@ ROWS = {
     "attention_rollout": Row(AttentionRollout(), attention_rollout, linear=True, contrast=False, attention="eager"),
     "value_zeroing": Row(ValueZeroing(), value_zeroing, linear=True, contrast=False),
     "occlusion": Row(Occlusion(), linear=True, additive=False),
+    "shapley_values": Row(ShapleyValues(**PADDED), shapley_values, linear=True, **OF_COALITIONS),
+    "shapley_sampling": Row(
+        ShapleySampling(samples=4, seed=7, **PADDED), shapley_sampling(4, 7), linear=True, **OF_COALITIONS
+    ),
+    "kernel_shap": Row(KernelSHAP(samples=40, seed=7, **PADDED), kernel_shap(40, 7), linear=True, **OF_COALITIONS),
+    "owen_values": Row(OwenValues(samples=8, **PADDED), **OF_COALITIONS),
 }

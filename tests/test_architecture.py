@@ -206,7 +206,7 @@ def test_the_readme_lists_the_methods_there_are():
     [table] = re.findall(r"<!-- methods -->\n(.*?)\n<!-- end -->", README, re.DOTALL)
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(METHODS)
     for method in METHODS.values():
-        assert method.paper.split("arXiv:")[1] in table
+        assert re.split("arXiv:|doi:", method.paper)[1] in table
 
 
 def test_the_readme_names_the_scores_and_real_commands():

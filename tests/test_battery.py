@@ -17,7 +17,7 @@ from tokensal import Budget, adapt, attribute
 from tokensal.engine import Engine
 from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods import METHODS
-from tokensal.questions.masks import visible_sources
+from tokensal.questions.masks import visible_sources, visible_units
 from tokensal.scores import logit
 from tokensal.types import Group
 
@@ -161,6 +161,17 @@ def test_the_scores_and_the_constants_add_up_to_the_logit(row, name, attention):
     assert delta.abs().max() < 1e-9 and scores.diagnostics["convergence_delta"].reached.all()
     biased = any("bias" in key for key, _ in network.named_parameters() if "relative" not in key)
     assert (constants.abs() > 1e-3).any() == biased
+
+
+@pytest.mark.parametrize(("row", "name"), [(row, name) for row, name in PAIRS if ROWS[row].efficient])
+def test_the_scores_of_what_a_target_sees_add_up_to_what_it_loses_without_all(row, name):
+    method, example, scores = ROWS[row].method, example_of(name), exact(row, name)
+    game = method.game(example, Engine(tiny(name)))
+    empty, full = game.scores(torch.tensor([[False], [True]]).expand(-1, len(game.players)))
+    shares = scores.matrix.where(visible_units(example) & scores.scored, 0)
+    torch.testing.assert_close(shares.sum(1), full - empty, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(scores.diagnostics["total"].values, full - empty, rtol=1e-8, atol=1e-8)
+    assert scores.diagnostics["convergence_delta"].values.abs().max() < 1e-8 < (full - empty).abs().min()
 
 
 @each_kind

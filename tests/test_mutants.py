@@ -12,6 +12,7 @@ import test_further
 import test_gradients
 import test_integrated_gradients
 import test_occlusion
+import test_shapley
 import test_surroundings
 import test_trials
 import torch
@@ -22,8 +23,16 @@ from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, operations, trials
 from tokensal.engine import Engine, budget, engine, gradients, reductions
 from tokensal.errors import UnsupportedModel
-from tokensal.methods import adaptive_quadrature, gradient, quadrature
-from tokensal.perturbations import removals
+from tokensal.methods import (
+    adaptive_quadrature,
+    gradient,
+    kernel_shap,
+    owen_values,
+    quadrature,
+    sampling,
+    shapley_values,
+)
+from tokensal.perturbations import coalitions, removals
 
 
 def sign_flipped(patch):
@@ -144,6 +153,39 @@ def values_zeroed_by_rows(patch):
     patch.setattr(operations.EditedValues, "_edited", lambda self, values: self.write(self.label(values)))
 
 
+def every_coalition_alike(patch):
+    """Banzhaf's weights."""
+    for module in (shapley_values, owen_values):
+        patch.setattr(module, "size_weights", lambda players: torch.full((players,), 0.5 ** (players - 1)).double())
+
+
+def kernel_flat(patch):
+    patch.setattr(kernel_shap, "kernel", lambda present: (present.sum(1) % present.shape[1] > 0).double())
+
+
+def a_sample_drawn_twice(patch):
+    original = coalitions.generator
+    patch.setattr(coalitions, "generator", lambda seed, number: original(seed, number // 4))
+
+
+def unpaired(patch):
+    for sampler in (coalitions.KernelPairs, coalitions.Permutations):
+        patch.setattr(sampler, "block", one_half_from_the_next(sampler.block))
+
+
+def one_half_from_the_next(original):
+    def block(self, number):
+        first, second = original(self, 2 * number), original(self, 2 * number + 1)
+        return torch.cat([first[: len(first) // 2], second[len(second) // 2 :]])
+
+    return block
+
+
+def samples_of_a_pair_counted_as_two(patch):
+    original = sampling.Moments.error.fget
+    patch.setattr(sampling.Moments, "error", property(lambda self: original(self) / 2**0.5))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -166,6 +208,17 @@ STATES = partial(
 AUTOCAST = partial(test_surroundings.test_what_a_caller_switched_on_reaches_no_number, "Llama", "autocast")
 THREADS = partial(test_surroundings.test_a_forward_of_another_thread_is_the_plain_model, "input_x_gradient")
 BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bloom")
+SHAPLEY, KERNEL, OWEN = (
+    partial(test_shapley.test_few_players_get_the_mean_over_all_orders, method, 6) for method in test_shapley.EXACT
+)
+SAMPLED = [
+    [partial(test, method) for method in test_shapley.SAMPLED.values()]
+    for test in (
+        test_shapley.test_pairs_are_exact_where_no_more_than_two_players_interact,
+        test_shapley.test_estimates_are_as_far_off_as_their_standard_errors_say,
+    )
+]
+(ORDERS_PAIRED, PAIRED, _), (ORDERS_SPREAD, SPREAD, GROUPS_SPREAD) = SAMPLED
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -200,6 +253,15 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (autocast_left_on, AUTOCAST),
         (threads_not_told_apart, THREADS),
         (values_zeroed_by_rows, BLOOM),
+        (every_coalition_alike, SHAPLEY),
+        (every_coalition_alike, OWEN),
+        (kernel_flat, KERNEL),
+        (a_sample_drawn_twice, ORDERS_SPREAD),
+        (a_sample_drawn_twice, SPREAD),
+        (unpaired, ORDERS_PAIRED),
+        (unpaired, PAIRED),
+        (samples_of_a_pair_counted_as_two, ORDERS_SPREAD),
+        (samples_of_a_pair_counted_as_two, GROUPS_SPREAD),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

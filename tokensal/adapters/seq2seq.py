@@ -172,7 +172,8 @@ def _split_halves(example: Example, perturbed: PerturbedInputs, start: int) -> t
     if not keep[:, :size].any(1).all():
         raise InputError(
             "With these sources taken away, the encoder has nothing to read: "
-            "use a smaller window, a longer prompt, or a replacement such as 'zero'."
+            "use a replacement such as 'zero', a smaller window, or a prompt with special tokens, which are kept "
+            "by default."
         )
     predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - size
     first, last = (embeds[:, :size], keep[:, :size]), (embeds[:, size:], keep[:, size:])

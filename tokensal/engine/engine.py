@@ -141,14 +141,19 @@ class Engine(Forwards):
 
     # Scores
 
-    def scores(self, example: Example, perturbations: Perturbations) -> Tensor:
+    def scores(self, example: Example, perturbations: Perturbations, tally: Tally | None = None) -> Tensor:
         """The score of each group for each perturbation, forward only: (R, K).
+
+        Args:
+            example: the tokens.
+            perturbations: R altered copies of the source embeddings.
+            tally: counts them together with those of other calls; by default, they are all there is.
 
         Raises:
             NonFiniteScores, MemoryShortage: as in `gradients`.
         """
         self.kept = None
-        tally = Tally(self.progress, len(perturbations))
+        tally = tally or Tally(self.progress, len(perturbations))
         starts = self._starts(example, perturbations)
         order = starts.argsort(stable=True)
 

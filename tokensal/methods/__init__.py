@@ -32,6 +32,10 @@ from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
 from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
 from tokensal.methods.occlusion import Occlusion as Occlusion
+from tokensal.methods.shapley_values import ShapleyValues as ShapleyValues
+from tokensal.methods.shapley_sampling import ShapleySampling as ShapleySampling
+from tokensal.methods.kernel_shap import KernelSHAP as KernelSHAP
+from tokensal.methods.owen_values import OwenValues as OwenValues
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]
@@ -59,6 +63,12 @@ ALIASES = {
     "ablation": "occlusion",
     "featureablation": "occlusion",
     "leaveoneout": "occlusion",
+    "shapley": "shapley_values",
+    "shapleyvaluesampling": "shapley_sampling",
+    "permutationsampling": "shapley_sampling",
+    "shap": "kernel_shap",
+    "owen": "owen_values",
+    "partitionshap": "owen_values",
 }
 
 

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
+from tokensal.engine.forwards import Tally
 from tokensal.errors import InputError
 from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.perturbations.removals import Removals, check_replacement
 from tokensal.questions.masks import unit_membership, visible_units
-from tokensal.types import Diagnostics, Example, Scores
+from tokensal.types import Diagnostic, Diagnostics, Example, Scores
 from tokensal.values import store
 
 WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
@@ -37,12 +38,17 @@ class Game:
         engine: the model.
         leaving: (J, S) bool, which sources of each unit are absent when it is.
         replacement: what absent means, see `RemovalMethod`.
+        known: the scores (K,) of the coalitions so far; none is scored twice.
+        tally: counts coalitions, as often as they are listed. A method that lists them in several calls sets its total
+            before the first, so that the progress of all is reported as one.
     """
 
     example: Example
     engine: Engine
     leaving: Tensor = field(repr=False)
     replacement: str
+    known: dict[bytes, Tensor] = field(repr=False)
+    tally: Tally = field(repr=False)
 
     @cached_property
     def players(self) -> Tensor:
@@ -61,9 +67,19 @@ class Game:
             InputError: a coalition leaves nothing that could predict the first target.
         """
         unique, inverse = torch.unique(present, dim=0, return_inverse=True)
-        absent = ((~unique).float() @ self.leaving[self.players].float()) > 0
-        values = self.engine.scores(self.example, removals(self.example, self.engine, absent, self.replacement))
-        return values.double().cpu()[inverse]
+        keys = [row.numpy().tobytes() for row in unique]
+        if unique.all(1).any():
+            self.known[keys[-1]] = self.full  # rows are sorted
+        new = [index for index, key in enumerate(keys) if key not in self.known]
+        if new:
+            self.tally.total = max(self.tally.total, self.tally.done + len(present))
+        self.tally.add(len(present) - len(new))
+        if new:
+            absent = ((~unique[new]).float() @ self.leaving[self.players].float()) > 0
+            perturbations = removals(self.example, self.engine, absent, self.replacement)
+            values = self.engine.scores(self.example, perturbations, self.tally).double().cpu()
+            self.known.update(zip((keys[index] for index in new), values, strict=True))
+        return torch.stack([self.known[key] for key in keys])[inverse]
 
     @cached_property
     def full(self) -> Tensor:
@@ -74,6 +90,11 @@ class Game:
     def empty(self) -> Tensor:
         """(K,) the scores of the empty coalition."""
         return self.scores(torch.zeros(1, len(self.players), dtype=torch.bool))[0]
+
+    def efficiency(self, scores: Tensor) -> Diagnostics:
+        """What scores of players (K, P) should add up to, the change from the empty to the full coalition; and do."""
+        total = torch.where(self.visible.any(1), self.full - self.empty, 0)
+        return {"total": Diagnostic(total), "convergence_delta": Diagnostic(scores.sum(1) - total)}
 
     def on_units(self, scores: Tensor) -> Tensor:
         """Scores of players (K, P) on the axis of units (K, J), 0 elsewhere."""
@@ -115,7 +136,7 @@ class RemovalMethod(ABC):
             InputError: nobody may be absent.
         """
         leaving = unit_membership(example) & ~protected_sources(example, self.keep)
-        return Game(example, engine, leaving, self.replacement)
+        return Game(example, engine, leaving, self.replacement, {}, Tally(engine.progress, 0))
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         game = self.game(example, engine)

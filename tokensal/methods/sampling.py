@@ -15,10 +15,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokensal.methods.removal import Game
+from tokensal.methods.removal import Game, RemovalMethod
 from tokensal.types import Diagnostic, Diagnostics
+from tokensal.values import read_number, read_whole, store
 
 SMALLEST_CHANGE = 0.1  # of a score: the tolerance is relative to nothing smaller
+MOST_SAMPLES = 2**20  # as many blocks as a seed tells apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledMethod(RemovalMethod):
+    """A method that scores random coalitions.
+
+    Args:
+        tolerance: the largest standard error that is accepted, relative to how much the score changes when all units
+            are absent. Sampling stops as soon as all scores of all targets are within it.
+        seed: of the draws.
+    """
+
+    tolerance: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        store(
+            self,
+            tolerance=read_number("tolerance", self.tolerance, least=0),
+            seed=read_whole("seed", self.seed, most=2**32 - 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,3 +97,25 @@ def mean_and_error(samples: Tensor) -> tuple[Tensor, Tensor]:
     if count == 1:
         return samples[0], torch.full_like(samples[0], torch.inf)
     return samples.mean(0), (samples.var(0) / count).sqrt()
+
+
+class Moments:
+    """The mean and the variance of samples that are not kept (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self._squares = torch.zeros((), dtype=torch.float64)
+
+    def add(self, sample: Tensor) -> None:
+        """One more sample, all of one shape."""
+        self.count += 1
+        before = sample - self.mean
+        self.mean = self.mean + before / self.count
+        self._squares = self._squares + before * (sample - self.mean)
+
+    @property
+    def error(self) -> Tensor:
+        """The standard error of the mean; that of a single sample is unknown: infinite."""
+        if self.count == 1:
+            return torch.full_like(self.mean, torch.inf)
+        return (self._squares / (self.count - 1) / self.count).sqrt()

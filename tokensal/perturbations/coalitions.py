@@ -5,11 +5,15 @@ A sampler is pure by number: coalition n is the same whatever others are drawn, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+# Players, or groups of players and of further groups: ((0, 1), 2, ((3, 4), 5)). A player is its number, 0 to P - 1.
+Hierarchy = tuple["int | Hierarchy", ...]
 
 
 class Sampler(Protocol):
@@ -47,3 +51,51 @@ class Independent:
 
     def block(self, number: int) -> Tensor:
         return torch.rand(1, self.players, generator=generator(self.seed, number), dtype=torch.float64) < self.present
+
+
+@dataclass(frozen=True, slots=True)
+class Permutations:
+    """The players that come first in a random order, and in that order reversed, in which all of a group follow on.
+
+    A block has 2 (P + 1) coalitions: none, the first player, the first two, …, all; and the same from the end.
+
+    Attributes:
+        hierarchy: the groups; (0, 1, …, P - 1) for none, so that all orders are equally likely.
+        seed: of the draws.
+    """
+
+    hierarchy: Hierarchy
+    seed: int
+
+    def block(self, number: int) -> Tensor:
+        order = torch.tensor([*_in_random_order(self.hierarchy, generator(self.seed, number))])
+        first = order.argsort() < torch.arange(len(order) + 1)[:, None]
+        return torch.cat([first, ~first.flip(0)])
+
+
+def _in_random_order(hierarchy: Hierarchy, random: torch.Generator) -> Iterator[int]:
+    for index in torch.randperm(len(hierarchy), generator=random).tolist():
+        child = hierarchy[index]
+        if isinstance(child, int):
+            yield child
+        else:
+            yield from _in_random_order(child, random)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPairs:
+    """A coalition and its complement. All coalitions of one size are equally likely; sizes are drawn by a weight.
+
+    Attributes:
+        sizes: (P + 1,) how likely each size is, up to a factor.
+        seed: of the draws.
+    """
+
+    sizes: tuple[float, ...]
+    seed: int
+
+    def block(self, number: int) -> Tensor:
+        random = generator(self.seed, number)
+        size = int(torch.tensor(self.sizes).multinomial(1, generator=random))
+        present = torch.randperm(len(self.sizes) - 1, generator=random) < size
+        return torch.stack([present, ~present])

@@ -181,8 +181,7 @@ def select_sources(example: Example, unit: str, sources: str | Sequence[str] | N
     Raises:
         InputError: a role that no source has.
     """
-    split = _marked if unit == "marked" else units.UNITS[unit]
-    spans = tuple(_split_at_parts(example, split))
+    spans = unit_spans(example, unit)
     if sources is None:
         return replace(example, units=spans, credited=(True,) * len(spans))
     roles = [sources] if isinstance(sources, str) else sources
@@ -191,6 +190,11 @@ def select_sources(example: Example, unit: str, sources: str | Sequence[str] | N
         present = sorted({_role(token) for token in example.sources})
         raise InputError(f"No source is {' or '.join(roles)}; here they are {', '.join(present)}.")
     return replace(example, units=spans, credited=credited)
+
+
+def unit_spans(example: Example, unit: str) -> tuple[Span, ...]:
+    """The sources of each unit of that kind, see `UNITS`."""
+    return tuple(_split_at_parts(example, _marked if unit == "marked" else units.UNITS[unit]))
 
 
 def _marked(tokens: Sequence[Token]) -> Sequence[Span]:

@@ -44,7 +44,7 @@ class HookPoint(StrEnum):
     EMBEDDINGS = "embeddings"  # (S, D), what the layers read
     ATTENTION_OUTPUT = "attention_output"  # (S, H), what the self-attention adds to the residual stream
     ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows attend to columns, in self- and cross-attention
-    VALUES = "values"  # (heads, S, H / heads), the value vectors; edited only
+    VALUES = "values"  # (heads, S, width of a head), the value vectors, in self- and cross-attention
     RESIDUAL = "residual"  # (S, H), what a layer returns
 
 
@@ -193,7 +193,7 @@ class LayerActivation:
     Attributes:
         point: what it is.
         layer: the layer it belongs to, as a number among the selected layers, from the lowest.
-        tensor: (R, rows, H), or for weights (R, heads, rows, columns), or for values (R, heads, columns, width).
+        tensor: (R, rows, H), or for weights (R, heads, rows, columns), or for values (R, heads, rows, width).
         rows: which sources the rows are.
         columns: which sources the columns are; None without columns.
     """

@@ -53,7 +53,7 @@ ACTIVATIONS = (
 
 
 class EditedValues(TorchFunctionMode):
-    """Inside, attention multiplies what `write` makes of the value vectors of the layers that are entered.
+    """Inside, attention multiplies what `write` makes of the value vectors of the attentions that are entered.
 
     Args:
         write: from value vectors (R, heads, S, width) to others.

@@ -22,6 +22,8 @@ from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
+from tokensal.methods.value_x_gradient import ValueXGradient as ValueXGradient
+from tokensal.methods.attention import Attention as Attention
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
 from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
 from tokensal.methods.occlusion import Occlusion as Occlusion

@@ -43,8 +43,11 @@ class GradientMethod(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str]
-    signed: ClassVar[bool]
     at: ClassVar[HookPoint] = HookPoint.EMBEDDINGS
+
+    @property
+    @abstractmethod
+    def signed(self) -> bool: ...
 
     @abstractmethod
     def reduction(self) -> Reduction:

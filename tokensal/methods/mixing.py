@@ -50,7 +50,11 @@ class MixingMethod(ABC):
                 "leave the contrast out, or choose another method, such as 'lrp' or 'occlusion'."
             )
         layers = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
+        return Scores(pool_to_units(self.rows(example, layers), example), engine.original(example))
+
+    def rows(self, example: Example, layers: Tensor) -> Tensor:
+        """(K, S): the rows of the positions that predict each group, from the matrices of the layers, chained."""
         rows = predictor_mask(example).to(layers)
         for layer in layers.flip(0):
             rows = rows @ layer
-        return Scores(pool_to_units(rows, example), engine.original(example))
+        return rows

@@ -83,7 +83,7 @@ class Zeroing:
         if activation.point is HookPoint.RESIDUAL:
             original = self.states[activation.layer][self._sources(activation.rows)]
             return original.to(activation.tensor).expand_as(activation.tensor)
-        zeroed = index - self._sources(activation.columns).start
+        zeroed = index - self._sources(activation.rows).start
         inside = (zeroed >= 0) & (zeroed < activation.tensor.shape[-2])
         values = activation.tensor.clone()
         values[inside.nonzero()[:, 0], :, zeroed[inside]] = 0
@@ -93,7 +93,7 @@ class Zeroing:
         """(n, L, S) the cosine distance of each layer's output from the original, with each row's source zeroed."""
         return torch.stack([_distance(output, state) for output, state in zip(outputs, self.states, strict=True)], 1)
 
-    def _sources(self, part: Part | None) -> slice:
+    def _sources(self, part: Part) -> slice:
         return slice(0, self.example.encoder) if part is Part.FIRST else slice(self.example.encoder, None)
 
 

@@ -20,7 +20,7 @@ positions. The gradient of that leaf is their share of the score.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -101,6 +101,25 @@ class EditedValues(TorchFunctionMode):
         result = function(*args, **kwargs)
         if function in SOFTMAX or any(argument is self.weights for argument in args if isinstance(argument, Tensor)):
             self.weights = result if isinstance(result, Tensor) else self.weights  # also after dropout or a cast
+        return result
+
+
+class FixedScales(TorchFunctionMode):
+    """Inside, the scales 1 / √… of norms are remembered; once they are `fixed`, those come again, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed = False
+        self.scales: deque[Tensor] = deque()
+
+    def __torch_function__(
+        self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in RSQRT and self.fixed:
+            return self.scales.popleft()
+        result = function(*args, **(kwargs or {}))
+        if function in RSQRT:
+            self.scales.append(result)
         return result
 
 

@@ -26,6 +26,8 @@ from tokensal.methods.value_x_gradient import ValueXGradient as ValueXGradient
 from tokensal.methods.attention import Attention as Attention
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
 from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
+from tokensal.methods.information_flow import InformationFlowRoutes as InformationFlowRoutes
+from tokensal.methods.alti_logit import ALTILogit as ALTILogit
 from tokensal.methods.occlusion import Occlusion as Occlusion
 # isort: on
 
@@ -45,7 +47,10 @@ ALIASES = {
     "gradienttimesinput": "input_x_gradient",
     "smoothgradient": "smooth_grad",
     "layerwiserelevancepropagation": "lrp",
+    "valuetimesgradient": "value_x_gradient",
     "rollout": "attention_rollout",
+    "ifr": "information_flow_routes",
+    "alti": "alti_logit",
     "erasure": "occlusion",
     "ablation": "occlusion",
     "featureablation": "occlusion",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.errors import InputError
-from tokensal.methods.mixing import MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.questions.masks import predictor_mask
 from tokensal.types import Example, HookPoint
@@ -31,7 +31,7 @@ HEADS = ("mean", "max")
 class Attention(MixingMethod):
     """The attention weight with which the predicting position looks at each source, as a mean over layers and heads.
 
-    Never negative; over heads "mean", or one head, the row of a single target adds up to 1 at most. Bahdanau, Cho, Bengio
+    Never negative; of the mean, or of one head, the row of a single target adds up to 1 at most. Bahdanau, Cho, Bengio
     2014, arXiv:1409.0473. That weights explain nothing by themselves is argued by Jain and Wallace 2019,
     arXiv:1902.10186: it is here as the baseline that other methods have to beat. The score of a target plays no part,
     and all targets that the same position predicts have the same row.
@@ -62,13 +62,13 @@ class Attention(MixingMethod):
                 f"heads is {self.heads!r}, but should be 'mean', 'max', or the number of a head, such as 0."
             )
 
-    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
             return torch.stack([self._over_heads(each) for each in weights], 1)
 
         unperturbed = Unperturbed(engine.embed(example))
         [chunk] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
-        return chunk[0]
+        return Mixing(chunk[0])
 
     def rows(self, example: Example, layers: Tensor) -> Tensor:
         predictors = predictor_mask(example).to(layers)

@@ -33,9 +33,9 @@ class ValueXGradient(LayerGradientMethod):
     """Value vectors times their gradients, Σ_layers Σ_heads ⟨∂y/∂v, v⟩: what the score gains from each source's values.
 
     Signed, in units of the score; with rule="relu" never negative. It is Grad-CAM (Selvaraju et al. 2017,
-    arXiv:1610.02391) on value vectors, of which the highest layer, too, has a gradient at every source. Equal to attention
-    weights times their gradients, summed over all positions that look (Barkan et al. 2021, arXiv:2204.11073), but the
-    weights need not exist: the fused kernel stays.
+    arXiv:1610.02391) on value vectors, which have a gradient at every source, also in the highest layer. It equals
+    attention weights times their gradients, summed over all positions that look (Barkan et al. 2021, arXiv:2204.11073),
+    but the weights need not exist: the fused kernel stays.
 
     Cost: one forward, and one backward a target, from the lowest chosen layer on.
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.mixing import MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part
 
@@ -41,7 +41,7 @@ class ValueZeroing(MixingMethod):
     summary: ClassVar[str] = "how much the states change without each token's value vectors, chained (no sign)"
     paper: ClassVar[str] = "Mohebbi, Zuidema, Chrupała, Alishahi 2023, arXiv:2301.12971"
 
-    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         embeds = engine.embed(example)
         states = _states(example, engine, embeds, layers)
         zeroing = Zeroing(example, states)
@@ -53,7 +53,7 @@ class ValueZeroing(MixingMethod):
             layers=layers,
             edit=Edit(frozenset({HookPoint.VALUES, HookPoint.RESIDUAL}), zeroing.write),
         )
-        return _divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0))  # (L, S, S): positions × zeroed
+        return Mixing(_divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0)))  # positions × zeroed
 
 
 def _states(example: Example, engine: Engine, embeds: Tensor, layers: Sequence[int]) -> list[Tensor]:

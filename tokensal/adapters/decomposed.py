@@ -123,7 +123,7 @@ class Reader:
             weights = self.values.weights
             if weights is not None:  # None in a fused kernel
                 trace.weights = weights.reshape(-1, *weights.shape[-2:])
-                trace.values = tensor[0]
+                trace.values = tensor[0].expand(len(trace.weights), -1, -1)  # Falcon's heads share one
             return LayerActivation(HookPoint.VALUES, trace.step, tensor, trace.columns)
 
         self.values.label = see
@@ -144,15 +144,16 @@ class Reader:
         if self.trace.measured:
             return
         read, returned = _read(arguments, named), _first(output)
-        for trace in self.trace.attentions:
-            if module is trace.projection and trace.output is None:
-                trace.output = returned
-            elif read is not None and read is trace.output and returned is not None:
-                trace.factors.append(self._factor(module, read))
-                trace.output = returned
-        # copies of what is returned, since Falcon adds to it in place
-        returned = None if returned is None else returned.clone()
-        self.trace.seen.append((self.trace.as_rows(read), self.trace.as_rows(returned)))
+        with self.values.suspended():
+            for trace in self.trace.attentions:
+                if module is trace.projection and trace.output is None:
+                    trace.output = returned
+                elif read is not None and read is trace.output and returned is not None:
+                    trace.factors.append(self._factor(module, read))
+                    trace.output = returned
+            read, returned = self.trace.as_rows(read), self.trace.as_rows(returned)
+            # a copy of what is returned, since Falcon adds to it in place
+            self.trace.seen.append((read, None if returned is None else returned.clone()))
 
     def _factor(self, module: nn.Module, read: Tensor) -> Tensor:
         self.trace.measured = True

@@ -21,8 +21,8 @@ positions. The gradient of that leaf is their share of the score.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -76,6 +76,15 @@ class EditedValues(TorchFunctionMode):
 
         return enter
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside, no operation is one of the attention's."""
+        label, self.label = self.label, None
+        try:
+            yield
+        finally:
+            self.label = label
+
     def leaving(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """A hook for after it."""
         self.label = self.weights = None
@@ -92,12 +101,13 @@ class EditedValues(TorchFunctionMode):
         self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.label is not None:
-            if function is SDPA:
-                named = _named(args, kwargs, *SDPA_ARGUMENTS)
-                return function(**{**named, "value": self._edited(named["value"])})
-            if function in MATMUL and args[0] is self.weights:
-                return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
+        if self.label is None:  # outside of the attentions that are entered, nothing is followed
+            return function(*args, **kwargs)
+        if function is SDPA:
+            named = _named(args, kwargs, *SDPA_ARGUMENTS)
+            return function(**{**named, "value": self._edited(named["value"])})
+        if function in MATMUL and args[0] is self.weights:
+            return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
         result = function(*args, **kwargs)
         if function in SOFTMAX or any(argument is self.weights for argument in args if isinstance(argument, Tensor)):
             self.weights = result if isinstance(result, Tensor) else self.weights  # also after dropout or a cast

@@ -135,7 +135,7 @@ class Measurement:
         if not parts.additive:
             raise UnsupportedModel(
                 "What attention adds to the logit cannot be said of this model: its layers norm the sum of the "
-                "residual stream and what they add to it. Choose another method, such as 'information_flow_routes' or 'lrp'."
+                "residual stream and what they add to it. Choose another method, such as 'lrp'."
             )
         places = enumerate(predictor_places(self.example))
         return [(target, row) for target, (branch, row) in places if branch == self.branch]

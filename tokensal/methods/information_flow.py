@@ -91,7 +91,7 @@ class InformationFlowRoutes(MixingMethod):
         return Mixing(torch.stack([completed(each) for each in shares]), max(errors))
 
     def _shares(self, table: Tensor, own: Tensor) -> Tensor:
-        """(rows, columns), from the proximities of what is looked at (heads, rows, columns) and of the rest (n, rows)."""
+        """(rows, columns) from the proximities of what is looked at (heads, rows, columns) and the rest (n, rows)."""
         heads, rows, columns = table.shape
         shares = divided(torch.cat([table.movedim(1, 0).flatten(1), own.T], 1))  # (rows, heads × columns + n)
         if self.threshold:

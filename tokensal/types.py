@@ -44,7 +44,7 @@ class HookPoint(StrEnum):
     EMBEDDINGS = "embeddings"  # (S, D), what the layers read
     ATTENTION_OUTPUT = "attention_output"  # (S, H), what the self-attention adds to the residual stream
     ATTENTION_WEIGHTS = "attention_weights"  # (heads, S, S), rows attend to columns, in self- and cross-attention
-    VALUES = "values"  # (heads, S, H / heads), the value vectors; edited only
+    VALUES = "values"  # (heads, S, width of a head), the value vectors, in self- and cross-attention
     RESIDUAL = "residual"  # (S, H), what a layer returns
 
 
@@ -193,7 +193,7 @@ class LayerActivation:
     Attributes:
         point: what it is.
         layer: the layer it belongs to, as a number among the selected layers, from the lowest.
-        tensor: (R, rows, H), or for weights (R, heads, rows, columns), or for values (R, heads, columns, width).
+        tensor: (R, rows, H), or for weights (R, heads, rows, columns), or for values (R, heads, rows, width).
         rows: which sources the rows are.
         columns: which sources the columns are; None without columns.
     """
@@ -203,6 +203,45 @@ class LayerActivation:
     tensor: Tensor
     rows: Part
     columns: Part | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionParts:
+    """What one attention adds to the residual stream of an example, as the parts that it consists of.
+
+    The attention adds Σ_heads Σ_columns weight × projected value, times `scale`; and `bias`.
+
+    Attributes:
+        step: its number among the attentions of the selected layers, in the order in which they run.
+        rows: which sources look.
+        columns: which sources they look at.
+        weights: (heads, rows, columns).
+        values: (heads, columns, width).
+        project: the linear map from values, (…, heads × width) beside each other, to (…, H), without bias.
+        scale: (rows, H), by which what is projected is multiplied before it is added: that of a norm, or 1.
+        bias: (rows, H), what the attention adds whatever it looks at.
+        output: (rows, H), all that it adds, as the model computed it.
+        before: (rows, H), the residual stream that this is added to.
+        beside: (rows, H), what the same sum adds of the position alone: an MLP that runs beside the attention; or None.
+        after: (rows, H), the sum.
+        additive: whether the layer adds to the residual stream and nothing else: it does not norm the sum.
+        tolerance: how far the parts may be from what they should add up to, relative to the largest number of a row.
+    """
+
+    step: int
+    rows: Part
+    columns: Part
+    weights: Tensor
+    values: Tensor
+    project: Callable[[Tensor], Tensor]
+    scale: Tensor
+    bias: Tensor
+    output: Tensor
+    before: Tensor
+    beside: Tensor | None
+    after: Tensor
+    additive: bool
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,6 +311,8 @@ class Diagnostic:
         total               (K,) what the scores of a complete method should add up to
         convergence_delta   (K,) what they add up to, minus that total
         constants           (K,) the share of the total that belongs to no source: biases and learned positions
+        untraced            (K,) the share of the total that a method does not trace to sources
+        decomposition_error (K,) what the parts into which layers are taken apart miss of what they add, relatively
         gradients           (K,) int64, how many gradients the scores are made of
         standard_error      (K, J) of scores that are estimated from random samples; NaN or 0 where there is none
         coalitions          (K,) int64, how many coalitions the scores are estimated from

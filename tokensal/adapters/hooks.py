@@ -9,8 +9,9 @@
    norm behind the attention of Gemma 3 does, its output is recorded instead: that is what enters the residual stream.
    (The score does not depend on the scale of what such a norm reads, so gradient × activation before it is zero.)
 5. Weights are on the whole axis of sources only where there is no encoder: else each tensor says which part it is of.
-   Of a decoder's layer with an encoder below, its cross-attention is recorded among the weights, and left out of the
-   outputs, which are about the decoder's own inputs.
+   Of a decoder's layer with an encoder below, its cross-attention is recorded among the weights and the values, and
+   left out of the outputs, which are about the decoder's own inputs. Values are recorded where attention multiplies
+   them. Those that do not follow from the lowest layer, which are of an encoder below it, are leaves of their own.
 6. An edit replaces what the model goes on with: a layer's output by a hook, value vectors where the attention
    multiplies them (see `operations.py`).
 7. On leaving, hooks are removed and configurations restored, come what may.
@@ -64,12 +65,14 @@ def recorded(
     """
     layers = layers_of(model)
     activations: list[LayerActivation] = []
+    if point is HookPoint.VALUES:
+        with _graph_from(layers, selected, graph), _values(model, selected, _values_recorder(activations, graph)):
+            yield activations
+        return
     with ExitStack() as undo:
         if point is HookPoint.ATTENTION_WEIGHTS:
             undo.enter_context(eager_attention(model))
-        if graph:
-            for attention in _graph_starts(layers, min(selected)):
-                undo.enter_context(attention.register_forward_pre_hook(in_this_thread(_cut_graph), with_kwargs=True))
+        undo.enter_context(_graph_from(layers, selected, graph))
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
@@ -94,22 +97,42 @@ def edited(
     layers = layers_of(model)
     with ExitStack() as undo:
         if HookPoint.VALUES in points:
-            values = undo.enter_context(EditedValues(write, model.config.get_text_config().num_attention_heads))
-            for number, layer in enumerate(layers[index] for index in selected):
-                for module, columns in _recorded_modules(layer, HookPoint.ATTENTION_WEIGHTS):
-                    label = partial(LayerActivation, HookPoint.VALUES, number, rows=layer.part, columns=columns)
-                    undo.enter_context(module.register_forward_pre_hook(in_this_thread(values.entering(label))))
-                    undo.enter_context(module.register_forward_hook(in_this_thread(values.leaving)))
+            undo.enter_context(_values(model, selected, write))
         if HookPoint.RESIDUAL in points:
             for number, layer in enumerate(layers[index] for index in selected):
                 label = partial(LayerActivation, HookPoint.RESIDUAL, number, rows=layer.part)
                 undo.enter_context(layer.block.register_forward_hook(in_this_thread(_replacer(write, label))))
         yield
-    if HookPoint.VALUES in points and values.count < len(selected):
+
+
+@contextmanager
+def _values(model: PreTrainedModel, selected: Sequence[int], write: Write) -> Iterator[None]:
+    """Inside, the attentions of the selected layers multiply what `write` makes of their value vectors."""
+    layers, expected = layers_of(model), 0
+    with ExitStack() as undo:
+        values = undo.enter_context(EditedValues(write, model.config.get_text_config().num_attention_heads))
+        for number, layer in enumerate(layers[index] for index in selected):
+            for module, part in _recorded_modules(layer, HookPoint.VALUES):
+                label = partial(LayerActivation, HookPoint.VALUES, number, rows=part or layer.part)
+                undo.enter_context(module.register_forward_pre_hook(in_this_thread(values.entering(label))))
+                undo.enter_context(module.register_forward_hook(in_this_thread(values.leaving)))
+                expected += 1
+        yield
+    if values.count < expected:
         raise UnsupportedModel(
-            f"The value vectors of the {model.config.model_type!r} model cannot be reached: of {len(selected)} layers, "
+            f"The value vectors of the {model.config.model_type!r} model cannot be reached: of {expected} attentions, "
             f"{values.count} showed them. Load the model with attention='sdpa' or attention='eager'."
         )
+
+
+def _values_recorder(activations: list[LayerActivation], graph: bool) -> Write:
+    def record(activation: LayerActivation) -> Tensor:
+        if graph and not activation.tensor.requires_grad:
+            activation = replace(activation, tensor=_leaf(activation.tensor))
+        activations.append(activation)
+        return activation.tensor
+
+    return record
 
 
 @contextmanager
@@ -133,6 +156,15 @@ def cut_at_the_head(head: nn.Module, predictors: Tensor) -> Iterator[list[Tensor
         yield cut
     finally:
         hook.remove()
+
+
+@contextmanager
+def _graph_from(layers: Sequence[Layer], selected: Sequence[int], graph: bool) -> Iterator[None]:
+    """Inside, the graph of a forward begins at the lowest of the selected layers, if there is to be a graph."""
+    with ExitStack() as undo:
+        for attention in _graph_starts(layers, min(selected)) if graph else ():
+            undo.enter_context(attention.register_forward_pre_hook(in_this_thread(_cut_graph), with_kwargs=True))
+        yield
 
 
 def _graph_starts(layers: Sequence[Layer], lowest: int) -> list[nn.Module]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
+from tokensal.adapters.decomposed import decomposed
 from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
@@ -31,6 +32,7 @@ from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.question import PARTS
 from tokensal.types import (
+    AttentionParts,
     Example,
     Footprint,
     Forward,
@@ -311,6 +313,33 @@ class ModelAdapter(ABC):
     ) -> AbstractContextManager[None]:
         """Inside, a forward goes on with what `write` makes of the activations; see `tokensal.adapters.hooks`."""
         return edited(self.model, points, layers, write)
+
+    def decomposed(
+        self, layers: Sequence[int], measure: Callable[[AttentionParts], Tensor]
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward of one example is measured in parts; see `tokensal.adapters.decomposed`."""
+        require_eager_agreement(self, self._findings)
+        return decomposed(self.model, layers, measure)
+
+    @contextmanager
+    def linear_head(self) -> Iterator[list[Tensor]]:
+        """Inside, a forward fills the list with what the highest layer returns, (R, S, H), on which the graph begins.
+
+        What follows is linear in it, with the scale of the last norm constant. No layer has a graph or needs a
+        gradient, so that quantised ones do as well.
+        """
+        leaves: list[Tensor] = []
+
+        def cut(activation: LayerActivation) -> Tensor:
+            leaves.append(activation.tensor.detach().requires_grad_())
+            return leaves[-1]
+
+        highest = (self.layer_count - 1,)
+        with (
+            edited(self.model, frozenset({HookPoint.RESIDUAL}), highest, cut),
+            RuleMode(Rules(norm="constant"), self.model),
+        ):
+            yield leaves
 
     @contextmanager
     def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:

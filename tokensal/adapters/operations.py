@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Self
 
 import torch
@@ -158,7 +158,7 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 class EditedValues(TorchFunctionMode):
-    """Inside, attention multiplies what `write` makes of the value vectors of the layers that are entered.
+    """Inside, attention multiplies what `write` makes of the value vectors of the attentions that are entered.
 
     Args:
         write: from value vectors (R, heads, S, width) to others.
@@ -181,6 +181,15 @@ class EditedValues(TorchFunctionMode):
 
         return enter
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside, no operation is one of the attention's."""
+        label, self.label = self.label, None
+        try:
+            yield
+        finally:
+            self.label = label
+
     def leaving(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """A hook for after it."""
         self.label = self.weights = None
@@ -197,13 +206,33 @@ class EditedValues(TorchFunctionMode):
         self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.label is not None:
-            if function is SDPA:
-                named = named_arguments(args, kwargs, *SDPA_ARGUMENTS)
-                return function(**{**named, "value": self._edited(named["value"])})
-            if function in MATMUL and args[0] is self.weights:
-                return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
+        if self.label is None:  # outside of the attentions that are entered, nothing is followed
+            return function(*args, **kwargs)
+        if function is SDPA:
+            named = named_arguments(args, kwargs, *SDPA_ARGUMENTS)
+            return function(**{**named, "value": self._edited(named["value"])})
+        if function in MATMUL and args[0] is self.weights:
+            return function(args[0], self._edited(args[1]), *args[2:], **kwargs)
         result = function(*args, **kwargs)
         if function in SOFTMAX or any(argument is self.weights for argument in args if isinstance(argument, Tensor)):
             self.weights = result if isinstance(result, Tensor) else self.weights  # also after dropout or a cast
+        return result
+
+
+class FixedScales(TorchFunctionMode):
+    """Inside, the scales 1 / √… of norms are remembered; once they are `fixed`, those come again, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed = False
+        self.scales: deque[Tensor] = deque()
+
+    def __torch_function__(
+        self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in RSQRT and self.fixed:
+            return self.scales.popleft()
+        result = function(*args, **(kwargs or {}))
+        if function in RSQRT:
+            self.scales.append(result)
         return result

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from tokensal.perturbations.inputs import PerturbedInputs
-from tokensal.types import Example, Footprint, Forward, HookPoint, LayerActivation, Original, Rules, Secants
+from tokensal.types import (
+    AttentionParts,
+    Example,
+    Footprint,
+    Forward,
+    HookPoint,
+    LayerActivation,
+    Original,
+    Rules,
+    Secants,
+)
 
 
 class Adapter(Protocol):
@@ -55,6 +65,16 @@ class Adapter(Protocol):
         self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
     ) -> AbstractContextManager[None]:
         """Inside, a forward goes on with what `write` makes of the activations at these points."""
+        ...
+
+    def decomposed(
+        self, layers: Sequence[int], measure: Callable[[AttentionParts], Tensor]
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward of one example fills the list with what `measure` makes of each attention's parts."""
+        ...
+
+    def linear_head(self) -> AbstractContextManager[list[Tensor]]:
+        """Inside, a forward fills the list with what the highest layer returns, as a leaf of a linear graph."""
         ...
 
     def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:

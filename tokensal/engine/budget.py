@@ -15,6 +15,9 @@ from tokensal.types import Footprint
 
 T = TypeVar("T")
 
+# Numbers of the contributions that are taken apart at once on a CPU: what its cache holds, and a matrix product likes.
+CPU_CONTRIBUTIONS = 2**21
+
 # Rows (tokens × perturbations × cotangents) of one backward on a CPU. Measured by tests/benchmarks/chunks.py: fewer
 # rows leave the matrix products too thin, more fall out of the cache and are slower again.
 CPU_ROWS = 1024
@@ -65,6 +68,11 @@ class Budget:
     def averages(self, total: int, numbers: int, device: torch.device) -> int:
         """How many of `total` groups have their gradients averaged at once, of so many numbers each."""
         return _within(total, self._bytes(device) // (8 * numbers))
+
+    def pieces(self, total: int, numbers: int, device: torch.device) -> int:
+        """How many of `total` rows have their contributions taken apart at once, of so many numbers each."""
+        most = CPU_CONTRIBUTIONS if device.type == "cpu" else 2**31
+        return _within(total, self._bytes(device) // (16 * numbers), most // numbers, self._rows(device))
 
     def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` perturbations, `sources` tokens each, go into one forward without a graph."""

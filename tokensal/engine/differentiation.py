@@ -11,6 +11,7 @@ from torch import Tensor
 from tokensal.engine.activations import by_layer, raised
 from tokensal.engine.reductions import Rows
 from tokensal.errors import InputError, foreign
+from tokensal.questions.masks import predictor_places
 from tokensal.types import Example, Forward, LayerActivation
 
 # From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
@@ -88,6 +89,26 @@ def head_gradients(forward: Forward, values: Tensor, *, totals: bool) -> tuple[T
         *leaves, logits = torch.autograd.grad(values.sum(), (*forward.leaves, forward.logits))
     head = torch.cat(leaves, dim=1)
     return head, (logits * forward.logits.detach()).sum(-1).to(head)
+
+
+def head_directions(example: Example, forward: Forward, head: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+    """The gradient of each score at the position that predicts it, (G, H), from `head` (1, G, H) down to the leaves.
+
+    A position that predicts several targets, as with a contrast, has a backward for each.
+    """
+    places = torch.tensor(predictor_places(example), device=leaves[0].device)  # (G, 2) the branch, and the row in it
+    earlier = (places[:, None] == places).all(-1).tril(-1).sum(1)  # how many targets before it share the position
+    directions = leaves[0].new_zeros(len(places), leaves[0].shape[-1])
+    for turn in range(int(earlier.max()) + 1):
+        now = earlier == turn
+        gradients = torch.autograd.grad(
+            forward.hidden, leaves, head * now[:, None].to(head), retain_graph=True, allow_unused=True
+        )
+        for branch, gradient in enumerate(gradients):
+            here = now & (places[:, 0] == branch)
+            if gradient is not None:
+                directions[here] = gradient[0, places[here, 1]].to(directions)
+    return raised(directions)
 
 
 def turns_of(wanted: Tensor) -> Tensor:

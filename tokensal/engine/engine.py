@@ -30,13 +30,14 @@ from torch import Tensor
 
 from tokensal.engine.activations import by_layer
 from tokensal.engine.budget import in_chunks
+from tokensal.engine.differentiation import head_directions, head_gradients
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.gradients import Differentiation, Gradients
 from tokensal.engine.reductions import Reduction
-from tokensal.errors import InputError
+from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
-from tokensal.types import Edit, Example, HookPoint, Rules, Secants
+from tokensal.types import AttentionParts, Edit, Example, HookPoint, Rules, Secants
 
 Read = Callable[
     [Sequence[Tensor], Tensor], Tensor
@@ -251,6 +252,55 @@ class Engine(Forwards):
         for result in in_chunks(len(perturbations), size, piece):
             tally.add(len(result))
             yield result
+
+    def decomposed(
+        self, example: Example, measure: Callable[[AttentionParts], Tensor], *, layers: Sequence[int]
+    ) -> list[Tensor]:
+        """What is made of the parts of each attention, in one forward of the example as it is, without a graph.
+
+        Args:
+            example: the tokens.
+            measure: from the parts of one attention to (rows, columns). Of an example that branches it is called for
+                the attentions of one continuation, then for those of the other.
+            layers: indices of layers, ascending.
+
+        Returns:
+            For each attention, from the lowest: (S, S) on the axis of all sources, zero where it does not look.
+
+        Raises:
+            UnsupportedModel: the layers cannot be read in parts.
+        """
+        self.kept = None
+        tally = Tally(self.progress, 1)
+        with self.prepared(), torch.no_grad():
+            with self.adapter.decomposed(layers, measure) as recorded:
+                forward = self.adapter.forward(example, PerturbedInputs(self.adapter.embed(example)[None]))
+            self.remember_scores(example, self.values(example, forward)[0])
+            tensors = [activation.tensor for activation in recorded]
+            tables = by_layer(example, recorded, tensors, self.adapter.device, add=False)
+        tally.add(1)
+        return [table[0] for table in tables]
+
+    def directions(self, example: Example) -> tuple[Tensor, Tensor]:
+        """What the score of each target reads of the highest layer's output, with the scale of the last norm constant.
+
+        Returns:
+            Directions (G, H): a score that is linear in the logits is the inner product of the output at the position
+            that predicts it, and a constant. And (G,) the score as a linear function of the logits (see `Gradients`).
+
+        Raises:
+            UnsupportedModel: the head has no gradient.
+        """
+        self.kept = None
+        with self.prepared():
+            with self.adapter.linear_head() as leaves:
+                forward = self.adapter.forward(example, PerturbedInputs(self.adapter.embed(example)[None]))
+            values = self.values(example, forward)
+            self.remember_scores(example, values[0])
+            head, totals = head_gradients(forward, values, totals=True)
+            assert totals is not None
+            with foreign(UnsupportedModel, "The norm below the head of this model cannot be differentiated"):
+                return head_directions(example, forward, head, leaves), totals[0]
 
     # How much goes at once
 

@@ -29,8 +29,12 @@ from tokensal.methods.integrated_gradients import IntegratedGradients as Integra
 from tokensal.methods.deep_lift import DeepLift as DeepLift
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
+from tokensal.methods.value_x_gradient import ValueXGradient as ValueXGradient
+from tokensal.methods.attention import Attention as Attention
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
 from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
+from tokensal.methods.information_flow import InformationFlowRoutes as InformationFlowRoutes
+from tokensal.methods.alti_logit import ALTILogit as ALTILogit
 from tokensal.methods.occlusion import Occlusion as Occlusion
 from tokensal.methods.shapley_values import ShapleyValues as ShapleyValues
 from tokensal.methods.shapley_sampling import ShapleySampling as ShapleySampling
@@ -58,7 +62,10 @@ ALIASES = {
     "guidedbackpropagation": "guided_backprop",
     "deconvolution": "deconvnet",
     "gradientinteractionmodifications": "gim",
+    "valuetimesgradient": "value_x_gradient",
     "rollout": "attention_rollout",
+    "ifr": "information_flow_routes",
+    "alti": "alti_logit",
     "erasure": "occlusion",
     "ablation": "occlusion",
     "featureablation": "occlusion",

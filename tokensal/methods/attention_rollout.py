@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.mixing import MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Example, HookPoint
 
@@ -47,7 +47,7 @@ class AttentionRollout(MixingMethod):
     summary: ClassVar[str] = "attention weights chained through the layers, without gradients (no sign)"
     paper: ClassVar[str] = "Abnar, Zuidema 2020, arXiv:2005.00928"
 
-    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
             return torch.stack([heads.mean(1) for heads in weights], 1)
 
@@ -55,4 +55,4 @@ class AttentionRollout(MixingMethod):
         [chunk] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
         attention = chunk[0]
         mixed = attention + torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
-        return mixed / mixed.sum(-1, keepdim=True)
+        return Mixing(mixed / mixed.sum(-1, keepdim=True))

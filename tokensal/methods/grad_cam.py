@@ -39,8 +39,6 @@ Rule = Callable[[Tensor, Tensor, Rows], Tensor]
 class LayerGradientMethod(GradientMethod):
     """A method that reduces the gradients at chosen layers."""
 
-    signed: ClassVar[bool] = False
-
     @property
     @abstractmethod
     def layers(self) -> Layers:
@@ -80,6 +78,7 @@ class GradCAM(LayerGradientMethod):
         "attention outputs at chosen layers times their gradients: what speaks for the score there (no sign)"
     )
     paper: ClassVar[str] = "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391"
+    signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_OUTPUT
 
     layers: Layers = ":0.6"
@@ -130,6 +129,7 @@ class AttentionGradCAM(LayerGradientMethod):
         "attention weights times their gradients: what the score gains from looking at each token (no sign)"
     )
     paper: ClassVar[str] = "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073"
+    signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS
 
     layers: Layers = "0.5:"
@@ -174,6 +174,7 @@ class GradientRollout(LayerGradientMethod):
     name: ClassVar[str] = "gradient_rollout"
     summary: ClassVar[str] = "attention weights times their gradients, chained through the layers (no sign)"
     paper: ClassVar[str] = "Chefer, Gur, Wolf 2021, arXiv:2103.15679"
+    signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS
 
     layers: Layers = "0.5:"

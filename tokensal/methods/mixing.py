@@ -11,15 +11,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.errors import InputError
 from tokensal.methods.layers import Layers, check_layers, select_layers
 from tokensal.questions.masks import pool_to_units, predictor_mask
-from tokensal.types import Example, Scores
+from tokensal.types import Diagnostic, Example, Scores
+
+
+class Mixing(NamedTuple):
+    """Where each position's state comes from.
+
+    Attributes:
+        layers: (L, S, S): for each layer, from the lowest, which positions (columns) each state (row) comes from.
+        error: how far the parts that this is made of are from adding up, relatively; None where nothing is taken apart.
+    """
+
+    layers: Tensor
+    error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +53,8 @@ class MixingMethod(ABC):
         check_layers(self.layers)
 
     @abstractmethod
-    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
-        """(L, S, S): for each layer, from the lowest, which positions (columns) each state (row) comes from."""
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
+        """Where each position's state comes from, in those layers of the model."""
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         if any(group.against for group in example.groups):
@@ -49,8 +62,14 @@ class MixingMethod(ABC):
                 f"{self.name} says where the model's states come from, not what speaks for one text against another: "
                 "leave the contrast out, or choose another method, such as 'lrp' or 'occlusion'."
             )
-        layers = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
+        layers, error = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
+        rows, values = self.rows(example, layers), engine.original(example)
+        diagnostics = {} if error is None else {"decomposition_error": Diagnostic(torch.full_like(values, error))}
+        return Scores(pool_to_units(rows, example), values, diagnostics)
+
+    def rows(self, example: Example, layers: Tensor) -> Tensor:
+        """(K, S): the rows of the positions that predict each group, from the matrices of the layers, chained."""
         rows = predictor_mask(example).to(layers)
         for layer in layers.flip(0):
             rows = rows @ layer
-        return Scores(pool_to_units(rows, example), engine.original(example))
+        return rows

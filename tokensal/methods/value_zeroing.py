@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.mixing import MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part
 
@@ -48,7 +48,7 @@ class ValueZeroing(MixingMethod):
     summary: ClassVar[str] = "how much the states change without each token's value vectors, chained (no sign)"
     paper: ClassVar[str] = "Mohebbi, Zuidema, Chrupała, Alishahi 2023, arXiv:2301.12971"
 
-    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Tensor:
+    def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         embeds = engine.embed(example)
         states = _states(example, engine, embeds, layers)
         zeroing = Zeroing(example, states)
@@ -60,7 +60,7 @@ class ValueZeroing(MixingMethod):
             layers=layers,
             edit=Edit(frozenset({HookPoint.VALUES, HookPoint.RESIDUAL}), zeroing.write),
         )
-        return _divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0))  # (L, S, S): positions × zeroed
+        return Mixing(_divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0)))  # positions × zeroed
 
 
 def _states(example: Example, engine: Engine, embeds: Tensor, layers: Sequence[int]) -> list[Tensor]:
@@ -90,7 +90,7 @@ class Zeroing:
         if activation.point is HookPoint.RESIDUAL:
             original = self.states[activation.layer][self._sources(activation.rows)]
             return original.to(activation.tensor).expand_as(activation.tensor)
-        zeroed = index - self._sources(activation.columns).start
+        zeroed = index - self._sources(activation.rows).start
         inside = (zeroed >= 0) & (zeroed < activation.tensor.shape[-2])
         values = activation.tensor.clone()
         values[inside.nonzero()[:, 0], :, zeroed[inside]] = 0
@@ -100,7 +100,7 @@ class Zeroing:
         """(n, L, S) the cosine distance of each layer's output from the original, with each row's source zeroed."""
         return torch.stack([_distance(output, state) for output, state in zip(outputs, self.states, strict=True)], 1)
 
-    def _sources(self, part: Part | None) -> slice:
+    def _sources(self, part: Part) -> slice:
         return slice(0, self.example.encoder) if part is Part.FIRST else slice(self.example.encoder, None)
 
 

@@ -7,6 +7,7 @@ predictor_mask      which sources predict it
 unit_membership     which sources belong together
 visible_units       which units have a score for it
 pool_to_units       scores of sources, added up to those of their units
+predictor_places    where in a forward each target is predicted
 """
 
 from __future__ import annotations
@@ -84,3 +85,13 @@ def branch_sources(example: Example) -> list[Tensor]:
         return [torch.arange(len(example.sources))]
     trunk, branch, end = example.predictors[0] + 1, example.branch.source, len(example.sources)
     return [torch.arange(branch), torch.cat([torch.arange(trunk), torch.arange(branch, end)])]
+
+
+def predictor_places(example: Example) -> list[tuple[int, int]]:
+    """For each target, the continuation that it is in, and which of what the decoder reads there predicts it."""
+    axes, first = branch_sources(example), len(example.targets) if example.branch is None else example.branch.target
+    branches = [int(target >= first) for target in range(len(example.targets))]
+    rows = [
+        int((axes[branch] == source).nonzero()) for branch, source in zip(branches, example.predictors, strict=True)
+    ]
+    return [(branch, row - example.encoder) for branch, row in zip(branches, rows, strict=True)]

@@ -1,0 +1,79 @@
+"""What an attention adds to each position, taken apart: one vector for each source that is looked at.
+
+1. Project the value vectors of each head and source on their own: (heads, columns, H), without the bias.
+2. The contribution of source j to position i is Σ_heads A_ij × that of j, times the scale of a norm behind the
+   attention. (rows, columns, H) exists for some rows at a time.
+3. Compare the sum of all contributions, and the bias, with what the attention added: they must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tokensal.engine.activations import raised
+from tokensal.engine.budget import Budget, in_chunks
+from tokensal.errors import UnsupportedModel
+from tokensal.types import AttentionParts
+
+# From the contributions (r, heads, columns, H) to some rows, and which rows, to (heads, r, columns). The last columns,
+# which these rows do not look at, may be left out of both. It may alter
+# the contributions.
+Read = Callable[[Tensor, slice], Tensor]
+
+
+def over_contributions(parts: AttentionParts, read: Read, budget: Budget, *, heads: bool) -> tuple[Tensor, float]:
+    """What `read` makes of all contributions, (heads, rows, columns), and how far they are from adding up.
+
+    Args:
+        parts: the attention.
+        read: what is made of the contributions to some rows.
+        budget: how many rows go at once.
+        heads: whether those of each head are apart; else they are summed, as if there were one.
+
+    Raises:
+        UnsupportedModel: they do not add up to what the attention adds.
+    """
+    weights, scale, projected = raised(parts.weights), raised(parts.scale), _projected(parts)
+    _, rows, columns = weights.shape
+    table = weights.new_zeros(len(weights) if heads else 1, rows, columns)
+    sums = raised(parts.bias).clone()
+    equation = "hrc,hcd->rhcd" if heads else "hrc,hcd->rcd"
+
+    def piece(chunk: slice) -> None:
+        seen = int(weights[:, chunk].any(0).any(0).nonzero().max()) + 1
+        vectors = torch.einsum(equation, weights[:, chunk, :seen], projected[:, :seen])
+        vectors = (vectors if heads else vectors[:, None]) * scale[chunk, None, None]
+        sums[chunk] = raised(parts.bias)[chunk] + vectors.sum((1, 2))
+        table[:, chunk, :seen] = read(vectors, chunk)
+
+    for _ in in_chunks(rows, budget.pieces(rows, len(table) * columns * scale.shape[-1], weights.device), piece):
+        pass
+    return table, _error(sums, parts)
+
+
+def _projected(parts: AttentionParts) -> Tensor:
+    """(heads, columns, H): the values of each head and source, through the output projection."""
+    heads, columns, width = parts.values.shape
+    projected = []
+    for head, values in enumerate(parts.values):
+        beside = values.new_zeros(columns, heads, width)
+        beside[:, head] = values
+        projected.append(raised(parts.project(beside.flatten(1))))
+    return torch.stack(projected)
+
+
+def _error(sums: Tensor, parts: AttentionParts) -> float:
+    """How far the sums (rows, H) are from what the attention added, relative to the largest number of a row."""
+    expected = raised(parts.output)
+    largest = expected.abs().amax(-1).clamp(min=torch.finfo(expected.dtype).tiny)
+    error = float(((sums - expected).abs().amax(-1) / largest).max())
+    if not error <= parts.tolerance:
+        raise UnsupportedModel(
+            f"An attention of this model cannot be taken apart: what its sources contribute adds up to {error:.2g} of "
+            f"the largest number beside what it adds to the residual stream, and should to {parts.tolerance:.2g} at "
+            "most. Choose another method, such as 'lrp' or 'occlusion'."
+        )
+    return error

@@ -18,8 +18,10 @@ from tokensal.values import described
 # isort: off
 from tokensal.methods.gradient import Gradient as Gradient, InputXGradient as InputXGradient
 from tokensal.methods.smooth_grad import SmoothGrad as SmoothGrad
+from tokensal.methods.var_grad import VarGrad as VarGrad
 from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from tokensal.methods.gradient_shap import GradientSHAP as GradientSHAP
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
@@ -42,6 +44,7 @@ ALIASES = {
     "gradientxinput": "input_x_gradient",
     "gradienttimesinput": "input_x_gradient",
     "smoothgradient": "smooth_grad",
+    "expectedgradients": "gradient_shap",
     "layerwiserelevancepropagation": "lrp",
     "rollout": "attention_rollout",
     "erasure": "occlusion",

@@ -26,6 +26,7 @@ from tokensal.methods import (
     GradCAM,
     Gradient,
     GradientRollout,
+    GradientSHAP,
     GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
@@ -37,6 +38,7 @@ from tokensal.methods import (
     ShapleyValues,
     SmoothGrad,
     ValueZeroing,
+    VarGrad,
 )
 from tokensal.types import Example, Role
 
@@ -198,20 +200,64 @@ def zeroing(name: str, place: int):
 
 def smooth_grad(reduce: Callable[[Tensor, Tensor], Tensor], samples: int, noise: float, seed: int) -> Twin:
     def twin(network: nn.Module, example: Example, target: int) -> list[float]:
-        table = network.get_input_embeddings()
-        embeds = table(torch.tensor([token.id for token in example.sources])).detach()
-        deviation = noise * embeds.pow(2).mean().sqrt()
+        embeds, copies = noisy_copies(network, example, samples, noise, seed)
         read = example.predictors[target] + 1
-        total = torch.zeros(read, embeds.shape[1], dtype=torch.float64)
-        for sample in range(samples):
-            generator = torch.Generator().manual_seed((seed << 20) + sample)
-            drawn = torch.randn(embeds.shape, generator=generator, dtype=torch.float64)
-            noisy = (embeds + deviation * drawn)[None, :read].requires_grad_()
-            logits = network(inputs_embeds=noisy, use_cache=False).logits[0, -1]
-            total += torch.autograd.grad(logits.log_softmax(-1)[example.targets[target].id], noisy)[0][0]
+        total = sum(gradient_at(network, copy[:read], example, target) for copy in copies)
         return padded(reduce(total / samples, embeds[:read]), len(example.sources))
 
     return twin
+
+
+def var_grad(samples: int, noise: float, seed: int) -> Twin:
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        _, copies = noisy_copies(network, example, samples, noise, seed)
+        gradients = [gradient_at(network, copy[: example.predictors[target] + 1], example, target) for copy in copies]
+        scores = []
+        for source in range(len(gradients[0])):
+            mean = sum(each[source] for each in gradients) / samples
+            scores.append(sum((each[source] - mean).pow(2).sum() for each in gradients) / (samples - 1))
+        return padded(torch.stack(scores), len(example.sources))
+
+    return twin
+
+
+def gradient_shap(samples: int, noise: float, seed: int) -> Twin:
+    """From zero; the first source is kept. Coordinates are drawn after the baseline and the point."""
+
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        table = network.get_input_embeddings()
+        embeds = table(torch.tensor([token.id for token in example.sources])).detach()
+        deviation, read = noise * embeds.pow(2).mean().sqrt(), example.predictors[target] + 1
+        total = torch.zeros(read, dtype=torch.float64)
+        for sample in range(samples):
+            generator = torch.Generator().manual_seed((seed << 20) + sample)
+            torch.randint(1, (), generator=generator)
+            point = torch.rand((), generator=generator, dtype=torch.float64)
+            end = embeds + deviation * torch.randn(embeds.shape, generator=generator, dtype=torch.float64)
+            end[0] = embeds[0]
+            start = torch.zeros_like(embeds)
+            start[0] = embeds[0]
+            gradient = gradient_at(network, (start + point * (end - start))[:read], example, target)
+            total += (gradient * (end - start)[:read]).sum(-1)
+        return padded(total / samples, len(example.sources))
+
+    return twin
+
+
+def noisy_copies(network: nn.Module, example: Example, samples: int, noise: float, seed: int):
+    """The embeddings, and copies of them with noise."""
+    embeds = network.get_input_embeddings()(torch.tensor([token.id for token in example.sources])).detach()
+    deviation = noise * embeds.pow(2).mean().sqrt()
+    generators = [torch.Generator().manual_seed((seed << 20) + sample) for sample in range(samples)]
+    drawn = (torch.randn(embeds.shape, generator=generator, dtype=torch.float64) for generator in generators)
+    return embeds, [embeds + deviation * each for each in drawn]
+
+
+def gradient_at(network: nn.Module, embeds: Tensor, example: Example, target: int) -> Tensor:
+    """Of the log-probability of a target after these embeddings, (read, D)."""
+    inputs = embeds.detach()[None].requires_grad_()
+    logits = network(inputs_embeds=inputs, use_cache=False).logits[0, -1]
+    return torch.autograd.grad(logits.log_softmax(-1)[example.targets[target].id], inputs)[0][0]
 
 
 def lrp(gate: str) -> Twin:
@@ -652,6 +698,10 @@ ROWS = {
     "guided_backprop": Row(GuidedBackprop(), altered(rectified(True), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
     "guided_backprop, times input": Row(GuidedBackprop(times_input=True)),
     "deconvnet": Row(Deconvnet(), altered(rectified(False), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
+    "var_grad": Row(
+        VarGrad(samples=3, noise=0.2, seed=5), var_grad(3, 0.2, 5), exempt={"encoder–decoder": CAUSAL_ONLY}
+    ),
+    "var_grad of grad_cam": Row(VarGrad(method=GradCAM(layers="all"), samples=3)),
     "lrp": Row(
         LRP(),
         lrp("half"),
@@ -687,6 +737,12 @@ ROWS = {
         deep_lift("mean"),
         everywhere=False,
         exempt=NOT_LLAMA_OR_CAUSAL,
+    ),
+    "gradient_shap": Row(
+        GradientSHAP(samples=3, noise=0.2, seed=5, keep=("sink",)),
+        gradient_shap(3, 0.2, 5),
+        linear=True,
+        exempt={"encoder–decoder": CAUSAL_ONLY},
     ),
     "grad_cam": Row(GradCAM()),
     "attention_grad_cam": Row(AttentionGradCAM()),

@@ -63,6 +63,8 @@ def test_details_name_everything_about_a_method(monkeypatch):
         ("gradcam", "grad_cam"),
         ("rollout", "attention_rollout"),
         ("SmoothGrad", "smooth_grad"),
+        ("GradientShap", "gradient_shap"),
+        ("expected_gradients", "gradient_shap"),
         *((name, name) for name in METHODS),
     ],
 )
@@ -103,7 +105,7 @@ def test_options_of_a_comparison_may_use_another_name_of_the_method():
 
 
 def test_completion_offers_names_of_methods():
-    assert complete_methods("gr") == ["gradient", "grad_cam", "gradient_rollout"]
+    assert complete_methods("gr") == ["gradient", "gradient_shap", "grad_cam", "gradient_rollout"]
     assert complete_methods("lrp,occ") == ["lrp,occlusion"]
 
 

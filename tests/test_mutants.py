@@ -11,6 +11,7 @@ import test_engine
 import test_further
 import test_gradients
 import test_integrated_gradients
+import test_noisy_gradients
 import test_occlusion
 import test_shapley
 import test_surroundings
@@ -21,7 +22,7 @@ from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, operations, trials
-from tokensal.engine import Engine, budget, engine, gradients, reductions
+from tokensal.engine import Engine, budget, engine, gradients, moments, reductions
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
@@ -32,7 +33,7 @@ from tokensal.methods import (
     sampling,
     shapley_values,
 )
-from tokensal.perturbations import coalitions, removals
+from tokensal.perturbations import coalitions, paths, removals
 
 
 def sign_flipped(patch):
@@ -186,6 +187,30 @@ def samples_of_a_pair_counted_as_two(patch):
     patch.setattr(sampling.Moments, "error", property(lambda self: original(self) / 2**0.5))
 
 
+def variance_of_norms(patch):
+    original = moments.moments_of
+
+    def moments_of(gradients, weights, *, squares):
+        norms = [tensor.norm(dim=-1, keepdim=True).expand_as(tensor) for tensor in gradients]
+        return original(norms if squares else gradients, weights, squares=squares)
+
+    patch.setattr(gradients, "moments_of", moments_of)
+
+
+def means_of_chunks_taken_for_one(patch):
+    patch.setattr(moments, "_between", lambda weights, others, sums, other_sums: 0 * sums)
+
+
+def a_point_drawn_twice(patch):
+    original = paths.RandomPoints._draw
+    patch.setattr(paths.RandomPoints, "_draw", lambda self, number, first: original(self, number // 2, first))
+
+
+def not_its_own_step(patch):
+    original = paths.RandomPoints.steps
+    patch.setattr(paths.RandomPoints, "steps", lambda self, index, first: original(self, 0 * index, first))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -219,6 +244,11 @@ SAMPLED = [
     )
 ]
 (ORDERS_PAIRED, PAIRED, _), (ORDERS_SPREAD, SPREAD, GROUPS_SPREAD) = SAMPLED
+VARIANCE = partial(
+    test_noisy_gradients.test_the_variance_is_that_of_each_number_before_the_reduction, norm="l2", rows=1
+)
+EXPECTED = test_noisy_gradients.test_captums_gradient_shap_on_the_same_draws
+DRAWS = test_noisy_gradients.test_every_sample_is_another_point_and_the_same_in_every_batch
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -262,6 +292,10 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (unpaired, PAIRED),
         (samples_of_a_pair_counted_as_two, ORDERS_SPREAD),
         (samples_of_a_pair_counted_as_two, GROUPS_SPREAD),
+        (variance_of_norms, VARIANCE),
+        (means_of_chunks_taken_for_one, VARIANCE),
+        (a_point_drawn_twice, DRAWS),
+        (not_its_own_step, EXPECTED),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

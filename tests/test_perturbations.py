@@ -14,10 +14,10 @@ from tokensal.engine import Engine
 from tokensal.engine.reductions import dot
 from tokensal.perturbations.inputs import PerturbedInputs, Unperturbed
 from tokensal.perturbations.noise import Noise
-from tokensal.perturbations.paths import Path
+from tokensal.perturbations.paths import Path, RandomPoints
 from tokensal.perturbations.removals import Removals
 
-KINDS = ("mask", "delete", "replace", "path", "noise", "tensors", "unperturbed")
+KINDS = ("mask", "delete", "replace", "path", "noise", "random points", "tensors", "unperturbed")
 ROWS = 6
 
 
@@ -36,6 +36,10 @@ def perturbations(kind, example, embeds, order):
         noisy = torch.arange(sources) > 1
         noise = Noise(embeds, noisy, 0.3, ROWS, seed=7)
         return Reordered(noise, torch.tensor(order))
+    if kind == "random points":
+        starts, altered = torch.stack([0 * embeds, 0.5 * embeds]), torch.arange(sources) > 1
+        starts[:, :2] = embeds[:2]
+        return RandomPoints(starts, embeds, altered, 0.1, torch.tensor(order), seed=7)
     if kind == "unperturbed":
         return Unperturbed(embeds, count=ROWS)
     scales = torch.linspace(0.5, 1.5, ROWS, dtype=torch.float64)[order]
@@ -82,7 +86,7 @@ def test_any_order_gives_the_same_numbers(name, kind):
         torch.testing.assert_close(torch.cat([piece.values for piece in pieces]), each[order], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS[:6])
+@pytest.mark.parametrize("kind", KINDS[:7])
 def test_gradients_in_any_order_are_the_same(kind):
     adapted = tiny("Llama")
     example = adapted.example(PROMPT, continuation=CONTINUATION)

@@ -26,11 +26,13 @@ from tokensal import (
     GradCAM,
     Gradient,
     GradientRollout,
+    GradientSHAP,
     InputXGradient,
     IntegratedGradients,
     Occlusion,
     SmoothGrad,
     ValueZeroing,
+    VarGrad,
     attribute,
 )
 from tokensal.engine import Engine
@@ -62,6 +64,8 @@ EVERY = {
 # Their groups, contrasts and units are in the battery
 TWINS_IN_BATTERY = {
     "smooth_grad": SmoothGrad(samples=2, seed=1),
+    "var_grad": VarGrad(samples=3, seed=1),
+    "gradient_shap": GradientSHAP(samples=2, seed=1),
     "attention_rollout": AttentionRollout(),
     "value_zeroing": ValueZeroing(),
     "lrp": LRP(),
@@ -449,7 +453,12 @@ def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
     assert limited.visible.equal(everything.visible & chosen)
-    if method not in ("integrated_gradients", "smooth_grad"):  # what is not credited is not altered either
+    if method not in (
+        "integrated_gradients",
+        "smooth_grad",
+        "var_grad",
+        "gradient_shap",
+    ):  # what is not credited is not altered either
         left = limited.scores[limited.visible]
         torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 

@@ -9,14 +9,16 @@ import pytest
 import torch
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 
-from tokensal import LRP, Budget, IntegratedGradients, SmoothGrad, adapt, attribute, compare
+from tokensal import LRP, Budget, GradientSHAP, IntegratedGradients, SmoothGrad, VarGrad, adapt, attribute, compare
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
 
 METHODS_TRIED = [
-    *(name for name in METHODS if name not in ("integrated_gradients", "smooth_grad")),
+    *(name for name in METHODS if name not in ("integrated_gradients", "smooth_grad", "var_grad", "gradient_shap")),
     IntegratedGradients(steps=4),
     SmoothGrad(samples=3),
+    VarGrad(samples=3),
+    GradientSHAP(samples=3),
     LRP(rule="attn"),
 ]
 

@@ -139,6 +139,10 @@ class Output:
     )
     matrix: bool = option(False, "Show the full table in the terminal too.")
     sink: bool = option(False, "Count the sink, a special or template token that comes first, into scale and ranking.")
+    trace: bool = option(
+        False, "Also show the credit through the answer, before the direct one: what went to the answer's own tokens "
+        "is passed on to what these came from.",
+    )  # fmt: skip
     theme: str = option(
         "auto", "The background of the terminal: light, dark, or auto, which asks TOKENSAL_THEME, then the terminal.",
         metavar="THEME",
@@ -151,6 +155,23 @@ class Output:
         if self.format is not None and not self.output:
             raise InputError(f"Format {self.format!r} is for outputs, but there are none: add '-o FILE', or '-o -'.")
         theme_of(self.theme)
+
+
+def require_traceable(question: Question) -> None:
+    """Refuse a question whose answer cannot be traced, as far as that is known before the answer is.
+
+    Raises:
+        InputError: no answer is explained, or it is contrasted, or its units are no targets.
+    """
+    if question.explain == "prompt" or question.contrast is not None:
+        raise InputError("--trace passes credit on through an answer: leave --explain prompt and --contrast out.")
+    unit = "token" if question.unit == "marked" else question.unit
+    targets = [question.targets] if isinstance(question.targets, str) else question.targets
+    if unit in ("token", "word", "sentence") and isinstance(targets, Sequence) and unit not in targets:
+        raise InputError(
+            f"--trace passes on the credit of each {unit} of the answer, which has to be a target then: add "
+            f"--targets {unit}, or choose another --unit."
+        )
 
 
 # The groups of options that each command takes; its name is also that of its table in a configuration file.

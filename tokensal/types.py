@@ -318,6 +318,7 @@ class Diagnostic:
         coalitions          (K,) int64, how many coalitions the scores are estimated from
         fit                 (K,) R² of a surrogate's predictions for coalitions that it was not fitted to
         rank_fit            (K,) Spearman's rank correlation of the same (the "linear datamodeling score")
+        through_the_answer  (K,) of traced scores, the share of the |credit| that tokens of the answer passed on
 
     Attributes:
         values: (K,) or (K, J).

@@ -32,6 +32,7 @@ from tokensal.config import (
     Settings,
     decode,
     read_text,
+    require_traceable,
     resolve,
 )
 from tokensal.drawable import drawable
@@ -216,6 +217,8 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
     question, generation = build(Question, settings), build(Generation, settings)
     loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
     _require_reader(output)
+    if output.trace:
+        require_traceable(question)
     methods = build(EXPLANATIONS[command], settings).arguments()
 
     from tokensal.cli.progress import stages
@@ -254,10 +257,10 @@ def _check_places(output: Output) -> None:
 
 def _deliver(result: Attribution | Comparison, output: Output) -> None:
     """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
+    result, failures = _with_trace(result) if output.trace else (result, [])
     steps: list[Callable[[], None]] = [partial(_write, result, path, output) for path in output.output]
     if STDOUT not in output.output:
         steps.append(partial(_show, result, output))
-    failures: list[Exception] = []
     for step in steps:
         try:
             step()
@@ -269,6 +272,15 @@ def _deliver(result: Attribution | Comparison, output: Output) -> None:
     if failures:
         code = _tell(*(error for error in failures if error not in bugs))
         raise bugs[0] if bugs else SystemExit(code)
+
+
+def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Comparison, list[Exception]]:
+    """The result beside its credit through the answer; or by itself, and why that cannot be told."""
+    attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
+    try:
+        return tokensal.Comparison.of_traced(attributions), []
+    except InputError as error:
+        return result, [error]
 
 
 def _write(result: Attribution | Comparison, path: str, output: Output) -> None:

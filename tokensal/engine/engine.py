@@ -110,6 +110,7 @@ class Engine(Forwards):
         first: int = 0,
         wanted: Tensor | None = None,
         average: Tensor | None = None,
+        variance: bool = False,
     ) -> Iterator[Gradients]:
         """Differentiate the score of each group with respect to the embeddings, or to what layers compute.
 
@@ -122,6 +123,9 @@ class Engine(Forwards):
             first: gradients at the embeddings are asked for from this source on; those before get 0.
             wanted: (R, K) bool, which groups to differentiate for each perturbation, by default all; others stay 0.
             average: (A, R) weights of A averages, each of which is reduced instead of the perturbations themselves.
+                Those of each add up to 1, and those that are not 0 are equal.
+            variance: of the gradients, it is not the averages that are reduced, but the unbiased variances of each
+                number over the perturbations of an average.
 
         Yields:
             Gradients of as many perturbations as went at once, in their order; or once, of all averages.
@@ -136,7 +140,7 @@ class Engine(Forwards):
             start = min(first, int(perturbations.altered_from.min()), len(example.sources) - 1)
         differentiation = Differentiation(self, example, perturbations, at, layers, start)
         if average is not None:
-            yield differentiation.averaged(reduce, average)
+            yield differentiation.averaged(reduce, average, variance=variance)
         else:
             yield from differentiation.reduced(reduce, None if wanted is None else wanted.cpu())
 

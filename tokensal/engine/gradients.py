@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
+from tokensal.engine.moments import Moments, moments_of, unbiased
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import UnsupportedModel
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
@@ -88,48 +90,52 @@ class Differentiation:
             constants[0, turns[:, 0]] += shares[0].to(table)
         return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
-    def averaged(self, reduce: Reduction, average: Tensor) -> Gradients:
-        """Averages of all perturbations, reduced: as many groups at once as have averages that fit the memory."""
+    def averaged(self, reduce: Reduction, average: Tensor, *, variance: bool) -> Gradients:
+        """Averages of all perturbations, reduced: as many groups at once as have averages that fit the memory.
+
+        With `variance` it is the variance of each number of the gradients that is reduced, and not its mean.
+        """
         engine, count, sources = self.engine, len(self.example.groups), len(self.example.sources)
         numbers = len(average) * sources * engine.adapter.width(self.point, sources) * max(len(self.layers), 1)
-        size = engine.budget.averages(count, numbers, engine.adapter.device)
+        size = engine.budget.averages(count, numbers * (1 + variance), engine.adapter.device)
         tally = Tally(engine.progress, len(self.perturbations) * count)
         tables = []
         for start in range(0, count, size):
             groups = torch.arange(start, min(start + size, count))
-            values, activations, gradients = self._sums(average, groups, tally)
+            moments = self._moments(average, groups, tally, squares=variance)
+            statistic = unbiased(moments.squares, average) if variance else moments.gradients
             turns = groups[:, None].expand(-1, len(average))
-            rows = Rows(self.example, torch.arange(len(average)), turns, self.first, gradients[0].device)
-            tables.append(reduce(activations, gradients, rows))
+            rows = Rows(self.example, torch.arange(len(average)), turns, self.first, statistic[0].device)
+            tables.append(reduce(moments.activations, statistic, rows))
         table = torch.cat(tables).movedim(0, 1)  # (A, K, S - first)
         table = torch.nn.functional.pad(table, (sources - table.shape[-1], 0))
-        return Gradients(values, pool_to_units(table, self.example))
+        return Gradients(moments.values, pool_to_units(table, self.example))
 
-    def _sums(self, average: Tensor, groups: Tensor, tally: Tally) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Weighted sums over the perturbations: of scores (A, K), of activations (A, …), of gradients (k, A, …)."""
+    def _moments(self, average: Tensor, groups: Tensor, tally: Tally, *, squares: bool) -> Moments:
+        """Weighted sums over all perturbations, of the gradients of some groups."""
         wanted = torch.zeros(len(self.perturbations), len(self.example.groups), dtype=torch.bool)
         wanted[:, groups] = True
 
-        def piece(rows: slice) -> list[Tensor]:
+        def piece(rows: slice) -> Moments:
             with self.engine.prepared():
                 graph = self._graph(rows)
                 weights = average[:, rows].to(graph.head.device)
 
                 def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
-                    return [torch.einsum("kn...,an->ka...", tensor, weights.to(tensor)) for tensor in gradients]
+                    return moments_of(gradients, weights, squares=squares)
 
+                values, *activations = [
+                    torch.einsum("n...,an->a...", tensor, weights.to(tensor))
+                    for tensor in (self._values(graph), *graph.activations(self.example))
+                ]
                 gradients = self._products(graph, wanted[rows], tally, collect)
-                states = [self._values(graph), *graph.activations(self.example)]
-                summed = [torch.einsum("n...,an->a...", tensor, weights.to(tensor)) for tensor in states]
-                return summed + gradients[: len(states) - 1]
+                layers = len(activations)
+                return Moments(
+                    weights.sum(1), values, activations, gradients[:layers], gradients[layers : layers * (1 + squares)]
+                )
 
-        sums: list[Tensor] = []
-        for chunk in in_chunks(
-            len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece
-        ):
-            sums = [total + tensor for total, tensor in zip(sums, chunk, strict=True)] if sums else chunk
-        values, *tensors = sums
-        return values, tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
+        chunks = in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
+        return functools.reduce(Moments.plus, chunks)
 
     def _graph(self, rows: slice) -> Graph:
         """One forward of a chunk, with its graph; that of the unperturbed example serves several methods."""

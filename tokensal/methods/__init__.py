@@ -23,10 +23,12 @@ from tokensal.values import described
 from tokensal.methods.gradient import Gradient as Gradient, InputXGradient as InputXGradient
 from tokensal.methods.smooth_grad import SmoothGrad as SmoothGrad
 from tokensal.methods.rectified_gradients import GuidedBackprop as GuidedBackprop, Deconvnet as Deconvnet
+from tokensal.methods.var_grad import VarGrad as VarGrad
 from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.gim import GIM as GIM
 from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from tokensal.methods.deep_lift import DeepLift as DeepLift
+from tokensal.methods.gradient_shap import GradientSHAP as GradientSHAP
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.value_x_gradient import ValueXGradient as ValueXGradient
@@ -57,6 +59,7 @@ ALIASES = {
     "gradientxinput": "input_x_gradient",
     "gradienttimesinput": "input_x_gradient",
     "smoothgradient": "smooth_grad",
+    "expectedgradients": "gradient_shap",
     "layerwiserelevancepropagation": "lrp",
     "guided": "guided_backprop",
     "guidedbackpropagation": "guided_backprop",

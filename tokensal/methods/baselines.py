@@ -1,51 +1,68 @@
-"""What "absent" means to methods that compare an example with a baseline: one, or several that are averaged over."""
+"""Methods that follow the score from a baseline, or several, to the input: what they share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tokensal.engine import Engine
 from tokensal.errors import InputError
+from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.perturbations.removals import check_replacement
+from tokensal.types import Example
+from tokensal.values import store
 
-Baseline = str | Tensor | Sequence[str | Tensor]
 
+@dataclass(frozen=True, kw_only=True)
+class BaselineMethod:
+    """A method that needs one baseline or more. (A subclass is a dataclass with `repr=False`, to keep this one's.)
 
-def read_baseline(baseline: Any) -> Baseline:
-    """A name, embeddings (D,) or (S, D), or a list of these.
-
-    Raises:
-        InputError: none, an unknown name, or embeddings that are not finite numbers.
+    Args:
+        baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
+            text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.
+        keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "template",
+            "generated". So are those that nobody asks about.
     """
-    if isinstance(baseline, np.ndarray):
-        baseline = torch.from_numpy(baseline)
-    elif not isinstance(baseline, str | Tensor):
-        baseline = list(baseline) if isinstance(baseline, Iterable) else [baseline]
-    read: Baseline = baseline
-    if not len(baselines_of(read)):
-        raise InputError("There is no baseline; give one, such as 'zero'.")
-    for each in baselines_of(read):
-        check_replacement("baseline", each)
-    return read
 
+    baseline: str | Tensor | Sequence[str | Tensor] = "zero"
+    keep: Sequence[str] = ("sink", "special", "template")
 
-def baselines_of(baseline: Baseline) -> Sequence[str | Tensor]:
-    """One or several as a list."""
-    return [baseline] if isinstance(baseline, str | Tensor) else baseline
+    def __post_init__(self) -> None:
+        baseline: Any = self.baseline
+        if isinstance(baseline, np.ndarray):
+            store(self, baseline=torch.from_numpy(baseline))
+        elif not isinstance(baseline, str | Tensor):
+            store(self, baseline=list(baseline) if isinstance(baseline, Iterable) else [baseline])
+        if not self.baselines:
+            raise InputError("There is no baseline; give one, such as 'zero'.")
+        for baseline in self.baselines:
+            check_replacement("baseline", baseline)
+        store(self, keep=check_keep(self.keep))
 
+    def __repr__(self) -> str:
+        shown = (f"{entry.name}={_shown(getattr(self, entry.name))}" for entry in fields(self))
+        return f"{type(self).__name__}({', '.join(shown)})"
 
-def shown_options(method: Any) -> str:
-    """The repr of a method as provenance shows it: tensors by their shape alone."""
-    options = (f"{entry.name}={_shown(getattr(method, entry.name))}" for entry in fields(method))
-    return f"{type(method).__name__}({', '.join(options)})"
+    @property
+    def baselines(self) -> Sequence[str | Tensor]:
+        """All of them, in a list."""
+        return [self.baseline] if isinstance(self.baseline, str | Tensor) else self.baseline
+
+    def ends(self, example: Example, engine: Engine) -> tuple[Tensor, Tensor, Tensor]:
+        """Where each path starts, (B, S, D), and where all of them end, (S, D); and what they do not alter, (S,)."""
+        kept, embeds = protected_sources(example, self.keep), engine.embed(example)
+        same = kept[:, None].to(embeds.device)
+        starts = [torch.where(same, embeds, engine.baseline(example, baseline)) for baseline in self.baselines]
+        return torch.stack(starts), embeds, kept
 
 
 def _shown(value: object) -> str:
+    """A value as provenance shows it: tensors by their shape alone."""
     if isinstance(value, Tensor):
         return f"embeddings{tuple(value.shape)}"
     return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else repr(value)

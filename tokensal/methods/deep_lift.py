@@ -21,9 +21,8 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import require_known
-from tokensal.methods.baselines import baselines_of, read_baseline, shown_options
+from tokensal.methods.baselines import BaselineMethod
 from tokensal.perturbations.inputs import Unperturbed
-from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.types import Diagnostic, Example, Scores, Secants
 from tokensal.values import read_number, store
 
@@ -32,8 +31,8 @@ ATTENTIONS = ("mean", "values")
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeepLift:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeepLift(BaselineMethod):
     """What each token adds to the change of the score from a baseline, y(x) − y(x₀), by secants. Signed.
 
     Shrikumar, Greenside, Kundaje 2017, arXiv:1704.02685, with the rescale rule: the multiplier of a function of one
@@ -52,10 +51,6 @@ class DeepLift:
     experts.
 
     Args:
-        baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
-            text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.
-        keep: which sources are the same in the reference, and so get 0: any of "sink", "special", "template",
-            "generated". So are those that nobody asks about.
         norm: how a norm shares between its input and its scale: "mean", or "input" (what the scale does to the
             reference alone is credited to the scale).
         attention: how attention shares between weights and values: "mean", or "values" in the same way.
@@ -68,27 +63,20 @@ class DeepLift:
     paper: ClassVar[str] = "Shrikumar, Greenside, Kundaje 2017, arXiv:1704.02685"
     signed: ClassVar[bool] = True
 
-    baseline: str | Tensor | Sequence[str | Tensor] = "zero"
-    keep: Sequence[str] = ("sink", "special", "template")
     norm: Literal["mean", "input"] = "input"
     attention: Literal["mean", "values"] = "values"
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_known("norm", [self.norm], NORMS)
         require_known("attention", [self.attention], ATTENTIONS)
-        store(
-            self,
-            baseline=read_baseline(self.baseline),
-            keep=check_keep(self.keep),
-            tolerance=read_number("tolerance", self.tolerance, above=0),
-        )
-
-    def __repr__(self) -> str:
-        return shown_options(self)
+        store(self, tolerance=read_number("tolerance", self.tolerance, above=0))
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        parts = [self._compared(example, engine, baseline) for baseline in baselines_of(self.baseline)]
+        starts, embeds, kept = self.ends(example, engine)
+        first = int((~kept).int().argmax())
+        parts = [self._compared(example, engine, start, embeds, first) for start in starts]
         matrix, change = (torch.stack(part).mean(0) for part in zip(*parts, strict=True))
         allowed = self.tolerance * change.abs().clamp(min=FLOOR)
         diagnostics = {
@@ -97,13 +85,12 @@ class DeepLift:
         }
         return Scores(matrix, engine.original(example), diagnostics)
 
-    def _compared(self, example: Example, engine: Engine, baseline: str | Tensor) -> tuple[Tensor, Tensor]:
+    def _compared(
+        self, example: Example, engine: Engine, reference: Tensor, embeds: Tensor, first: int
+    ) -> tuple[Tensor, Tensor]:
         """Contributions (K, J), and the change (K,) that they should add up to."""
-        kept = protected_sources(example, self.keep)
-        embeds = engine.embed(example)
-        reference = torch.where(kept[:, None].to(embeds.device), embeds, engine.baseline(example, baseline))
         [gradients] = engine.with_reference(reference, Secants(norm=self.norm, attention=self.attention)).gradients(
-            example, Unperturbed(embeds), _from(reference), first=int((~kept).int().argmax())
+            example, Unperturbed(embeds), _from(reference), first=first
         )
         assert gradients.totals is not None
         return gradients.reduced[0], gradients.totals[0]

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,10 +20,9 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.errors import require_known
 from tokensal.methods.adaptive_quadrature import FEWEST, integrate
-from tokensal.methods.baselines import baselines_of, read_baseline, shown_options
+from tokensal.methods.baselines import BaselineMethod
 from tokensal.methods.path_integral import PathIntegral
 from tokensal.methods.quadrature import RULES
-from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.types import Diagnostic, Example, Scores
 from tokensal.values import read_number, read_whole, store
 
@@ -33,8 +31,8 @@ MOST_STEPS = 1024  # the nodes of more are not found in seconds
 FLOOR = 0.1  # of a change of the score: the tolerance is relative to nothing smaller
 
 
-@dataclass(frozen=True, kw_only=True)
-class IntegratedGradients:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class IntegratedGradients(BaselineMethod):
     """Integrated gradients over the embeddings, which add up to the change of the score. Signed, in units of the score.
 
     Sundararajan, Taly, Yan 2017, arXiv:1703.01365; several baselines: Erion et al. 2021, arXiv:1906.10670.
@@ -47,10 +45,6 @@ class IntegratedGradients:
     prompts of three, and takes minutes where others take seconds.
 
     Args:
-        baseline: what "absent" means: "zero", "mean" (of all embeddings), "pad", "eos", "bos", "unk", "space", any
-            text as "text:…", embeddings of your own (D,) or (S, D), or several of these in a list.
-        keep: which sources are the same at both ends of the path, and so get 0: any of "sink", "special", "template",
-            "generated". So are those that nobody asks about.
         tolerance: the residual allowed for each target, relative to the change of its score (or to 0.1, where the
             score changes by less).
         max_evaluations: the most nodes that any target may use, at least nine.
@@ -65,38 +59,27 @@ class IntegratedGradients:
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017, arXiv:1703.01365"
     signed: ClassVar[bool] = True
 
-    baseline: str | Tensor | Sequence[str | Tensor] = "zero"
-    keep: Sequence[str] = ("sink", "special", "template")
     tolerance: float = 0.05
     max_evaluations: int = 256
     steps: int | None = None
     rule: str = "gauss_legendre"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_known("rule", [self.rule], RULES)
         store(
             self,
-            baseline=read_baseline(self.baseline),
-            keep=check_keep(self.keep),
             tolerance=read_number("tolerance", self.tolerance, above=0),
             max_evaluations=read_whole("max_evaluations", self.max_evaluations, least=FEWEST, most=MOST_EVALUATIONS),
             steps=read_whole("steps", self.steps, least=1, most=MOST_STEPS, optional=True),
         )
 
-    def __repr__(self) -> str:
-        return shown_options(self)
-
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        integrals = [self._along(self.path(example, engine, baseline)) for baseline in baselines_of(self.baseline)]
+        starts, embeds, kept = self.ends(example, engine)
+        first = int((~kept).int().argmax())
+        integrals = [self._along(PathIntegral(example, engine, start, embeds, first)) for start in starts]
         matrix, change, nodes = (torch.stack(part) for part in zip(*integrals, strict=True))
         return _certified(matrix.mean(0), change.mean(0), nodes.sum(0), self._allowed(change.mean(0)), engine, example)
-
-    def path(self, example: Example, engine: Engine, baseline: str | Tensor) -> PathIntegral:
-        """The path from a baseline to the example. What is kept is the same at both ends."""
-        kept = protected_sources(example, self.keep)
-        embeds = engine.embed(example)
-        start = torch.where(kept[:, None].to(embeds.device), embeds, engine.baseline(example, baseline))
-        return PathIntegral(example, engine, start, embeds, first=int((~kept).int().argmax()))
 
     def _along(self, path: PathIntegral) -> tuple[Tensor, Tensor, Tensor]:
         """Contributions (K, J), the change they should add up to (K,), and the nodes of each target (K,)."""

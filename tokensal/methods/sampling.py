@@ -91,6 +91,38 @@ def until_precise(
     return result, result.diagnostics(allowed)
 
 
+@dataclass(slots=True)
+class RunningMean:
+    """The mean of independent samples that come in chunks, and its standard error; float64, on the CPU.
+
+    Attributes:
+        count: how many samples there were.
+        mean: (K, J).
+        squares: (K, J) the sum of their squared distances from the mean.
+    """
+
+    count: int = 0
+    mean: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+
+    def add(self, samples: Tensor) -> None:
+        """Count in some samples (n, K, J)."""
+        samples = samples.double().cpu()
+        mean, total = samples.mean(0), self.count + len(samples)
+        distance = mean - self.mean
+        self.squares = self.squares + (samples - mean).square().sum(0)
+        self.squares = self.squares + distance.square() * (self.count * len(samples) / total)
+        self.mean, self.count = self.mean + distance * (len(samples) / total), total
+
+    @property
+    def standard_error(self) -> Tensor:
+        """(K, J) of the mean; that of a single sample is unknown: infinite."""
+        squares = torch.as_tensor(self.squares)
+        if self.count < 2:
+            return torch.full_like(squares, torch.inf)
+        return (squares / (self.count - 1) / self.count).sqrt()
+
+
 def mean_and_error(samples: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of independent samples (n, …), and its standard error; that of a single one is unknown: infinite."""
     count = len(samples)

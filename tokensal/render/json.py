@@ -15,7 +15,8 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config",
-                     "options"},               options only where some differ from the defaults
+                     "options", "credit"},     options only where some differ from the defaults, and credit where it is
+                                               not "direct": "through the answer"
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -46,7 +47,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import torch
 
 from tokensal.errors import FormatError
-from tokensal.results.attribution import Attribution, Provenance
+from tokensal.results.attribution import DIRECT, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.types import Diagnostic, Unit
 
@@ -93,9 +94,10 @@ def _from_unit(unit: Unit) -> dict[str, Any]:
 
 
 def _from_provenance(provenance: Provenance) -> dict[str, Any]:
-    """Without options where all are the defaults, as in files of before there were options."""
+    """Without options where all are the defaults, and without direct credit, as in files of before there were these."""
     values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
-    return {name: value for name, value in values.items() if name != "options" or value}
+    left_out = {"options": {}, "credit": DIRECT}
+    return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a JSON result may hold, type by type, and the results that are made of it (see `tokensal.render.json`).
 
-Every key is required but a unit's place in the prompt and a method's options, no other is accepted, and nothing is
-converted: true is no number, and 1.0 no index.
+Every key is required but a unit's place in the prompt, a method's options and credit that is direct; no other is
+accepted, and nothing is converted: true is no number, and 1.0 no index.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tokensal.errors import FormatError, InputError
 from tokensal.render.json import ATTRIBUTION, COMPARISON
-from tokensal.results.attribution import Alternative, Attribution, Provenance
+from tokensal.results.attribution import DIRECT, Alternative, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.types import Diagnostic, Role, Unit
 
@@ -66,6 +66,7 @@ class StoredProvenance(Stored):
     versions: dict[str, str]
     config: dict[str, Any]
     options: dict[str, str] = {}
+    credit: str = DIRECT
 
 
 class StoredDiagnostic(Stored):

@@ -13,7 +13,11 @@ from tokensal.drawable import drawable
 from tokensal.errors import InputError
 from tokensal.results.result import Result
 from tokensal.results.row import Row, Scored
+from tokensal.results.tracing import name_of_credit, passed_on, rows_of_answer
 from tokensal.types import Diagnostic, Diagnostics, Unit
+from tokensal.values import read_whole
+
+DIRECT = "direct"  # credit that is not passed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Provenance:
 
     `question` holds what differs from the default question: units, selected targets and sources, a contrast; `options`
     what differs from the default options of the method, while `method_repr` has all of them.
+    `credit` says whether the scores are the method's own, "direct", or traced (see `Attribution.traced`).
     `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
     comparison.
     """
@@ -41,6 +46,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    credit: str = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,40 @@ class Attribution(Result):
         row = self._row(range(len(self)), None) if target is None else self[target]
         return row.top(k, sink=sink)
 
+    def traced(self, *, hops: int | None = None) -> Attribution:
+        """Credit through the answer: what the tokens of the answer were credited is passed on to what they came from.
+
+        In the scores of a late token of an answer, earlier tokens of the answer take much of the credit. Here each
+        passes its credit on, in the shares that its own row gives, until all of it rests on the prompt. So the sources
+        of the prompt hold what they were credited directly, and what was passed on to them; those of the answer are
+        blank. Signs multiply on the way. The steps are those of `tokensal.results.tracing`.
+
+        The diagnostics have `through_the_answer`, the share of a target's |credit| that was passed on; what the method
+        measured of its direct scores is there as `direct_…`, the largest magnitude of a target where it had several.
+
+        Args:
+            hops: pass credit on so many times at most; what is still on its way stays with the tokens that it reached.
+
+        Raises:
+            InputError: the scores are traced already, nothing was generated, the answer is contrasted, its tokens have
+                no score, or one of them is no target by itself.
+        """
+        hops = read_whole("hops", hops, least=1, optional=True)
+        if self.provenance.credit != DIRECT:
+            raise InputError("These scores are traced already: trace the direct ones.")
+        rows = rows_of_answer(self.sources, self.targets, self.visible, sink=self.sink, encoder=self.encoder)
+        scores, through = passed_on(self.scores, rows, sink=self.sink, hops=hops)
+        return replace(
+            self,
+            scores=scores,
+            visible=~scores.isnan(),
+            provenance=replace(self.provenance, credit=name_of_credit(hops)),
+            diagnostics={
+                "through_the_answer": Diagnostic(through),
+                **{f"direct_{name}": _by_target(each) for name, each in self.diagnostics.items()},
+            },
+        )
+
     def _row(self, numbers: Sequence[int], target: Unit | None) -> Row:
         numbers = list(numbers)
         scored = self.visible[numbers].any(0).nonzero()[:, 0].tolist()
@@ -166,6 +206,12 @@ class Attribution(Result):
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
         return drawable(f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})")
+
+
+def _by_target(diagnostic: Diagnostic) -> Diagnostic:
+    """The same, (K,): of several values of a target the largest magnitude."""
+    values = diagnostic.values
+    return diagnostic if values.ndim == 1 else replace(diagnostic, values=values.abs().nan_to_num().amax(1))
 
 
 def _says_the_same(value: object, other: object) -> bool:

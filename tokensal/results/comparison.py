@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,15 @@ class Comparison(Result):
                     f"A comparison needs attributions of the same tokens, but those of {other.provenance.method_repr} "
                     f"are not those of {first.provenance.method_repr}: explain one text, as `tokensal.compare` does."
                 )
+
+    @classmethod
+    def of_traced(cls, attributions: Iterable[Attribution]) -> Comparison:
+        """Each of some attributions as it is traced through the answer, and then as it is.
+
+        Raises:
+            InputError: one cannot be traced, see `Attribution.traced`, or they are not about the same tokens.
+        """
+        return cls(tuple(each for direct in attributions for each in (direct.traced(), direct)))
 
     def agreement(self, *, sink: bool = False) -> Tensor:
         """How alike the methods rank the sources: (M, M) float64, Spearman's rank correlation, from -1 to 1.

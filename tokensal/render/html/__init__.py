@@ -24,7 +24,7 @@ def notebook(layout: Heatmap | HeatmapComparison) -> str:
 def _page(layout: Heatmap | HeatmapComparison) -> Page:
     if isinstance(layout, Heatmap):
         entries = layout.legend.entries
-        return page("heatmap.html.j2", "Token attribution", [layout], layout.caption, entries, own=())
-    heading, own = "Token attribution compared", layout.own
+        return page("heatmap.html.j2", "Token attribution", [layout], layout.caption, entries, titles=())
+    heading, titles = "Token attribution compared", layout.titles
     entries, caption = layout.entries, layout.shared
-    return page("comparison.html.j2", heading, layout.heatmaps, caption, entries, comparison=layout, own=own)
+    return page("comparison.html.j2", heading, layout.heatmaps, caption, entries, comparison=layout, titles=titles)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokensal.render.layout.heatmap import Facts, Heatmap, lay_out
 from tokensal.render.layout.legend import Entry, Kind, in_order
 from tokensal.render.layout.numbers import MINUS
+from tokensal.results.attribution import DIRECT
 from tokensal.results.comparison import Comparison
 
 
@@ -15,13 +17,16 @@ from tokensal.results.comparison import Comparison
 class HeatmapComparison:
     """M heatmaps of the same tokens, and how far the rankings of their methods agree.
 
-    `names` are those of the methods, without their options. `shared` are the facts of the captions that hold for all;
-    `own`, for each, those that do not, beginning with the method. `agreement` (M, M) has two decimals, None where it is
-    undefined; `meaning` says what it is.
+    `names` are those of the methods, without their options, and with the credit that they show where some of it is
+    traced; `titles` have the options, too. `heading` is what all say in a line. `shared` are the facts of the captions
+    that hold for all; `own`, for each, those that do not, beginning with the method. `agreement` (M, M) has two
+    decimals, None where it is undefined; `meaning` says what it is.
     """
 
     heatmaps: tuple[Heatmap, ...]
     names: tuple[str, ...]
+    titles: tuple[str, ...]
+    heading: Facts
     shared: Facts
     own: tuple[Facts, ...]
     agreement: tuple[tuple[float | None, ...], ...]
@@ -46,7 +51,9 @@ def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmap
     Raises:
         NonFiniteScores: a visible score is NaN or infinite.
     """
-    heatmaps = tuple(lay_out(attribution, sink=sink) for attribution in comparison.attributions)
+    credits = [attribution.provenance.credit for attribution in comparison.attributions]
+    traced = set(credits) != {DIRECT}
+    heatmaps = tuple(lay_out(attribution, sink=sink, credit=traced) for attribution in comparison.attributions)
     captions = [set(heatmap.caption) for heatmap in heatmaps]
     common = {fact for fact in set.intersection(*captions) if fact[0] != "method"}
     left_out = ", the sink left out" if heatmaps[0].sink is not None and not sink else ""
@@ -56,12 +63,26 @@ def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmap
     )
     return HeatmapComparison(
         heatmaps=heatmaps,
-        names=tuple(attribution.provenance.method for attribution in comparison.attributions),
+        names=tuple(
+            f"{attribution.provenance.method}, {credit}" if traced else attribution.provenance.method
+            for attribution, credit in zip(comparison.attributions, credits, strict=True)
+        ),
+        titles=tuple(_title(dict(heatmap.caption)) for heatmap in heatmaps),
+        heading=tuple(fact for fact in heatmaps[0].heading if _is_shared(fact, heatmaps)),
         shared=tuple(fact for fact in heatmaps[0].caption if fact in common),
         own=tuple(tuple(fact for fact in heatmap.caption if fact not in common) for heatmap in heatmaps),
         agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=sink).tolist()),
         meaning=meaning,
     )
+
+
+def _title(caption: Mapping[str, str]) -> str:
+    return " · ".join(caption[name] for name in ("method", "credit") if name in caption)
+
+
+def _is_shared(fact: tuple[str, str], heatmaps: Sequence[Heatmap]) -> bool:
+    """Whether a fact is said of all heatmaps; a method is that of each, even where it is the same."""
+    return fact[0] != "method" and all(fact in heatmap.heading for heatmap in heatmaps)
 
 
 def _hundredths(value: float) -> float | None:

@@ -12,7 +12,16 @@ from tokensal.render.layout.rows import Row
 from tokensal.types import Diagnostic, Diagnostics
 
 WARNING = "⚠"
-IN_SENTENCES = {"total", "convergence_delta", "constants", "gradients", "standard_error", "fit", "rank_fit"}
+IN_SENTENCES = {
+    "total",
+    "convergence_delta",
+    "constants",
+    "gradients",
+    "standard_error",
+    "fit",
+    "rank_fit",
+    "through_the_answer",
+}
 
 
 def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
@@ -32,6 +41,12 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
     if constants and total and constants.values.any():
         shares = _shares(constants, total)
         yield "constants", f"median {percent(median(shares))} of the score (biases and learned positions)"
+    if through := diagnostics.get("through_the_answer"):
+        shares = through.values.tolist()
+        yield (
+            "through the answer",
+            f"median {percent(median(shares))} of a target's credit, at most {percent(max(shares))}",
+        )
     if error := diagnostics.get("standard_error"):
         names = [target.name for target in targets]
         yield "standard error", _standard_error(error.values.tolist(), rows) + _warning(error, names)

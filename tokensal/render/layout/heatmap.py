@@ -23,7 +23,7 @@ from tokensal.render.layout.legend import Legend, legend
 from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
 from tokensal.render.layout.sections import CONTRAST, Section, sections
-from tokensal.results.attribution import Alternative, Attribution
+from tokensal.results.attribution import DIRECT, Alternative, Attribution
 from tokensal.types import Role, Unit
 
 CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
@@ -93,8 +93,13 @@ class Heatmap:
         return Scale(max(values, default=0.0), signed=False)
 
 
-def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
-    """Turn an attribution into a heatmap; `sink` counts the sink into limits and rankings.
+def lay_out(attribution: Attribution, *, sink: bool = False, credit: bool = False) -> Heatmap:
+    """Turn an attribution into a heatmap.
+
+    Args:
+        attribution: the scores.
+        sink: count the sink into limits and rankings.
+        credit: say of direct scores, too, that they are direct.
 
     Raises:
         NonFiniteScores: a visible score is NaN or infinite.
@@ -126,6 +131,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
             sum(cell.value is None for cell in overviews[0].cells),
             signed=attribution.signed,
             contrasted=contrasted,
+            passed_on=_passed_on(attribution, overviews[0]),
         ),
         signed=attribution.signed,
         sink=attribution.sink,
@@ -137,9 +143,9 @@ def lay_out(attribution: Attribution, *, sink: bool = False) -> Heatmap:
         score=_score(attribution),
         noun=noun,
         considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
-        heading=tuple(_heading(attribution)),
+        heading=tuple(_heading(attribution, credit)),
         subject=subject(sources),
-        caption=tuple(_caption(attribution, targets, rows)),
+        caption=tuple(_caption(attribution, targets, rows, credit)),
     )
 
 
@@ -188,6 +194,14 @@ def _score(attribution: Attribution) -> str:
     return f"Δ {attribution.provenance.score}" if contrasted else attribution.provenance.score
 
 
+def _passed_on(attribution: Attribution, overview: Row) -> int:
+    """How many sources of the answer have no score because they passed their credit on."""
+    if attribution.provenance.credit == DIRECT:
+        return 0
+    cells = zip(attribution.sources, overview.cells, strict=True)
+    return sum(source.role is Role.GENERATED and cell.value is None for source, cell in cells)
+
+
 def _places(attribution: Attribution) -> tuple[tuple[int, int], ...]:
     """Of each target, the first of the sources that it consists of, and where they end; the last one may have none.
 
@@ -231,25 +245,30 @@ def _considered(alternative: Alternative) -> tuple[str, str]:
     return name_in_lists(drawable(alternative.text) or "∅"), percent(alternative.probability)
 
 
-def _heading(attribution: Attribution) -> Iterator[tuple[str, str]]:
+def _heading(attribution: Attribution, credit: bool) -> Iterator[tuple[str, str]]:
     """What is shown, by short names; the caption has the long ones."""
     provenance = attribution.provenance
     options = " ".join(f"{name}={value}" for name, value in provenance.options.items())
     yield "method", drawable(f"{provenance.method} {options}").strip()
     yield "model", drawable(provenance.model.rstrip("/").rpartition("/")[2])
     yield "score", drawable(_score(attribution))
+    if credit or provenance.credit != DIRECT:
+        yield "credit", drawable(provenance.credit)
     if contrast := "".join(target.against for target in attribution.targets):
         answer = "".join(target.text for target in attribution.targets)
         names = [shortened(name_in_lists(drawable(text)), CONTRASTED) for text in (answer, contrast)]
         yield "contrast", f"why {names[0]}, not {names[1]}"
 
 
-def _caption(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _caption(
+    attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row], credit: bool
+) -> Iterator[tuple[str, str]]:
     provenance = attribution.provenance
     model = provenance.model if provenance.revision is None else f"{provenance.model} @ {provenance.revision}"
     pairs = [
         ("model", model),
         ("method", provenance.method_repr),
+        ("credit", provenance.credit if credit or provenance.credit != DIRECT else ""),
         ("score", _score(attribution)),
         *provenance.question.items(),
         ("dtype", provenance.dtype),

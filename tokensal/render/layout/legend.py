@@ -75,6 +75,7 @@ def legend(
     *,
     signed: bool,
     contrasted: bool,
+    passed_on: int = 0,
 ) -> Legend:
     """The legend of a heatmap.
 
@@ -85,12 +86,11 @@ def legend(
         left_out: how many sources have no score for any target.
         signed: whether scores have a sign.
         contrasted: whether the answer is explained against another text.
+        passed_on: how many of these are of the answer, and passed their credit on.
     """
     against, towards = ("for the contrast", "for the answer") if contrasted else ("against", "for")
     sign_note = "Positive speaks for the answer rather than the contrast, negative for the contrast."
-    left_out_note = (
-        f"{left_out} of {len(sources)} sources have no score and no colour: the question or the method leaves them out."
-    )
+    left_out_note = f"{left_out} of {len(sources)} sources have no score and no colour: {_reason(left_out, passed_on)}."
     meanings = {
         Kind.NEGATIVE: f"negative: speaks {against}",
         Kind.BLANK: "not visible to this token",
@@ -105,6 +105,16 @@ def legend(
         sign_note=sign_note if signed and contrasted else "",
         left_out_note=left_out_note if left_out else "",
     )
+
+
+def _reason(left_out: int, passed_on: int) -> str:
+    """Why so many sources have no score."""
+    passing = "of the answer passed their credit on to what they came from"
+    if not passed_on:
+        return "the question or the method leaves them out"
+    if passed_on == left_out:
+        return f"the tokens {passing}"
+    return f"{passed_on} {passing}, the question or the method leaves out the others"
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from tokensal.render.layout import HeatmapComparison
-from tokensal.render.layout.heatmap import Facts
 from tokensal.render.layout.labels import cut
 from tokensal.render.terminal.colours import Colours, attribute, shading
 from tokensal.render.terminal.heatmap import considered
@@ -31,21 +30,18 @@ def comparison_lines(
     pages = [page_of(heatmap, colours, width) for heatmap in comparison.heatmaps]
     first = pages[0]
     parts = [block for number, page in enumerate(pages) for block in _part(comparison, number, page, matrix)]
-    title = heading(_of_all(first), colours, first.width)
+    title = heading(comparison.heading, colours, first.width)
     body = apart([title, *parts, _considered(first), _agreement(comparison, first)])
     sign_note = next((page.heatmap.legend.sign_note for page in pages if page.heatmap.signed), "")
     legend = [*first.faint(sign_note), *marks(first, comparison.entries, plain(body))]
     return apart([body, legend, footer(first, comparison.shared, first.heatmap.heading)])
 
 
-def _of_all(page: Page) -> Facts:
-    return tuple(fact for fact in page.heatmap.heading if fact[0] != "method")
-
-
 def _part(comparison: HeatmapComparison, number: int, page: Page, matrix: bool) -> list[list[Line]]:
     """What one method says: its name above the text, and below it the scale of its own, and its facts."""
-    own = [fact for fact in page.heatmap.heading if fact not in _of_all(page)]
-    title = heading(tuple((name, f"{number + 1} {text}") for name, text in own), page.colours, page.width)
+    own = [fact for fact in page.heatmap.heading if fact not in comparison.heading]
+    (name, method), *others = own
+    title = heading(((name, f"{number + 1} {method}"), *others), page.colours, page.width)
     facts = footer(page, comparison.own[number], page.heatmap.heading)
     notes = [*scale(page), *page.faint(page.heatmap.legend.left_out_note), *sink_note(page), *facts]
     return [[*title, *running_text(page)], matrix_of(page) if matrix else [], notes]

@@ -118,10 +118,16 @@ class Scarce:
         return getattr(self.inner, name)
 
     def forward(self, example, perturbed, states=None):
+        return self._run(self.inner.forward, example, perturbed, states)
+
+    def states(self, example, perturbed, states=None):
+        return self._run(self.inner.states, example, perturbed, states)
+
+    def _run(self, run, example, perturbed, states):
         if len(perturbed) > 1:
             self.failures += 1
             raise torch.OutOfMemoryError("a forced shortage")
-        return self.inner.forward(example, perturbed, states)
+        return run(example, perturbed, states)
 
 
 @each_kind

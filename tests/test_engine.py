@@ -34,6 +34,7 @@ class LinearModel:
 
     def __post_init__(self) -> None:
         self.device = torch.device("cpu")
+        self.continues = False
         generator = torch.Generator().manual_seed(1)
         self.table = torch.randn(self.vocabulary, self.size, generator=generator, dtype=torch.float64)
         self.weights = torch.randn(self.sources, generator=generator, dtype=torch.float64)

@@ -138,7 +138,7 @@ def disagreement_overlooked(patch):
 
 
 def states_shared_untried(patch):
-    patch.setattr(trials, "_shares_states", lambda adapter, example, plain: True)
+    patch.setattr(trials, "_agree_from_states", lambda adapter, logits: True)
 
 
 def autocast_left_on(patch):

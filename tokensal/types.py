@@ -367,8 +367,10 @@ class Footprint:
         kept: for each token of each perturbation, what a forward keeps for its backward.
         moved: for each token, perturbation and cotangent, what a forward or a backward has in hand at a time.
         head: for each target and perturbation, what its logits take.
+        states: for each token of each perturbation, what is remembered so that others can go on from there.
     """
 
     kept: int
     moved: int
     head: int = 0
+    states: int = 0

@@ -250,8 +250,21 @@ class ModelAdapter(ABC):
         if example.branch is None:
             return self._forward(example, perturbed, states)
         completed = self._completed(example, perturbed, min(perturbed.first, example.predictors[0]))
-        runs = zip(split_branches(example), split_inputs(example, completed), states or (None, None), strict=True)
+        states = states if isinstance(states, list) else (states, states)  # of what both continuations read
+        runs = zip(split_branches(example), split_inputs(example, completed), states, strict=True)
         return join_forwards([self._forward(branch, part, part_states) for branch, part, part_states in runs])
+
+    def states(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Any:
+        """What R perturbations of sources before the first predictor, and no others, leave for those that go on.
+
+        None where the model does not cache it.
+        """
+        return self._states(example, perturbed, states[0] if isinstance(states, list) else states)
+
+    @property
+    def continues(self) -> bool:
+        """Whether perturbations can go on from the `states` of others."""
+        return self._findings.continues
 
     @abstractmethod
     def _original(self, example: Example, share: bool) -> Original:
@@ -260,6 +273,10 @@ class ModelAdapter(ABC):
     @abstractmethod
     def _forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
         """`forward` of an example with one continuation."""
+
+    def _states(self, example: Example, perturbed: PerturbedInputs, states: Any) -> Any:
+        """`states` of an example with one continuation. None with an encoder: its tokens all see one another."""
+        return None
 
     def _completed(self, example: Example, perturbed: PerturbedInputs, first: int = 0) -> PerturbedInputs:
         """The same perturbations from source `first` on, with the unaltered sources between."""
@@ -394,7 +411,9 @@ class ModelAdapter(ABC):
         layer = 10 * hidden + 4 * wide + 2 * attention
         size = torch.finfo(self.model.dtype).bits // 8
         head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
-        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head)
+        shared = getattr(config, "num_key_value_heads", None) or heads
+        states = 2 * size * hidden * shared // heads * self._depth
+        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head, states=states)
 
     def width(self, point: HookPoint, sources: int) -> int:
         """How many numbers there are for each source, in one layer, at a hook point."""

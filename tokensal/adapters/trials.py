@@ -4,7 +4,8 @@
 2. Causality: no logit before the last token may differ between the rows.
 3. Agreement: the adapter's logits of the first row, from its embeddings, must be the model's own.
 4. Shared states: so must those that start from the states of the first half. If they are not, or cannot be had, each
-   perturbation runs from its beginning.
+   perturbation runs from its beginning. The same of a row whose second token is masked says whether perturbations can
+   go on from the states of others.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
@@ -13,7 +14,7 @@ A model that fails 2, 3 or 5 is refused: its map would be that of another functi
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ class Findings:
 
     key: Hashable
     shares_states: bool
+    continues: bool
     eager_agrees: bool = False
 
 
@@ -67,7 +69,7 @@ def findings_of(adapter: ModelAdapter, original: nn.Module) -> Findings:
     key = _key(adapter.model)
     known = _FINDINGS.get(original)
     if known is None or known.key != key:
-        known = _FINDINGS[original] = Findings(key, _run_trials(adapter, original))
+        known = _FINDINGS[original] = Findings(key, *_run_trials(adapter, original))
     return known
 
 
@@ -95,8 +97,8 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
     findings.eager_agrees = True
 
 
-def _run_trials(adapter: ModelAdapter, original: nn.Module) -> bool:
-    """Whether states can be shared."""
+def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool]:
+    """Whether the states of the example can be shared, and those of perturbations."""
     with _prepared(adapter):
         example = _example(adapter)
         plain, altered = _plain_logits(original, example, adapter.device)
@@ -111,23 +113,40 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> bool:
                 f"its logits for token ids are {apart} those for the embeddings of the same tokens",
             )
         adapter.footprint(len(example.sources))
-        return _shares_states(adapter, example, plain)
+        shares = _agree_from_states(adapter, lambda: _unaltered_from_states(adapter, example, plain))
+        return shares, shares and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example))
 
 
-def _shares_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> bool:
-    first = example.encoder + (0 if example.encoder else LENGTH // 2)
+def _agree_from_states(adapter: ModelAdapter, logits: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
+    """Whether logits can be had from states, and are what they should be."""
     try:
-        states = adapter.original(example).states
-        if states is None:
-            return False
-        part = PerturbedInputs(adapter.embed(example)[None, first:], first=first)
-        logits = adapter.forward(example, part, states).logits[0]
+        both = logits()
     except Exception as error:  # whatever the model raises for states that are not of its kind
         if is_shortage(error):
             raise
         log.debug("States of %s are not shared: %s", adapter.name, error)
         return False
-    return not _difference(adapter, plain[len(plain) - len(logits) :], logits)
+    return both is not None and not _difference(adapter, *both)
+
+
+def _unaltered_from_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> tuple[Tensor, Tensor] | None:
+    first = example.encoder + (0 if example.encoder else LENGTH // 2)
+    states = adapter.original(example).states
+    if states is None:
+        return None
+    part = PerturbedInputs(adapter.embed(example)[None, first:], first=first)
+    logits = adapter.forward(example, part, states).logits[0]
+    return plain[len(plain) - len(logits) :], logits
+
+
+def _altered_from_states(adapter: ModelAdapter, example: Example) -> tuple[Tensor, Tensor] | None:
+    embeds, half = adapter.embed(example)[None], LENGTH // 2
+    keep = torch.arange(LENGTH)[None] != 1
+    states = adapter.states(example, PerturbedInputs(embeds[:, :half], keep[:, :half]))
+    if states is None:
+        return None
+    logits = adapter.forward(example, PerturbedInputs(embeds[:, half:], keep[:, half:], half), states).logits[0]
+    return adapter.forward(example, PerturbedInputs(embeds, keep)).logits[0, half:], logits
 
 
 @contextmanager

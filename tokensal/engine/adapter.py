@@ -46,8 +46,18 @@ class Adapter(Protocol):
     def forward(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Forward:
         """One pass over R perturbations; the graph reaches `perturbed.embeds` where those require gradients.
 
-        With the `states` of `original`, the sources before `perturbed.first` are not run again.
+        With the `states` of `original`, or of perturbations that begin alike, the sources before `perturbed.first` are
+        not run again.
         """
+        ...
+
+    @property
+    def continues(self) -> bool:
+        """Whether perturbations can go on from the `states` of others."""
+        ...
+
+    def states(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Any:
+        """What R perturbations of sources before the first predictor, and no others, leave for those that go on."""
         ...
 
     @property

@@ -30,6 +30,10 @@ CPU_KEPT = 256
 CPU_SPARE = 4
 SPARE = 0.25  # of the tokens, elsewhere
 
+# What a further forward costs however short it is, in tokens. Of SmolLM2, one token takes as long as twenty in a batch.
+CPU_FIXED = 24
+FIXED = 2048  # elsewhere
+
 # A backward takes along all perturbations of a graph, also those that want no more gradients. On a CPU, that may add so
 # much to the work; other devices need many rows at once.
 CPU_WASTE = 0.25
@@ -74,14 +78,24 @@ class Budget:
         most = CPU_CONTRIBUTIONS if device.type == "cpu" else 2**31
         return _within(total, self._bytes(device) // (16 * numbers), most // numbers, self._rows(device))
 
-    def rows_at_once(self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device) -> int:
-        """How many of `total` perturbations, `sources` tokens each, go into one forward without a graph."""
-        fitting = self._bytes(device) // (sources * footprint.moved + targets * footprint.head)
+    def rows_at_once(
+        self, total: int, sources: int, targets: int, footprint: Footprint, device: torch.device, *, held: int = 0
+    ) -> int:
+        """How many of `total` perturbations, `sources` tokens each, go into one forward without a graph.
+
+        Each has the states of `held` tokens at hand.
+        """
+        row = sources * footprint.moved + targets * footprint.head + held * footprint.states
+        fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""
         return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
+
+    def fixed(self, device: torch.device) -> int:
+        """What a further forward costs however short it is, in tokens."""
+        return CPU_FIXED if device.type == "cpu" else FIXED
 
     def cotangents(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
         """How many of `total` cotangents go into one backward through `rows` tokens (perturbations × sources)."""

@@ -10,12 +10,8 @@ Gradients, step by step:
 4. Each gradient is reduced to a number for each source at once: (K, R, S, D) never exists for more than a chunk.
    Where averages over perturbations are asked for, the gradients are averaged first, and the averages reduced.
 
-Scores alone, step by step:
-
-1. The example itself goes through the model once. Its scores, and the states of its sources, are remembered.
-2. Perturbations are sorted by the first source that they alter. Those with as many unaltered sources before it, or
-   nearly, go together, and start from those states.
-3. Targets that are predicted before the first altered source keep the score they had.
+Scores alone: the example itself goes through the model once. Its scores, and the states of its sources, are remembered,
+and perturbations share them, and the work on sources that they alter alike (see `tokensal.engine.scoring`).
 """
 
 from __future__ import annotations
@@ -34,6 +30,7 @@ from tokensal.engine.differentiation import head_directions, head_gradients
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.gradients import Differentiation, Gradients
 from tokensal.engine.reductions import Reduction
+from tokensal.engine.scoring import Scoring
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
@@ -158,21 +155,7 @@ class Engine(Forwards):
             NonFiniteScores, MemoryShortage: as in `gradients`.
         """
         self.kept = None
-        tally = tally or Tally(self.progress, len(perturbations))
-        starts = self._starts(example, perturbations)
-        order = starts.argsort(stable=True)
-
-        def piece(rows: slice) -> Tensor:
-            first = int(starts[order[rows.start]])
-            values = self._scores(example, perturbations.rows(order[rows], first))
-            tally.add(len(values))
-            return values
-
-        def size(start: int) -> int:
-            return self._rows_at_once(example, starts[order[start:]])
-
-        values = torch.cat(list(in_chunks(len(perturbations), size, piece)))
-        values = values[order.argsort().to(values.device)]
+        values = Scoring.of(self, example, perturbations, tally).scores()
         return values @ group_weights(example).to(values).T
 
     def original(self, example: Example) -> Tensor:
@@ -190,12 +173,6 @@ class Engine(Forwards):
                 raise InputError(f"alternatives is {count}, but the model's vocabulary has {logits.shape[-1]} tokens.")
             top = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).topk(count)
             return top.indices.cpu(), top.values.cpu()
-
-    def _scores(self, example: Example, perturbed: PerturbedInputs) -> Tensor:
-        with self.prepared(), torch.no_grad():
-            states = self.remembered(example)[1] if perturbed.first else None
-            forward = self.adapter.forward(example, perturbed, states)
-            return self.with_unaltered(example, forward, self.values(example, forward))
 
     # Activations
 
@@ -305,23 +282,3 @@ class Engine(Forwards):
             assert totals is not None
             with foreign(UnsupportedModel, "The norm below the head of this model cannot be differentiated"):
                 return head_directions(example, forward, head, leaves), totals[0]
-
-    # How much goes at once
-
-    def _starts(self, example: Example, perturbations: Perturbations) -> Tensor:
-        """(R,) how many sources of each perturbation need not run again.
-
-        None where an encoder reads an altered one, since all its tokens see it; and no more than both continuations
-        of a contrast read. The last predictor always runs.
-        """
-        most = max(example.predictors) if example.branch is None else example.predictors[0]
-        starts = perturbations.altered_from.clamp(max=most)
-        return torch.where(starts >= example.encoder, starts, 0)
-
-    def _rows_at_once(self, example: Example, starts: Tensor) -> int:
-        """How many perturbations, ascending by start, go into one forward: as fit, and begin near the first."""
-        sources = len(example.sources) - int(starts[0])
-        footprint, targets = self.adapter.footprint(len(example.sources)), len(example.targets)
-        most = self.budget.rows_at_once(len(starts), sources, targets, footprint, self.adapter.device)
-        near = starts[:most] <= starts[0] + self.budget.spare(sources, self.adapter.device)
-        return int(near.sum())

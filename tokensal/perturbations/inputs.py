@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,14 +16,17 @@ class PerturbedInputs:
     Attributes:
         embeds: (R, S - first, D) of the sources from `first` on.
         keep: (R, S - first) bool, False where attention may not look; None keeps every source.
-        first: all sources before this one are the example's own, so that the work on them can be shared.
+        first: the source that these begin with. Those before it are the example's own, or those of the states that a
+            forward goes on from, so that the work on them is shared.
         closed: sources that are not kept leave no gap: the later ones move up, as if those had never been there.
+        parents: (R,) int64, of states with several rows the one that each perturbation goes on from; None of a single.
     """
 
     embeds: Tensor
     keep: Tensor | None = None
     first: int = 0
     closed: bool = False
+    parents: Tensor | None = None
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
@@ -54,7 +57,20 @@ class Perturbations(Protocol):
         ...
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        """The perturbations numbered `index` (n,), from a source on that none of them alters any before."""
+        """The perturbations numbered `index` (n,), from a source on that none of them alters any before.
+
+        Of `Patterned` ones, it may also be a source before which these are alike.
+        """
+        ...
+
+
+@runtime_checkable
+class Patterned(Protocol):
+    """Perturbations that say where they are alike, so that the work on what they begin with can be shared."""
+
+    @property
+    def pattern(self) -> Tensor | None:
+        """(R, S) whole numbers for what is done to each source: 0 for nothing, equal ones for the same; or None."""
         ...
 
 

@@ -48,6 +48,11 @@ class Removals:
         first = torch.where(self.absent.any(1), self.absent.int().argmax(1), self.absent.shape[1]).cpu()
         return (first - 1).clamp(min=0) if self.closed else first
 
+    @property
+    def pattern(self) -> Tensor | None:
+        """None where gaps are closed: what is as long as something else need not be after it."""
+        return None if self.closed else self.absent.to(torch.uint8)
+
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
         absent = self.absent[index.to(self.absent.device), first:].to(self.embeds.device)
         embeds = self.embeds[first:].expand(*absent.shape, -1)

@@ -1,0 +1,169 @@
+"""Scores of perturbations, forward only, with the work shared on what they have in common.
+
+1. Perturbations are sorted (see `tokensal.engine.prefixes`). Those whose unaltered sources end at nearly the same place
+   go together, and start from the states of the example.
+2. Where there are cuts, the different prefixes up to the first cut are run a chunk at a time. For each chunk, those
+   perturbations that begin so go on from its states: up to the next cut in the same way, and from the last to the end.
+3. Targets that are predicted before the first altered source keep the score they had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokensal.engine.budget import in_chunks
+from tokensal.engine.forwards import Forwards, Tally
+from tokensal.engine.prefixes import Prefixes, by_pattern, by_start, with_best_cuts
+from tokensal.perturbations.inputs import Patterned, Perturbations, PerturbedInputs
+from tokensal.types import Example
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """States that perturbations go on from.
+
+    Attributes:
+        states: of some prefixes; None for those of the example itself.
+        parents: (n,) the prefix of each of the perturbations.
+        stop: the source that the prefixes end before; 0 for the example itself.
+    """
+
+    states: Any = None
+    parents: Tensor | None = None
+    stop: int = 0
+
+    def of(self, rows: Tensor | slice) -> Origin:
+        return replace(self, parents=None if self.parents is None else self.parents[rows])
+
+
+EXAMPLE = Origin()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """The scores of perturbations of an example; rows are their numbers in the order of `prefixes`."""
+
+    forwards: Forwards
+    example: Example
+    perturbations: Perturbations
+    prefixes: Prefixes
+    tally: Tally
+
+    @classmethod
+    def of(
+        cls, forwards: Forwards, example: Example, perturbations: Perturbations, tally: Tally | None = None
+    ) -> Scoring:
+        """How the work is shared; by default, the tally counts these perturbations alone."""
+        starts = _starts(example, perturbations)
+        pattern = perturbations.pattern if isinstance(perturbations, Patterned) else None
+        if pattern is None or not forwards.adapter.continues:
+            prefixes = by_start(starts)
+        else:
+            sources, latest = len(example.sources), example.predictors[0]  # both continuations of a contrast read these
+            fixed = forwards.budget.fixed(forwards.adapter.device)
+            prefixes = with_best_cuts(by_pattern(starts, pattern), sources, latest, fixed)
+        tally = tally or Tally(forwards.progress, len(perturbations))
+        return cls(forwards, example, perturbations, prefixes, tally)
+
+    def scores(self) -> Tensor:
+        """(R, G), in the order of the perturbations."""
+        values = self._scored(torch.arange(len(self.perturbations)), self.prefixes.cuts, EXAMPLE)
+        return values[self.prefixes.order.argsort().to(values.device)]
+
+    def _scored(self, rows: Tensor, cuts: Sequence[int], origin: Origin) -> Tensor:
+        """(n, G) of consecutive rows that go on from an origin."""
+        if not cuts:
+            return self._to_the_end(rows, origin)
+        cut, later = cuts[0], cuts[1:]
+        altered = int((self.prefixes.starts[rows] < cut).sum())  # the first ones
+        values = []
+        if altered:
+            values.append(self._by_prefix(rows[:altered], cut, later, origin.of(slice(altered))))
+        if altered < len(rows):
+            values.append(self._scored(rows[altered:], later, EXAMPLE))
+        return torch.cat(values)
+
+    def _by_prefix(self, rows: Tensor, cut: int, later: Sequence[int], origin: Origin) -> Tensor:
+        """(n, G) of rows that alter a source before the cut: those with the same sources up to it go on together."""
+        new = self.prefixes.shared[rows] < cut
+        new[0] = True
+        prefix, different = new.cumsum(0) - 1, rows[new]
+        parents = origin.of(new)
+
+        def piece(chunk: slice) -> Tensor:
+            grown = Origin(self._states(different[chunk], cut, parents.of(chunk)), prefix, cut)
+            members = (prefix >= chunk.start) & (prefix < chunk.stop)
+            return self._scored(rows[members], later, replace(grown, parents=prefix[members] - chunk.start))
+
+        return torch.cat(list(in_chunks(len(different), self._size(different, origin, cut), piece)))
+
+    def _to_the_end(self, rows: Tensor, origin: Origin) -> Tensor:
+        def piece(chunk: slice) -> Tensor:
+            values = self._values(self._inputs(rows[chunk], origin.of(chunk)), origin.states)
+            self.tally.add(len(values))
+            return values
+
+        return torch.cat(list(in_chunks(len(rows), self._size(rows, origin, None), piece)))
+
+    # Forwards
+
+    def _inputs(self, rows: Tensor, origin: Origin) -> PerturbedInputs:
+        first = origin.stop or int(self.prefixes.starts[rows[0]])
+        return replace(self.perturbations.rows(self.prefixes.order[rows], first), parents=origin.parents)
+
+    def _values(self, perturbed: PerturbedInputs, states: Any) -> Tensor:
+        """(n, G)."""
+        forwards, example = self.forwards, self.example
+        with forwards.prepared(), torch.no_grad():
+            forward = forwards.adapter.forward(example, perturbed, self._given(perturbed, states))
+            return forwards.with_unaltered(example, forward, forwards.values(example, forward))
+
+    def _states(self, rows: Tensor, cut: int, origin: Origin) -> Any:
+        """The states of the sources before the cut."""
+        perturbed = self._inputs(rows, origin)
+        length = cut - perturbed.first
+        keep = None if perturbed.keep is None else perturbed.keep[:, :length]
+        perturbed = replace(perturbed, embeds=perturbed.embeds[:, :length], keep=keep)
+        with self.forwards.prepared(), torch.no_grad():
+            return self.forwards.adapter.states(self.example, perturbed, self._given(perturbed, origin.states))
+
+    def _given(self, perturbed: PerturbedInputs, states: Any) -> Any:
+        if states is None and perturbed.first:
+            return self.forwards.remembered(self.example)[1]
+        return states
+
+    # How much goes at once
+
+    def _size(self, rows: Tensor, origin: Origin, cut: int | None) -> Callable[[int], int]:
+        """From where a chunk of rows starts to how many go into one forward: as fit, and begin near the first."""
+        starts = self.prefixes.starts[rows].clamp(min=origin.stop)
+        if origin.stop:
+            starts = torch.full_like(starts, origin.stop)
+        sources, adapter, budget = len(self.example.sources), self.forwards.adapter, self.forwards.budget
+        footprint, targets = adapter.footprint(sources), 0 if cut else len(self.example.targets)
+        stop = cut or sources
+
+        def size(start: int) -> int:
+            first = int(starts[start])
+            held = stop if cut or first else 0
+            most = budget.rows_at_once(len(rows) - start, stop - first, targets, footprint, adapter.device, held=held)
+            near = starts[start : start + most] <= first + budget.spare(stop - first, adapter.device)
+            return int(near.sum())
+
+        return size
+
+
+def _starts(example: Example, perturbations: Perturbations) -> Tensor:
+    """(R,) how many sources of each perturbation need not run again.
+
+    None where an encoder reads an altered one, since all its tokens see it; and no more than both continuations of a
+    contrast read. The last predictor always runs.
+    """
+    most = max(example.predictors) if example.branch is None else example.predictors[0]
+    starts = perturbations.altered_from.clamp(max=most)
+    return torch.where(starts >= example.encoder, starts, 0)

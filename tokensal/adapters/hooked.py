@@ -1,0 +1,163 @@
+"""A model inside a forward: what its layers compute is read, edited and differentiated, by rules or secants."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokensal.adapters.decomposed import decomposed
+from tokensal.adapters.frozen import frozen
+from tokensal.adapters.hooks import edited, recorded
+from tokensal.adapters.layers import layers_of
+from tokensal.adapters.placement import device_of
+from tokensal.adapters.quantised import check_gradients
+from tokensal.adapters.rules import RuleMode, require_rules_met
+from tokensal.adapters.secants import SecantMode
+from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class HookedModel(ABC):
+    """A HuggingFace model and its hook points; nothing of it is changed when a context is left.
+
+    Args:
+        model: the model, without wrappers.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._gradients_flow = False  # not known yet
+
+    @abstractmethod
+    def _require_eager(self) -> None:
+        """Refuse a model that computes something else with eager attention, which has weights to look at."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings live (with accelerate's offloading: where they are computed)."""
+        return device_of(self.model.get_input_embeddings())
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers `recorded` can choose from: an encoder's, then a decoder's."""
+        return len(layers_of(self.model))
+
+    def recorded(
+        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward fills the list with what the layers compute; see `tokensal.adapters.hooks`."""
+        if point is HookPoint.EMBEDDINGS:
+            return nullcontext([])
+        if graph:
+            self._check_gradients()
+        if point is HookPoint.ATTENTION_WEIGHTS:
+            self._require_eager()
+        return recorded(self.model, point, layers, graph=graph)
+
+    def edited(
+        self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
+    ) -> AbstractContextManager[None]:
+        """Inside, a forward goes on with what `write` makes of the activations; see `tokensal.adapters.hooks`."""
+        return edited(self.model, points, layers, write)
+
+    def decomposed(
+        self, layers: Sequence[int], measure: Callable[[AttentionParts], Tensor]
+    ) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a forward of one example is measured in parts; see `tokensal.adapters.decomposed`."""
+        self._require_eager()
+        return decomposed(self.model, layers, measure)
+
+    @contextmanager
+    def linear_head(self) -> Iterator[list[Tensor]]:
+        """Inside, a forward fills the list with what the highest layer returns, (R, S, H), on which the graph begins.
+
+        What follows is linear in it, with the scale of the last norm constant. No layer has a graph or needs a
+        gradient, so that quantised ones do as well.
+        """
+        leaves: list[Tensor] = []
+
+        def cut(activation: LayerActivation) -> Tensor:
+            leaves.append(activation.tensor.detach().requires_grad_())
+            return leaves[-1]
+
+        highest = (self.layer_count - 1,)
+        with (
+            edited(self.model, frozenset({HookPoint.RESIDUAL}), highest, cut),
+            RuleMode(Rules(norm="constant"), self.model),
+        ):
+            yield leaves
+
+    @contextmanager
+    def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:
+        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`.
+
+        Raises:
+            UnsupportedModel: the rules met fewer operations than the model has, so they do not hold.
+        """
+        self._check_gradients()
+        with RuleMode(rules, self.model, constants) as mode:
+            yield
+        require_rules_met(rules, mode.counts, self.model)
+
+    @contextmanager
+    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> Iterator[Tensor]:
+        """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`.
+
+        Args:
+            secants: how products are shared.
+            run_reference: a forward of the reference, run first.
+
+        Yields:
+            What it returned.
+
+        Raises:
+            UnsupportedModel: the forwards differ in their operations.
+        """
+        self._check_gradients()
+        with SecantMode(secants, self.model) as mode:
+            with torch.no_grad():
+                result = run_reference()
+            mode.compare()
+            yield result
+
+    def _check_gradients(self) -> None:
+        """Once, when they are first asked for: what needs none works with every quantised model."""
+        if not self._gradients_flow:
+            check_gradients(self.model, self.device)
+        self._gradients_flow = True
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """Parameters frozen, dropout off; everything as it was on leaving."""
+        return frozen(self.model)
+
+    def footprint(self, sources: int) -> Footprint:
+        """Estimated from the model's widths: what a layer keeps for its backward, times the layers."""
+        config = self.model.config.get_text_config()
+        hidden, heads = config.hidden_size, config.num_attention_heads
+        widths = (getattr(config, name, None) for name in ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "d_ff"))
+        wide = next((width for width in widths if width), 4 * hidden)
+        attention = heads * sources if config._attn_implementation == "eager" else 0
+        layer = 10 * hidden + 4 * wide + 2 * attention
+        size = torch.finfo(self.model.dtype).bits // 8
+        head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
+        shared = getattr(config, "num_key_value_heads", None) or heads
+        states = 2 * size * hidden * shared // heads * self._depth
+        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head, states=states)
+
+    def width(self, point: HookPoint, sources: int) -> int:
+        """How many numbers there are for each source, in one layer, at a hook point."""
+        config = self.model.config.get_text_config()
+        return int(config.num_attention_heads * sources if point is HookPoint.ATTENTION_WEIGHTS else config.hidden_size)
+
+    @property
+    def _depth(self) -> int:
+        """How many layers a token passes."""
+        depth: int = self.model.config.get_text_config().num_hidden_layers
+        return depth

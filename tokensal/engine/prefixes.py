@@ -68,7 +68,7 @@ def with_best_cuts(prefixes: Prefixes, sources: int, latest: int, fixed: int) ->
     costs, before = [0.0], [0]
     for index, end in enumerate(ends[1:], start=1):
         begins = torch.tensor(ends[:index])
-        total = torch.tensor(costs) + _cost(prefixes, begins, end, whole=end == sources) + fixed * (begins > 0)
+        total = torch.tensor(costs) + _cost(prefixes, begins, end, to_the_end=end == sources) + fixed * (begins > 0)
         best = int(total.argmin())
         costs.append(float(total[best]))
         before.append(best)
@@ -79,9 +79,9 @@ def with_best_cuts(prefixes: Prefixes, sources: int, latest: int, fixed: int) ->
     return replace(prefixes, cuts=tuple(reversed(cuts)))
 
 
-def _cost(prefixes: Prefixes, begins: Tensor, end: int, *, whole: bool) -> Tensor:
+def _cost(prefixes: Prefixes, begins: Tensor, end: int, *, to_the_end: bool) -> Tensor:
     """(n,) what it costs to run all prefixes up to `end`, or all perturbations, from each of the cuts before it on."""
-    rows = torch.ones_like(prefixes.shared, dtype=torch.bool) if whole else prefixes.shared < end
+    rows = torch.ones_like(prefixes.shared, dtype=torch.bool) if to_the_end else prefixes.shared < end
     starts = prefixes.starts[rows & (prefixes.starts < end)]
     if not len(starts):
         return torch.zeros(len(begins))

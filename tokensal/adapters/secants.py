@@ -348,7 +348,7 @@ def _normed(mode: SecantMode, x: Tensor, dims: tuple[int, ...], eps: float) -> T
 def _choice(mode: SecantMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What picks some numbers, such as experts: it must pick the same of the reference."""
     result = function(*args, **kwargs)
-    index: Any = getattr(result, "indices", result)
+    index: Tensor = result if isinstance(result, Tensor) else result.indices
     before = mode.reference(index) if not index.is_floating_point() else None
     if before is not None and not torch.equal(index, before[0]):
         mode.refuse()

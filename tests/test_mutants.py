@@ -6,12 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import test_battery
 import test_captum
+import test_deep_lift
 import test_engine
 import test_further
 import test_gradients
 import test_integrated_gradients
 import test_occlusion
+import test_operations
 import test_surroundings
 import test_trials
 import torch
@@ -19,11 +22,12 @@ import transformers as hf
 from models import COMMON
 
 from tokensal import InputXGradient, scores
-from tokensal.adapters import causal, hooks, operations, trials
+from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
 from tokensal.engine import Engine, budget, engine, gradients, reductions
 from tokensal.errors import UnsupportedModel
-from tokensal.methods import adaptive_quadrature, gradient, quadrature
+from tokensal.methods import adaptive_quadrature, gim, gradient, quadrature
 from tokensal.perturbations import removals
+from tokensal.types import Rules
 
 
 def sign_flipped(patch):
@@ -144,6 +148,55 @@ def values_zeroed_by_rows(patch):
     patch.setattr(operations.EditedValues, "_edited", lambda self, values: self.write(self.label(values)))
 
 
+def norm_rule_not_applied(patch):
+    handlers = {key: handler for key, handler in rules.RuleMode.handlers.items() if key not in operations.RSQRT}
+    patch.setattr(rules.RuleMode, "handlers", handlers)
+
+
+def half_for_a_quarter(patch):
+    original = torch.Tensor.lerp
+    patch.setattr(torch.Tensor, "lerp", lambda self, other, share: original(self, other, max(share, 0.5)))
+
+
+def sign_of_the_input_ignored(patch):
+    original = torch.where
+    patch.setattr(torch, "where", lambda condition, x, other: original(condition | True, x, other))
+
+
+def negative_gradients_kept(patch):
+    patch.setattr(rules, "_positive_part", lambda gradient: gradient)
+
+
+def temperature_forgotten(patch):
+    patch.setattr(gim, "Rules", lambda temperature, **options: Rules(**options))
+
+
+def reference_of_a_factor_forgotten(patch):
+    original = secants.SecantMode.reference
+
+    def reference(self, *tensors):
+        before = original(self, *tensors)
+        return before if before is None or len(before) == 1 else tuple(tensor.detach() for tensor in tensors)
+
+    patch.setattr(secants.SecantMode, "reference", reference)
+
+
+def derivative_for_a_secant(patch):
+    patch.setattr(secants, "smooth_slope", lambda function, x, x0, plain=secants.smooth_slope: plain(function, x, x))
+
+
+def bias_left_out_of_gamma(patch):
+    patch.setattr(linear_rules, "scaled", lambda mode, constant: 0 * constant)
+
+
+def twin_of_the_battery(row):
+    try:
+        test_battery.exact.cache_clear()
+        test_battery.test_agrees_with_its_slow_twin(row, "Llama")
+    finally:
+        test_battery.exact.cache_clear()
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -166,6 +219,14 @@ STATES = partial(
 AUTOCAST = partial(test_surroundings.test_what_a_caller_switched_on_reaches_no_number, "Llama", "autocast")
 THREADS = partial(test_surroundings.test_a_forward_of_another_thread_is_the_plain_model, "input_x_gradient")
 BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bloom")
+GIM_TWIN = partial(twin_of_the_battery, "gim")
+GUIDED_TWIN = partial(twin_of_the_battery, "guided_backprop")
+DEEP_LIFT_TWIN = partial(twin_of_the_battery, "deep_lift")
+COMPLETE = partial(test_deep_lift.test_the_scores_add_up_to_the_change_of_the_score, "Qwen 3", "sdpa")
+GUIDED = test_operations.test_guided_backpropagation_keeps_what_is_positive_above_and_below
+SHARES = partial(
+    test_operations.test_linear_layers_share_as_zennit_has_it, "linear", 0, 0.4, torch.tensor([0.5, -2]).double()
+)
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -200,6 +261,16 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (autocast_left_on, AUTOCAST),
         (threads_not_told_apart, THREADS),
         (values_zeroed_by_rows, BLOOM),
+        (norm_rule_not_applied, GIM_TWIN),
+        (half_for_a_quarter, GIM_TWIN),
+        (temperature_forgotten, GIM_TWIN),
+        (sign_of_the_input_ignored, GUIDED),
+        (negative_gradients_kept, GUIDED),
+        (negative_gradients_kept, GUIDED_TWIN),
+        (bias_left_out_of_gamma, SHARES),
+        (reference_of_a_factor_forgotten, DEEP_LIFT_TWIN),
+        (reference_of_a_factor_forgotten, COMPLETE),
+        (derivative_for_a_secant, COMPLETE),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

@@ -57,7 +57,8 @@ class Row:
         contrast: whether it can explain one text against another.
         complete: whether its scores add up to the total that it states.
         efficient: whether its scores add up to the change from the empty to the full coalition.
-        everywhere: whether it runs on every architecture; else on two, since it stands on the engine's scores alone.
+        everywhere: whether it runs on every architecture; else on two, since it stands on the engine's scores alone, or
+            differs little from another row.
         attention: of the plain model that the twin runs.
         exempt: architectures that the twin cannot run, and why.
         refused: architectures that the method refuses.
@@ -696,8 +697,8 @@ ROWS = {
     ),
     "smooth_grad of grad_cam": Row(SmoothGrad(method=GradCAM(layers="all"), samples=3)),
     "guided_backprop": Row(GuidedBackprop(), altered(rectified(True), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
-    "guided_backprop, times input": Row(GuidedBackprop(times_input=True)),
-    "deconvnet": Row(Deconvnet(), altered(rectified(False), by_norm), exempt=NOT_LLAMA_OR_CAUSAL),
+    "guided_backprop, times input": Row(GuidedBackprop(times_input=True), everywhere=False),
+    "deconvnet": Row(Deconvnet(), altered(rectified(False), by_norm), everywhere=False, exempt=NOT_LLAMA_OR_CAUSAL),
     "var_grad": Row(
         VarGrad(samples=3, noise=0.2, seed=5), var_grad(3, 0.2, 5), exempt={"encoder–decoder": CAUSAL_ONLY}
     ),
@@ -723,6 +724,7 @@ ROWS = {
         LRP(epsilon=0.1, gamma=0.3),
         altered(shared(0.1, 0.3), by_input),
         linear=True,
+        everywhere=False,
         attention="eager",
         exempt=NOT_LLAMA_OR_CAUSAL,
     ),

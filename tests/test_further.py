@@ -27,11 +27,14 @@ from tokensal import adapt
 from tokensal.engine import Engine
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
+    GIM,
     LRP,
     AttentionGradCAM,
     AttentionRollout,
+    DeepLift,
     GradCAM,
     GradientRollout,
+    GuidedBackprop,
     InputXGradient,
     Occlusion,
     ValueZeroing,
@@ -102,13 +105,30 @@ FURTHER = {
     "UMT5": lambda: hf.UMT5Config(**T5),
 }  # fmt: skip
 
-# The methods that cannot read, or cannot rule, the attention of a model
+METHODS = {
+    "lrp": LRP(),
+    "lrp, gamma": LRP(gamma=0.3),
+    "gim": GIM(),
+    "guided_backprop": GuidedBackprop(),
+    "deep_lift": DeepLift(),
+    "grad_cam": GradCAM(),
+    "attention_grad_cam": AttentionGradCAM(),
+    "gradient_rollout": GradientRollout(),
+    "attention_rollout": AttentionRollout(),
+    "value_zeroing": ValueZeroing(),
+}
+# The methods that cannot read, or cannot rule, the attention of a model, or what experts it chooses
 WEIGHTS = {"attention_grad_cam", "gradient_rollout", "attention_rollout"}
+RULES = {"lrp", "lrp, gamma", "gim"}
 REFUSED = {
-    "LFM2": {"lrp", "grad_cam", "value_zeroing"} | WEIGHTS,  # some of its layers have no attention
-    "XGLM": {"lrp"},
-    "LongT5": {"lrp", "value_zeroing"} | WEIGHTS,
-    "MVP": {"lrp"} | WEIGHTS,
+    "LFM2": {"guided_backprop", "grad_cam", "value_zeroing"} | RULES | WEIGHTS,  # some layers have no attention
+    "XGLM": RULES,
+    "LongT5": {"value_zeroing"} | RULES | WEIGHTS,
+    "MVP": RULES | WEIGHTS,
+    "DeepSeek-V3": {"lrp, gamma", "deep_lift"},
+    "DeepSeek-V3.2": {"lrp, gamma", "deep_lift"},
+    "gpt-oss": {"lrp, gamma", "deep_lift"},
+    "Switch": {"deep_lift"},
 }
 
 every_further = pytest.mark.parametrize("name", FURTHER)
@@ -173,14 +193,17 @@ def test_gradients_are_those_of_the_plain_model(name):
 def test_methods_of_layers_run_or_refuse_the_model(name):
     _, adapted = build(name)
     example, engine = adapted.example(PROMPT, continuation=ANSWER), Engine(adapted, logprob)
-    refusals = []
-    for method in (LRP(), GradCAM(), AttentionGradCAM(), GradientRollout(), AttentionRollout(), ValueZeroing()):
+    refusals = {}
+    for key, method in METHODS.items():
         try:
-            assert method(example, engine).matrix.isfinite().all()
+            scores = method(example, engine)
         except UnsupportedModel as error:
-            refusals.append((method.name, str(error)))
-    assert {method for method, _ in refusals} == REFUSED.get(name, set())
-    for _, sentence in refusals:
+            refusals[key] = str(error)
+        else:
+            assert scores.matrix.isfinite().all()
+            assert all(entry.reached.all() for entry in scores.diagnostics.values()), key
+    assert set(refusals) == REFUSED.get(name, set())
+    for sentence in refusals.values():
         assert re.search(r"cannot be (read|applied|reached).*(Choose|choose|Load)", sentence)
 
 

@@ -6,13 +6,16 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import test_battery
 import test_captum
+import test_deep_lift
 import test_engine
 import test_further
 import test_gradients
 import test_integrated_gradients
 import test_noisy_gradients
 import test_occlusion
+import test_operations
 import test_shapley
 import test_surroundings
 import test_trials
@@ -21,11 +24,12 @@ import transformers as hf
 from models import COMMON
 
 from tokensal import InputXGradient, scores
-from tokensal.adapters import causal, hooks, operations, trials
+from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
 from tokensal.engine import Engine, budget, engine, gradients, moments, reductions
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
+    gim,
     gradient,
     kernel_shap,
     owen_values,
@@ -34,6 +38,7 @@ from tokensal.methods import (
     shapley_values,
 )
 from tokensal.perturbations import coalitions, paths, removals
+from tokensal.types import Rules
 
 
 def sign_flipped(patch):
@@ -211,6 +216,55 @@ def not_its_own_step(patch):
     patch.setattr(paths.RandomPoints, "steps", lambda self, index, first: original(self, 0 * index, first))
 
 
+def norm_rule_not_applied(patch):
+    handlers = {key: handler for key, handler in rules.RuleMode.handlers.items() if key not in operations.RSQRT}
+    patch.setattr(rules.RuleMode, "handlers", handlers)
+
+
+def half_for_a_quarter(patch):
+    original = torch.Tensor.lerp
+    patch.setattr(torch.Tensor, "lerp", lambda self, other, share: original(self, other, max(share, 0.5)))
+
+
+def sign_of_the_input_ignored(patch):
+    original = torch.where
+    patch.setattr(torch, "where", lambda condition, x, other: original(condition | True, x, other))
+
+
+def negative_gradients_kept(patch):
+    patch.setattr(rules, "_positive_part", lambda gradient: gradient)
+
+
+def temperature_forgotten(patch):
+    patch.setattr(gim, "Rules", lambda temperature, **options: Rules(**options))
+
+
+def reference_of_a_factor_forgotten(patch):
+    original = secants.SecantMode.reference
+
+    def reference(self, *tensors):
+        before = original(self, *tensors)
+        return before if before is None or len(before) == 1 else tuple(tensor.detach() for tensor in tensors)
+
+    patch.setattr(secants.SecantMode, "reference", reference)
+
+
+def derivative_for_a_secant(patch):
+    patch.setattr(secants, "smooth_slope", lambda function, x, x0, plain=secants.smooth_slope: plain(function, x, x))
+
+
+def bias_left_out_of_gamma(patch):
+    patch.setattr(linear_rules, "scaled", lambda mode, constant: 0 * constant)
+
+
+def twin_of_the_battery(row):
+    try:
+        test_battery.exact.cache_clear()
+        test_battery.test_agrees_with_its_slow_twin(row, "Llama")
+    finally:
+        test_battery.exact.cache_clear()
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -249,6 +303,14 @@ VARIANCE = partial(
 )
 EXPECTED = test_noisy_gradients.test_captums_gradient_shap_on_the_same_draws
 DRAWS = test_noisy_gradients.test_every_sample_is_another_point_and_the_same_in_every_batch
+GIM_TWIN = partial(twin_of_the_battery, "gim")
+GUIDED_TWIN = partial(twin_of_the_battery, "guided_backprop")
+DEEP_LIFT_TWIN = partial(twin_of_the_battery, "deep_lift")
+COMPLETE = partial(test_deep_lift.test_the_scores_add_up_to_the_change_of_the_score, "Qwen 3", "sdpa")
+GUIDED = test_operations.test_guided_backpropagation_keeps_what_is_positive_above_and_below
+SHARES = partial(
+    test_operations.test_linear_layers_share_as_zennit_has_it, "linear", 0, 0.4, torch.tensor([0.5, -2]).double()
+)
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -296,6 +358,16 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (means_of_chunks_taken_for_one, VARIANCE),
         (a_point_drawn_twice, DRAWS),
         (not_its_own_step, EXPECTED),
+        (norm_rule_not_applied, GIM_TWIN),
+        (half_for_a_quarter, GIM_TWIN),
+        (temperature_forgotten, GIM_TWIN),
+        (sign_of_the_input_ignored, GUIDED),
+        (negative_gradients_kept, GUIDED),
+        (negative_gradients_kept, GUIDED_TWIN),
+        (bias_left_out_of_gamma, SHARES),
+        (reference_of_a_factor_forgotten, DEEP_LIFT_TWIN),
+        (reference_of_a_factor_forgotten, COMPLETE),
+        (derivative_for_a_secant, COMPLETE),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

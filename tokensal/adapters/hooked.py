@@ -126,6 +126,7 @@ class HookedModel(ABC):
                 result = run_reference()
             mode.compare()
             yield result
+            mode.finish()
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

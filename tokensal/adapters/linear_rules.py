@@ -91,13 +91,16 @@ def _shared(mode: RuleMode, x: Tensor, weight: Tensor, bias: Tensor | None) -> T
 
 def add(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The handler of a sum or a difference, of which one side may be a constant."""
-    accumulates = function in IN_PLACE and not varies(args[0])  # into a tensor that others hold, such as zeros
-    if mode.constants is None or len(args) < 2 or accumulates or varies(args[0]) == varies(args[1]):
+    in_place = function in IN_PLACE and not varies(args[0])  # into a tensor that others hold, such as zeros
+    if mode.constants is None or len(args) < 2 or in_place or varies(args[0]) == varies(args[1]):
         return function(*args, **kwargs)
-    terms = [scaled(mode, term) if _is_constant(term) else term for term in args[:2]]
+    [varying] = filter(varies, args[:2])
+    terms = [scaled(mode, torch.as_tensor(term).to(varying)) if _is_constant(term) else term for term in args[:2]]
     return function(*terms, *args[2:], **kwargs)
 
 
 def _is_constant(term: Any) -> bool:
-    """Whether a term is a share of the score: not a number such as an ε, and not a mask of attention (4-d)."""
-    return isinstance(term, Tensor) and term.is_floating_point() and not term.requires_grad and 1 <= term.ndim <= 3
+    """Whether a term is a share of the score: no mask of attention (4-d). What an ε adds to a scale goes to nobody."""
+    if not isinstance(term, Tensor):
+        return isinstance(term, int | float)
+    return term.is_floating_point() and not term.requires_grad and 1 <= term.ndim <= 3

@@ -182,7 +182,7 @@ def _matmul(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: d
 
 def _baddbmm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     named = named_arguments(args, kwargs, "input", "batch1", "batch2")
-    result = function(**named)
+    result = function(*args, **kwargs)
     both = varies(named["batch1"]) and varies(named["batch2"])
     if mode.rules.attention != "half" or not both or varies(named["input"]):
         return result

@@ -53,6 +53,11 @@ class SecantMode(OperationMode):
         """From now on, what runs is compared to what has run."""
         self._recording = False
 
+    def finish(self) -> None:
+        """Refuse a model in which the reference ran further operations."""
+        if self._tape:
+            self.refuse()
+
     def reference(self, *tensors: Tensor) -> tuple[Tensor, ...] | None:
         """What the reference had in the place of these tensors; None while it runs itself.
 
@@ -232,10 +237,10 @@ def _multiply(mode: SecantMode, function: Function, args: tuple[Any, ...], kwarg
 
 
 def _divide(mode: SecantMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if kwargs or len(args) < 2 or not _is_state(args[1]):
+    if kwargs or len(args) != 2:
         return function(*args, **kwargs)
     numerator, denominator = args[::-1] if function is REVERSED_DIVISION else args
-    if not isinstance(denominator, Tensor):
+    if not _is_state(denominator):
         return function(*args, **kwargs)
     inverse = mode.of_one_number(lambda x, x0: -1 / (x * x0), denominator, denominator.reciprocal())
     if not isinstance(numerator, Tensor):
@@ -272,7 +277,7 @@ def _matrix_product(mode: SecantMode, multiply: Callable[..., Tensor], first: Te
 def _baddbmm(mode: SecantMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     named = named_arguments(args, kwargs, "input", "batch1", "batch2")
     alpha, first, second = named.get("alpha", 1), named["batch1"], named["batch2"]
-    return mode.of_product(lambda a, b: alpha * torch.bmm(a, b), first, second, function(**named), False)
+    return mode.of_product(lambda a, b: alpha * torch.bmm(a, b), first, second, function(*args, **kwargs), False)
 
 
 def _einsum(mode: SecantMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -343,7 +348,7 @@ def _normed(mode: SecantMode, x: Tensor, dims: tuple[int, ...], eps: float) -> T
 def _choice(mode: SecantMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What picks some numbers, such as experts: it must pick the same of the reference."""
     result = function(*args, **kwargs)
-    index: Any = getattr(result, "indices", result)
+    index: Tensor = result if isinstance(result, Tensor) else result.indices
     before = mode.reference(index) if not index.is_floating_point() else None
     if before is not None and not torch.equal(index, before[0]):
         mode.refuse()

@@ -224,7 +224,8 @@ class Differentiation:
         if self.layers:
             above = adapter.layer_count - min(self.layers)
             footprint = replace(footprint, kept=footprint.kept * above // adapter.layer_count)
-        self.engine.budget.require_graph(count * (sources - self.first), footprint, adapter.device)
+        rows = count * (sources - self.first) * (1 if self.engine.reference is None else 2)  # what it read is kept too
+        self.engine.budget.require_graph(rows, footprint, adapter.device)
 
     def _perturbations_at_once(self, wanted: Tensor) -> int:
         adapter, sources = self.engine.adapter, len(self.example.sources)

@@ -28,7 +28,11 @@ from tokensal import (
     GradientRollout,
     InputXGradient,
     IntegratedGradients,
+    KernelSHAP,
     Occlusion,
+    OwenValues,
+    ShapleySampling,
+    ShapleyValues,
     SmoothGrad,
     ValueZeroing,
     attribute,
@@ -65,7 +69,13 @@ TWINS_IN_BATTERY = {
     "attention_rollout": AttentionRollout(),
     "value_zeroing": ValueZeroing(),
     "lrp": LRP(),
+    "shapley_values": ShapleyValues(),
+    "shapley_sampling": ShapleySampling(samples=4),
+    "kernel_shap": KernelSHAP(),
+    "owen_values": OwenValues(samples=4),
 }
+# What is not credited is not altered either, which changes the scores of the others
+TOGETHER = ("integrated_gradients", "smooth_grad", "shapley_values", "shapley_sampling", "kernel_shap", "owen_values")
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
 SIGNS = {
     "answer": [(1, ANSWER)],
@@ -449,7 +459,7 @@ def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
     assert limited.visible.equal(everything.visible & chosen)
-    if method not in ("integrated_gradients", "smooth_grad"):  # what is not credited is not altered either
+    if method not in TOGETHER:
         left = limited.scores[limited.visible]
         torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 

@@ -77,14 +77,14 @@ class Game:
         if new:
             absent = ((~unique[new]).float() @ self.leaving[self.players].float()) > 0
             perturbations = removals(self.example, self.engine, absent, self.replacement)
-            values = self.engine.scores(self.example, perturbations, self.tally).double().cpu()
+            values = self.engine.scores(self.example, perturbations, self.tally).cpu().double()
             self.known.update(zip((keys[index] for index in new), values, strict=True))
         return torch.stack([self.known[key] for key in keys])[inverse]
 
     @cached_property
     def full(self) -> Tensor:
         """(K,) the scores of the full coalition: of the example as it is."""
-        return self.engine.original(self.example).double().cpu()
+        return self.engine.original(self.example).cpu().double()
 
     @cached_property
     def empty(self) -> Tensor:

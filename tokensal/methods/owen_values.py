@@ -1,10 +1,10 @@
-"""Owen values: Shapley values where units arrive in groups: message after message, in each sentence after sentence, …
+"""Owen values: Shapley values where units arrive in groups: one message after another, and in it sentence by sentence.
 
-1. Put the players into groups of text, and these into larger ones. A group of one is that one.
+1. Put the players into groups of text, and these into larger ones. A group of one player is that player.
 2. Only orders count in which the players of a group follow one another, all such orders alike. So a player meets whole
    groups of others, and single members of its own group.
-3. Where the coalitions that this takes are no more than those of `samples` permutations, score them all: a value is the
-   mean over which siblings come before the player, and before each group that it is in.
+3. Where these are no more coalitions than `samples` permutations have, score them all. A value is the mean contribution
+   over which members of its group come before the player, and which groups before that group, on every level.
 4. Else draw such orders, each with its reverse, as in `tokensal.methods.shapley_sampling`.
 """
 
@@ -37,8 +37,8 @@ class OwenValues(ShapleySampling):
     Owen 1977, "Values of games with a priori unions", with several levels of groups. The values of a group's units add
     up to what the group would get as one unit.
 
-    Cost: exact where that takes no more forwards than random orders would; at most `samples` × P + 1 forwards for P
-    units. No backward.
+    Cost: at most `samples` × P + 1 forwards for P units, and no backward. Where all coalitions of the groups are no
+    more than that, all are scored; else random orders, until the tolerance is reached.
 
     Error: none where exact; else the standard error of each score. The scores add up to the score minus that without
     any unit.
@@ -48,7 +48,6 @@ class OwenValues(ShapleySampling):
 
     Args:
         levels: the groups, from the largest: any of "message", "sentence", "line", "word".
-        samples: how many permutations at most, half of them the reverse of the others.
     """
 
     name: ClassVar[str] = "owen_values"
@@ -105,7 +104,7 @@ def _exact(game: Game, groups: Hierarchy) -> Tensor:
     nobody = torch.zeros(1, players, dtype=torch.bool)
     terms = list(_terms(groups, nobody, torch.ones(1, dtype=torch.float64)))
     before = torch.cat([without for _, without, _ in terms])
-    arriving = torch.tensor([player for player, without, _ in terms for _ in without])
+    arriving = torch.cat([torch.full((len(without),), player) for player, without, _ in terms])
     after = before | torch.nn.functional.one_hot(arriving, players).bool()
     scores = game.scores(torch.cat([after, before]))
     changes = scores[: len(after)] - scores[len(after) :]

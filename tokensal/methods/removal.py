@@ -3,6 +3,7 @@
 1. The players are the units that may be absent: those with a source that is neither kept nor left out of the question.
 2. A coalition says which players are present. The others are absent, which means what `replacement` says.
 3. The engine scores every target of a coalition in one forward, and shares the work on what coalitions have in common.
+   None is scored twice.
 4. A method makes a number for each player of the scores of coalitions. Units that are no players have no score.
 """
 

@@ -188,8 +188,8 @@ def one_half_from_the_next(original):
 
 
 def samples_of_a_pair_counted_as_two(patch):
-    original = sampling.Moments.error.fget
-    patch.setattr(sampling.Moments, "error", property(lambda self: original(self) / 2**0.5))
+    original = sampling.RunningMean.error.fget
+    patch.setattr(sampling.RunningMean, "error", property(lambda self: original(self) / 2**0.5))
 
 
 def variance_of_norms(patch):

@@ -29,7 +29,11 @@ from tokensal import (
     GradientSHAP,
     InputXGradient,
     IntegratedGradients,
+    KernelSHAP,
     Occlusion,
+    OwenValues,
+    ShapleySampling,
+    ShapleyValues,
     SmoothGrad,
     ValueZeroing,
     VarGrad,
@@ -69,7 +73,22 @@ TWINS_IN_BATTERY = {
     "attention_rollout": AttentionRollout(),
     "value_zeroing": ValueZeroing(),
     "lrp": LRP(),
+    "shapley_values": ShapleyValues(),
+    "shapley_sampling": ShapleySampling(samples=4),
+    "kernel_shap": KernelSHAP(),
+    "owen_values": OwenValues(samples=4),
 }
+# What is not credited is not altered either, which changes the scores of the others
+TOGETHER = (
+    "integrated_gradients",
+    "smooth_grad",
+    "var_grad",
+    "gradient_shap",
+    "shapley_values",
+    "shapley_sampling",
+    "kernel_shap",
+    "owen_values",
+)
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
 SIGNS = {
     "answer": [(1, ANSWER)],
@@ -448,17 +467,13 @@ CHAT = [
 def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     model = tiny("Llama")
     options = {"messages": CHAT, "continuation": " sat", "method": (EVERY | TWINS_IN_BATTERY)[method]}
+    options["unit"] = "sentence" if method == "shapley_values" else "token"  # which takes few
     everything, limited = attribute(model, **options), attribute(model, **options, sources=["user", "generated"])
     chosen = torch.tensor([source.role in ("user", "generated") for source in limited.sources])
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
     assert limited.visible.equal(everything.visible & chosen)
-    if method not in (
-        "integrated_gradients",
-        "smooth_grad",
-        "var_grad",
-        "gradient_shap",
-    ):  # what is not credited is not altered either
+    if method not in TOGETHER:
         left = limited.scores[limited.visible]
         torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 

@@ -17,7 +17,7 @@ from hand_made import HandMade, pairwise_game, pairwise_weights, random_game
 from models import adapter
 
 import tokensal
-from tokensal import Budget, KernelSHAP, OwenValues, ShapleySampling, ShapleyValues, attribute
+from tokensal import KernelSHAP, OwenValues, ShapleySampling, ShapleyValues, attribute
 from tokensal.engine import Engine
 from tokensal.errors import InputError
 from tokensal.methods import kernel_shap, owen_values
@@ -348,18 +348,24 @@ def test_no_coalition_is_scored_twice_and_the_full_one_never():
         assert len(listed) <= diagnostics["coalitions"].values <= len(listed) + 1
 
 
-def test_forwards_are_as_many_as_coalitions():
-    players = len(PROMPT) - 1
+def test_as_many_perturbations_are_scored_as_there_are_coalitions(monkeypatch):
+    players, original, rows = len(PROMPT) - 1, Engine.scores, []
+
+    def counted(engine, example, perturbations, *rest):
+        rows.append(len(perturbations))
+        return original(engine, example, perturbations, *rest)
+
+    monkeypatch.setattr(Engine, "scores", counted)
     for method, most in (
-        (ShapleyValues(**OF_THE_PROMPT), 2**players),
-        (ShapleySampling(samples=4, **OF_THE_PROMPT), 4 * (players - 1) + 2),
-        (KernelSHAP(samples=40, tolerance=0, **OF_THE_PROMPT), 40 + 2),
+        (ShapleyValues(**OF_THE_PROMPT), 2**players - 1),
+        (ShapleySampling(samples=4, **OF_THE_PROMPT), 4 * (players - 1) + 1),
+        (KernelSHAP(samples=40, tolerance=0, **OF_THE_PROMPT), 40 + 1),
     ):
-        counting = CountingAdapter(adapter("Llama"))
-        scores = method(counting.example(PROMPT, continuation=CONTINUATION), Engine(counting, budget=Budget(rows=1)))
-        coalitions = scores.diagnostics["coalitions"].values[0]
-        assert coalitions <= counting.forwards - counting.prefixes <= most  # prefixes that coalitions have in common
-        assert counting.backwards == 0
+        rows.clear()
+        model = CountingAdapter(adapter("Llama"))
+        scores = method(model.example(PROMPT, continuation=CONTINUATION), Engine(model))
+        assert scores.diagnostics["coalitions"].values[0] - 1 <= sum(rows) <= most
+        assert model.backwards == 0
 
 
 OF_THE_PROMPT = {"keep": ("sink", "special", "template", "generated")}

@@ -9,18 +9,35 @@ import pytest
 import torch
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 
-from tokensal import LRP, Budget, GradientSHAP, IntegratedGradients, SmoothGrad, VarGrad, adapt, attribute, compare
+from tokensal import (
+    LRP,
+    Budget,
+    GradientSHAP,
+    IntegratedGradients,
+    KernelSHAP,
+    OwenValues,
+    ShapleySampling,
+    ShapleyValues,
+    SmoothGrad,
+    VarGrad,
+    adapt,
+    attribute,
+    compare,
+)
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
 
-METHODS_TRIED = [
-    *(name for name in METHODS if name not in ("integrated_gradients", "smooth_grad", "var_grad", "gradient_shap")),
-    IntegratedGradients(steps=4),
-    SmoothGrad(samples=3),
-    VarGrad(samples=3),
-    GradientSHAP(samples=3),
-    LRP(rule="attn"),
-]
+FEW = {
+    "integrated_gradients": IntegratedGradients(steps=4),
+    "smooth_grad": SmoothGrad(samples=3),
+    "var_grad": VarGrad(samples=3),
+    "gradient_shap": GradientSHAP(samples=3),
+    "shapley_values": ShapleyValues(replacement="zero", keep=("sink", "generated")),
+    "shapley_sampling": ShapleySampling(replacement="zero", samples=4),  # of an encoder without a special token
+    "kernel_shap": KernelSHAP(replacement="zero", samples=64),
+    "owen_values": OwenValues(replacement="zero", samples=4),
+}
+METHODS_TRIED = [*(FEW.get(name, name) for name in METHODS), LRP(rule="attn")]
 
 
 @contextmanager

@@ -85,12 +85,12 @@ class GradientSHAP(BaselineMethod):
         deviation = self.noise * float(raised(embeds).pow(2).mean().sqrt())
         points = RandomPoints(starts, embeds, ~kept, deviation, torch.arange(self.samples), self.seed)
         running = _until_precise(example, engine, points, allowed)
-        scores = torch.as_tensor(running.mean)
+        scores = running.value
         diagnostics = {
             "total": Diagnostic(total),
             "convergence_delta": Diagnostic(scores.sum(1) - total),
             "gradients": Diagnostic(torch.full((len(scores),), running.count)),
-            "standard_error": Diagnostic(running.standard_error, allowed),
+            "standard_error": Diagnostic(running.error, allowed),
         }
         return Scores(scores, values, diagnostics)
 
@@ -105,8 +105,9 @@ def _until_precise(example: Example, engine: Engine, points: RandomPoints, allow
     running = RunningMean()
     for batch in torch.split(points.numbers, BATCH):
         for contributions in _contributions(example, engine, points.numbered(batch)):
-            running.add(contributions)
-        if (running.standard_error.amax(1) <= allowed).all():
+            for sample in contributions.double().cpu():
+                running.add(sample)
+        if (running.error.amax(1) <= allowed).all():
             break
     return running
 

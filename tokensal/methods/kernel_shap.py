@@ -5,8 +5,8 @@
    constraint that the weights φ add up to y(all) − y(∅).
 2. Where all coalitions are no more than `samples`, list them: the weights are the Shapley values. Else draw sizes by
    the kernel, a coalition for each, and its complement with it.
-3. Solve the normal equations with the constraint. A player that a target does not see is no part of its game: its
-   Shapley value is 0, so the same fit without it has the same minimum, whatever the sizes are drawn by.
+3. Solve the normal equations with the constraint, for each target without the players that it does not see. Their
+   Shapley values are 0 in the nearest game, so a fit that sets them to 0 has the same minimum.
 4. The standard error is that of the jackknife: leave out one batch of pairs at a time, and fit the others.
 5. Go on until the error is small enough (see `tokensal.methods.sampling`).
 """
@@ -80,9 +80,8 @@ class KernelSHAP(SampledMethod):
         def estimate(blocks: int) -> Estimate:
             nonlocal drawn
             numbers = range(drawn, blocks)
-            fit.add(
-                torch.cat([sampler.block(number) for number in numbers]), torch.tensor(numbers).repeat_interleave(2)
-            )
+            pairs = torch.cat([sampler.block(number) for number in numbers])
+            fit.add(pairs, torch.tensor(numbers).repeat_interleave(2) % fit.batches)
             drawn = blocks
             return Estimate(fit.scores(), fit.errors(), len(game.known))
 
@@ -126,16 +125,16 @@ class _Fit:
 
     def __init__(self, game: Game, batches: int) -> None:
         players, targets = len(game.players), len(game.full)
-        self.game = game
+        self.game, self.batches = game, batches
         self.gram = torch.zeros(batches, players, players, dtype=torch.float64)
         self.moments = torch.zeros(batches, players, targets, dtype=torch.float64)
 
     def add(self, present: Tensor, numbers: Tensor, weights: Tensor | None = None) -> None:
-        """Coalitions (R, P), each with the number of its block, and a weight or none."""
+        """Coalitions (R, P), each with the number of its batch, and a weight or none."""
         changes, z = self.game.scores(present) - self.game.empty, present.double()
         weighted = z if weights is None else z * weights[:, None]
-        for batch in range(len(self.gram)):
-            rows = numbers % len(self.gram) == batch
+        for batch in range(self.batches):
+            rows = numbers == batch
             self.gram[batch] += weighted[rows].T @ z[rows]
             self.moments[batch] += weighted[rows].T @ changes[rows]
 
@@ -145,7 +144,7 @@ class _Fit:
 
     def errors(self) -> Tensor:
         """(K, P) the standard errors, from fits without each batch."""
-        count = len(self.gram)
+        count = self.batches
         without = self._solved(self.gram.sum(0) - self.gram, self.moments.sum(0) - self.moments)  # (B, K, P)
         return ((count - 1) / count * (without - without.mean(0)).pow(2).sum(0)).sqrt()
 

@@ -1,10 +1,10 @@
-"""Owen values: Shapley values where units arrive in groups: message after message, in each sentence after sentence, …
+"""Owen values: Shapley values where units arrive in groups: one message after another, and in it sentence by sentence.
 
-1. Put the players into groups of text, and these into larger ones. A group of one is that one.
+1. Put the players into groups of text, and these into larger ones. A group of one player is that player.
 2. Only orders count in which the players of a group follow one another, all such orders alike. So a player meets whole
    groups of others, and single members of its own group.
-3. Where the coalitions that this takes are no more than those of `samples` permutations, score them all: a value is the
-   mean over which siblings come before the player, and before each group that it is in.
+3. Where these are no more coalitions than `samples` permutations have, score them all. A value is the mean contribution
+   over which members of its group come before the player, and which groups before that group, on every level.
 4. Else draw such orders, each with its reverse, as in `tokensal.methods.shapley_sampling`.
 """
 
@@ -23,7 +23,7 @@ from tokensal.methods.removal import Game
 from tokensal.methods.shapley_sampling import ShapleySampling, from_permutations
 from tokensal.methods.shapley_values import size_weights
 from tokensal.perturbations.coalitions import Hierarchy, every_coalition
-from tokensal.questions.selection import unit_spans
+from tokensal.questions.selection import split_at_parts
 from tokensal.questions.units import UNITS
 from tokensal.types import Diagnostic, Diagnostics, Example
 from tokensal.values import store
@@ -37,8 +37,8 @@ class OwenValues(ShapleySampling):
     Owen 1977, "Values of games with a priori unions", with several levels of groups. The values of a group's units add
     up to what the group would get as one unit.
 
-    Cost: exact where that takes no more forwards than random orders would; at most `samples` × P + 1 forwards for P
-    units. No backward.
+    Cost: at most `samples` × P + 1 forwards for P units, and no backward. Where all coalitions of the groups are no
+    more than that, all are scored; else random orders, until the tolerance is reached.
 
     Error: none where exact; else the standard error of each score. The scores add up to the score minus that without
     any unit.
@@ -48,7 +48,6 @@ class OwenValues(ShapleySampling):
 
     Args:
         levels: the groups, from the largest: any of "message", "sentence", "line", "word".
-        samples: how many permutations at most, half of them the reverse of the others.
     """
 
     name: ClassVar[str] = "owen_values"
@@ -74,12 +73,14 @@ class OwenValues(ShapleySampling):
 
 def hierarchy(example: Example, players: Sequence[int], levels: Sequence[str]) -> Hierarchy:
     """The players, units of the example, in groups: those whose first tokens are in the same message, sentence, …"""
-    numbers = [
-        [number for number, (start, stop) in enumerate(unit_spans(example, level)) for _ in range(start, stop)]
-        for level in levels
-    ]
-    starts = [example.units[unit][0] for unit in players]
-    return _grouped(range(len(players)), [[group[start] for start in starts] for group in numbers])
+    return _grouped(range(len(players)), [_labels(example, players, level) for level in levels])
+
+
+def _labels(example: Example, players: Sequence[int], level: str) -> list[int]:
+    """For each player, the number of the group that its first source is in."""
+    spans = split_at_parts(example, UNITS[level])
+    numbers = [number for number, (start, stop) in enumerate(spans) for _ in range(start, stop)]
+    return [numbers[example.units[unit][0]] for unit in players]
 
 
 def _grouped(players: Sequence[int], levels: Sequence[Sequence[int]]) -> Hierarchy:
@@ -103,7 +104,7 @@ def _exact(game: Game, groups: Hierarchy) -> Tensor:
     nobody = torch.zeros(1, players, dtype=torch.bool)
     terms = list(_terms(groups, nobody, torch.ones(1, dtype=torch.float64)))
     before = torch.cat([without for _, without, _ in terms])
-    arriving = torch.tensor([player for player, without, _ in terms for _ in without])
+    arriving = torch.cat([torch.full((len(without),), player) for player, without, _ in terms])
     after = before | torch.nn.functional.one_hot(arriving, players).bool()
     scores = game.scores(torch.cat([after, before]))
     changes = scores[: len(after)] - scores[len(after) :]

@@ -3,6 +3,7 @@
 1. The players are the units that may be absent: those with a source that is neither kept nor left out of the question.
 2. A coalition says which players are present. The others are absent, which means what `replacement` says.
 3. The engine scores every target of a coalition in one forward, and shares the work on what coalitions have in common.
+   None is scored twice.
 4. A method makes a number for each player of the scores of coalitions. Units that are no players have no score.
 """
 
@@ -77,14 +78,14 @@ class Game:
         if new:
             absent = ((~unique[new]).float() @ self.leaving[self.players].float()) > 0
             perturbations = removals(self.example, self.engine, absent, self.replacement)
-            values = self.engine.scores(self.example, perturbations, self.tally).double().cpu()
+            values = self.engine.scores(self.example, perturbations, self.tally).cpu().double()
             self.known.update(zip((keys[index] for index in new), values, strict=True))
         return torch.stack([self.known[key] for key in keys])[inverse]
 
     @cached_property
     def full(self) -> Tensor:
         """(K,) the scores of the full coalition: of the example as it is."""
-        return self.engine.original(self.example).double().cpu()
+        return self.engine.original(self.example).cpu().double()
 
     @cached_property
     def empty(self) -> Tensor:

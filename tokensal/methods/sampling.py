@@ -29,7 +29,7 @@ class SampledMethod(RemovalMethod):
 
     Args:
         tolerance: the largest standard error that is accepted, relative to how much the score changes when all units
-            are absent. Sampling stops as soon as all scores of all targets are within it.
+            are absent (or to 0.1, where that is less). Sampling stops when all scores of all targets are within it.
         seed: of the draws.
     """
 
@@ -91,63 +91,23 @@ def until_precise(
     return result, result.diagnostics(allowed)
 
 
-@dataclass(slots=True)
 class RunningMean:
-    """The mean of independent samples that come in chunks, and its standard error; float64, on the CPU.
-
-    Attributes:
-        count: how many samples there were.
-        mean: (K, J).
-        squares: (K, J) the sum of their squared distances from the mean.
-    """
-
-    count: int = 0
-    mean: Tensor | float = 0.0
-    squares: Tensor | float = 0.0
-
-    def add(self, samples: Tensor) -> None:
-        """Count in some samples (n, K, J)."""
-        samples = samples.double().cpu()
-        mean, total = samples.mean(0), self.count + len(samples)
-        distance = mean - self.mean
-        self.squares = self.squares + (samples - mean).square().sum(0)
-        self.squares = self.squares + distance.square() * (self.count * len(samples) / total)
-        self.mean, self.count = self.mean + distance * (len(samples) / total), total
-
-    @property
-    def standard_error(self) -> Tensor:
-        """(K, J) of the mean; that of a single sample is unknown: infinite."""
-        squares = torch.as_tensor(self.squares)
-        if self.count < 2:
-            return torch.full_like(squares, torch.inf)
-        return (squares / (self.count - 1) / self.count).sqrt()
-
-
-def mean_and_error(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of independent samples (n, …), and its standard error; that of a single one is unknown: infinite."""
-    count = len(samples)
-    if count == 1:
-        return samples[0], torch.full_like(samples[0], torch.inf)
-    return samples.mean(0), (samples.var(0) / count).sqrt()
-
-
-class Moments:
-    """The mean and the variance of samples that are not kept (Welford 1962)."""
+    """The mean of independent samples, which are not kept, and its standard error (Welford 1962)."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self._squares = torch.zeros((), dtype=torch.float64)
+        self.value = self._squares = torch.zeros((), dtype=torch.float64)
 
     def add(self, sample: Tensor) -> None:
         """One more sample, all of one shape."""
         self.count += 1
-        before = sample - self.mean
-        self.mean = self.mean + before / self.count
-        self._squares = self._squares + before * (sample - self.mean)
+        before = sample - self.value
+        self.value = self.value + before / self.count
+        self._squares = self._squares + before * (sample - self.value)
 
     @property
     def error(self) -> Tensor:
-        """The standard error of the mean; that of a single sample is unknown: infinite."""
+        """That of a single sample is unknown: infinite."""
         if self.count == 1:
-            return torch.full_like(self.mean, torch.inf)
+            return torch.full_like(self.value, torch.inf)
         return (self._squares / (self.count - 1) / self.count).sqrt()

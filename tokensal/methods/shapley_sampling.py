@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tokensal.methods.removal import Game
-from tokensal.methods.sampling import MOST_SAMPLES, Estimate, Moments, SampledMethod, allowed_error, until_precise
+from tokensal.methods.sampling import MOST_SAMPLES, Estimate, RunningMean, SampledMethod, allowed_error, until_precise
 from tokensal.perturbations.coalitions import Hierarchy, Permutations
 from tokensal.types import Diagnostics
 from tokensal.values import read_whole, store
@@ -60,16 +60,16 @@ class ShapleySampling(SampledMethod):
 
 def from_permutations(game: Game, hierarchy: Hierarchy, options: ShapleySampling) -> tuple[Tensor, Diagnostics]:
     """The mean marginal contribution of each player over orders in which those of a group follow one another."""
-    sampler, moments, most = Permutations(hierarchy, options.seed), Moments(), options.samples // 2
+    sampler, mean, most = Permutations(hierarchy, options.seed), RunningMean(), options.samples // 2
     game.tally.total = 1 + 2 * most * (len(game.players) + 1)  # with the empty coalition, for the tolerance
 
     def estimate(blocks: int) -> Estimate:
-        numbers = range(moments.count, blocks)
+        numbers = range(mean.count, blocks)
         present = torch.stack([sampler.block(number) for number in numbers])  # (n, 2 (P + 1), P)
         scores = game.scores(present.flatten(0, 1)).reshape(*present.shape[:2], -1)  # (n, 2 (P + 1), K)
         for coalitions, values in zip(present, scores, strict=True):
-            moments.add(_mean_contributions(coalitions, values) * game.visible)
-        return Estimate(moments.mean, moments.error, len(game.known))
+            mean.add(_mean_contributions(coalitions, values) * game.visible)
+        return Estimate(mean.value, mean.error, len(game.known))
 
     result, diagnostics = until_precise(estimate, allowed_error(game, options.tolerance), batch=BATCH, most=most)
     return result.scores, {**game.efficiency(result.scores), **diagnostics}

@@ -181,7 +181,8 @@ def select_sources(example: Example, unit: str, sources: str | Sequence[str] | N
     Raises:
         InputError: a role that no source has.
     """
-    spans = unit_spans(example, unit)
+    split = _marked if unit == "marked" else units.UNITS[unit]
+    spans = tuple(split_at_parts(example, split))
     if sources is None:
         return replace(example, units=spans, credited=(True,) * len(spans))
     roles = [sources] if isinstance(sources, str) else sources
@@ -190,11 +191,6 @@ def select_sources(example: Example, unit: str, sources: str | Sequence[str] | N
         present = sorted({_role(token) for token in example.sources})
         raise InputError(f"No source is {' or '.join(roles)}; here they are {', '.join(present)}.")
     return replace(example, units=spans, credited=credited)
-
-
-def unit_spans(example: Example, unit: str) -> tuple[Span, ...]:
-    """The sources of each unit of that kind, see `UNITS`."""
-    return tuple(_split_at_parts(example, _marked if unit == "marked" else units.UNITS[unit]))
 
 
 def _marked(tokens: Sequence[Token]) -> Sequence[Span]:
@@ -206,7 +202,7 @@ def _role(token: Token) -> str:
     return SPECIAL if token.special and token.role is not Role.TEMPLATE else token.role.value
 
 
-def _split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence[Span]]) -> Iterator[Span]:
+def split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence[Span]]) -> Iterator[Span]:
     """Spans of what the encoder reads, and of what the decoder reads: none is of both."""
     for begin, part in ((0, example.sources[: example.encoder]), (example.encoder, example.sources[example.encoder :])):
         if part:

@@ -14,6 +14,7 @@ import test_integrated_gradients
 import test_noisy_gradients
 import test_occlusion
 import test_surroundings
+import test_tracing
 import test_trials
 import torch
 import transformers as hf
@@ -25,6 +26,7 @@ from tokensal.engine import Engine, budget, engine, gradients, moments, reductio
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import adaptive_quadrature, gradient, quadrature
 from tokensal.perturbations import paths, removals
+from tokensal.results import tracing
 
 
 def sign_flipped(patch):
@@ -169,6 +171,16 @@ def not_its_own_step(patch):
     patch.setattr(paths.RandomPoints, "steps", lambda self, index, first: original(self, 0 * index, first))
 
 
+def sign_of_the_trace_dropped(patch):
+    original = tracing._others
+    patch.setattr(tracing, "_others", lambda *given: original(*given).abs())
+
+
+def credit_passed_to_the_sink(patch):
+    original = tracing._others
+    patch.setattr(tracing, "_others", lambda row, index, ranked: original(row, index, torch.ones_like(ranked)))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -196,6 +208,8 @@ VARIANCE = partial(
 )
 EXPECTED = test_noisy_gradients.test_captums_gradient_shap_on_the_same_draws
 DRAWS = test_noisy_gradients.test_every_sample_is_another_point_and_the_same_in_every_batch
+SIGNS = partial(test_tracing.test_signs_multiply_along_a_path, -2, 3, -3)
+TRACED_SUMS = partial(test_tracing.test_rows_add_up_and_the_sink_keeps_what_it_has, 1)
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -234,6 +248,8 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (means_of_chunks_taken_for_one, VARIANCE),
         (a_sample_drawn_twice, DRAWS),
         (not_its_own_step, EXPECTED),
+        (sign_of_the_trace_dropped, SIGNS),
+        (credit_passed_to_the_sink, TRACED_SUMS),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

@@ -17,6 +17,10 @@ paths of opposite signs cancel, and the traced magnitudes add up to no more than
 A token whose row is 0 everywhere has nothing to pass its credit on to, and keeps it. With `hops`, credit is passed on
 so many times at most, and what is still on its way stays with the tokens that it reached.
 
+A token that the model would have written whatever the prompt said, such as a hyphen in a date, has a row of small
+scores that say little. It passes on what it was credited in their shares all the same, so that traced scores are only
+as good as the rows in between.
+
 Of scores that are not negative, this is what Walker and Ewetz 2025 ("CAGE", arXiv:2512.15663) do with a graph of
 attributions; negative ones, which they set to 0, keep their signs here. FlashTrace (Pan et al. 2026, arXiv:2602.01914)
 passes the credit of a span on as a whole, and a few hops far: it attributes the sum of the span's tokens, weighted by

@@ -347,7 +347,7 @@ ROWS = {
     "lrp, attn": Row(LRP(rule="attn"), linear=True),
     "integrated_gradients": Row(IntegratedGradients(steps=3), linear=True),
     "gradient_shap": Row(
-        GradientSHAP(samples=3, noise=0.2, seed=5, keep=("sink",)),
+        GradientSHAP(baseline="zero", samples=3, noise=0.2, seed=5, keep=("sink",)),
         gradient_shap(3, 0.2, 5),
         linear=True,
         exempt={"encoder–decoder": CAUSAL_ONLY},

@@ -90,11 +90,13 @@ def _numbered(units: Sequence[Unit]) -> Iterator[tuple[Unit, int]]:
 
 
 def _begun(source: Unit, targets: Sequence[Unit]) -> int | None:
-    """The last target, where the source is its beginning: its last token is no source."""
-    row = max(range(len(targets)), key=lambda index: targets[index].stop)
-    target = targets[row]
-    begins = source.start == target.start and source.ids == target.ids[: len(source.ids)]
-    return row if begins and len(source.ids) < len(target.ids) else None
+    """The target at the end of the answer, where the source is its beginning: its last token is no source."""
+    end = max(target.stop for target in targets)
+    for row, target in enumerate(targets):
+        begins = source.start == target.start and source.ids == target.ids[: len(source.ids)]
+        if begins and target.stop == end and len(source.ids) < len(target.ids):
+            return row
+    return None
 
 
 def passed_on(scores: Tensor, rows: dict[int, int], *, sink: int | None, hops: int | None) -> tuple[Tensor, Tensor]:

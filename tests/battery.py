@@ -741,7 +741,7 @@ ROWS = {
         exempt=NOT_LLAMA_OR_CAUSAL,
     ),
     "gradient_shap": Row(
-        GradientSHAP(samples=3, noise=0.2, seed=5, keep=("sink",)),
+        GradientSHAP(baseline="zero", samples=3, noise=0.2, seed=5, keep=("sink",)),
         gradient_shap(3, 0.2, 5),
         linear=True,
         exempt={"encoder–decoder": CAUSAL_ONLY},

@@ -14,6 +14,7 @@ from state import assert_unchanged, model_state
 from tokensal import (
     AttentionGradCAM,
     GradCAM,
+    GradientSHAP,
     IntegratedGradients,
     KernelSHAP,
     Occlusion,
@@ -29,6 +30,7 @@ from tokensal.methods import METHODS
 NAMES = ["Llama", "GPT-2", "Gemma 3", "OPT", "T5", "BART", "M2M100"]
 FEW = {
     "integrated_gradients": IntegratedGradients(steps=3),
+    "gradient_shap": GradientSHAP(samples=3),
     "shapley_sampling": ShapleySampling(samples=4),
     "kernel_shap": KernelSHAP(samples=64),
     "owen_values": OwenValues(samples=4),

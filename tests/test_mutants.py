@@ -18,6 +18,7 @@ import test_occlusion
 import test_operations
 import test_shapley
 import test_surroundings
+import test_tracing
 import test_trials
 import torch
 import transformers as hf
@@ -38,6 +39,7 @@ from tokensal.methods import (
     shapley_values,
 )
 from tokensal.perturbations import coalitions, paths, removals
+from tokensal.results import tracing
 from tokensal.types import Rules
 
 
@@ -265,6 +267,16 @@ def twin_of_the_battery(row):
         test_battery.exact.cache_clear()
 
 
+def sign_of_the_trace_dropped(patch):
+    original = tracing._others
+    patch.setattr(tracing, "_others", lambda *given: original(*given).abs())
+
+
+def credit_passed_to_the_sink(patch):
+    original = tracing._others
+    patch.setattr(tracing, "_others", lambda row, index, ranked: original(row, index, torch.ones_like(ranked)))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -311,6 +323,8 @@ GUIDED = test_operations.test_guided_backpropagation_keeps_what_is_positive_abov
 SHARES = partial(
     test_operations.test_linear_layers_share_as_zennit_has_it, "linear", 0, 0.4, torch.tensor([0.5, -2]).double()
 )
+SIGNS = partial(test_tracing.test_signs_multiply_along_a_path, -2, 3, -3)
+TRACED_SUMS = partial(test_tracing.test_rows_add_up_and_the_sink_keeps_what_it_has, 1)
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -368,6 +382,8 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (reference_of_a_factor_forgotten, DEEP_LIFT_TWIN),
         (reference_of_a_factor_forgotten, COMPLETE),
         (derivative_for_a_secant, COMPLETE),
+        (sign_of_the_trace_dropped, SIGNS),
+        (credit_passed_to_the_sink, TRACED_SUMS),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

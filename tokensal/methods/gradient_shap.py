@@ -44,8 +44,10 @@ class GradientSHAP(BaselineMethod):
     of the score from the baselines to the input in expectation alone; the convergence delta is what they miss by chance
     (and, with noise, by what the noise does to the score).
 
-    Use: many baselines at the price of one, where integrated gradients would follow each to the end. With a single
-    baseline integrated gradients are more exact for the same work, and know their error.
+    Use: many baselines at the price of one, where integrated gradients would follow each to the end; with few, these are
+    more exact. Language models are so curved on the way that the error stays large: after 48 samples from "zero" the
+    scores of SmolLM2 missed their total many times over, from "mean" by half of it. They did not point at the word that
+    an answer is copied from (top-1 in 0 of 5 prompts from "mean", 1 from "space", 2 from "zero").
 
     Args:
         samples: the most samples.
@@ -57,11 +59,14 @@ class GradientSHAP(BaselineMethod):
     """
 
     name: ClassVar[str] = "gradient_shap"
-    summary: ClassVar[str] = "what each token adds to the score on the way from random baselines; its error is measured"
+    summary: ClassVar[str] = (
+        "what each token adds to the score on the way from random baselines; its error is measured (signed)"
+    )
     paper: ClassVar[str] = "Lundberg, Lee 2017, arXiv:1705.07874"
     signed: ClassVar[bool] = True
 
-    samples: int = 512
+    baseline: str | Tensor | Sequence[str | Tensor] = "mean"
+    samples: int = 256
     tolerance: float = 0.05
     noise: float = 0.0
     seed: int = 0

@@ -137,7 +137,8 @@ class Attribution(Result):
         In the scores of a late token of an answer, earlier tokens of the answer take much of the credit. Here each
         passes its credit on, in the shares that its own row gives, until all of it rests on the prompt. So the sources
         of the prompt hold what they were credited directly, and what was passed on to them; those of the answer are
-        blank. Signs multiply on the way. The steps are those of `tokensal.results.tracing`.
+        blank. Signs multiply on the way. Traced scores are only as good as the rows in between: a token that depends
+        little on the prompt passes its credit on all the same. The steps are those of `tokensal.results.tracing`.
 
         The diagnostics have `through_the_answer`, the share of a target's |credit| that was passed on; what the method
         measured of its direct scores is there as `direct_…`, the largest magnitude of a target where it had several.

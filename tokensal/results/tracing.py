@@ -17,6 +17,10 @@ paths of opposite signs cancel, and the traced magnitudes add up to no more than
 A token whose row is 0 everywhere has nothing to pass its credit on to, and keeps it. With `hops`, credit is passed on
 so many times at most, and what is still on its way stays with the tokens that it reached.
 
+A token that the model would have written whatever the prompt said, such as a hyphen in a date, has a row of small
+scores that say little. It passes on what it was credited in their shares all the same, so that traced scores are only
+as good as the rows in between.
+
 Of scores that are not negative, this is what Walker and Ewetz 2025 ("CAGE", arXiv:2512.15663) do with a graph of
 attributions; negative ones, which they set to 0, keep their signs here. FlashTrace (Pan et al. 2026, arXiv:2602.01914)
 passes the credit of a span on as a whole, and a few hops far: it attributes the sum of the span's tokens, weighted by
@@ -86,11 +90,13 @@ def _numbered(units: Sequence[Unit]) -> Iterator[tuple[Unit, int]]:
 
 
 def _begun(source: Unit, targets: Sequence[Unit]) -> int | None:
-    """The last target, where the source is its beginning: its last token is no source."""
-    row = max(range(len(targets)), key=lambda index: targets[index].stop)
-    target = targets[row]
-    begins = source.start == target.start and source.ids == target.ids[: len(source.ids)]
-    return row if begins and len(source.ids) < len(target.ids) else None
+    """The target at the end of the answer, where the source is its beginning: its last token is no source."""
+    end = max(target.stop for target in targets)
+    for row, target in enumerate(targets):
+        begins = source.start == target.start and source.ids == target.ids[: len(source.ids)]
+        if begins and target.stop == end and len(source.ids) < len(target.ids):
+            return row
+    return None
 
 
 def passed_on(scores: Tensor, rows: dict[int, int], *, sink: int | None, hops: int | None) -> tuple[Tensor, Tensor]:

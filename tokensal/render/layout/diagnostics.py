@@ -44,7 +44,7 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
     if through := diagnostics.get("through_the_answer"):
         shares = through.values.tolist()
         yield (
-            "through the answer",
+            "passed on",
             f"median {percent(median(shares))} of a target's credit, at most {percent(max(shares))}",
         )
     if error := diagnostics.get("standard_error"):

@@ -25,6 +25,11 @@ from tokensal.methods.grad_cam import GradientRollout as GradientRollout
 from tokensal.methods.attention_rollout import AttentionRollout as AttentionRollout
 from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
 from tokensal.methods.occlusion import Occlusion as Occlusion
+from tokensal.methods.hierarchical_occlusion import HierarchicalOcclusion as HierarchicalOcclusion
+from tokensal.methods.rise import RISE as RISE
+from tokensal.methods.extremal_perturbation import ExtremalPerturbation as ExtremalPerturbation
+from tokensal.methods.lime import LIME as LIME
+from tokensal.methods.context_cite import ContextCite as ContextCite
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]

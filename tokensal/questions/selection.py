@@ -182,7 +182,7 @@ def select_sources(example: Example, unit: str, sources: str | Sequence[str] | N
         InputError: a role that no source has.
     """
     split = _marked if unit == "marked" else units.UNITS[unit]
-    spans = tuple(_split_at_parts(example, split))
+    spans = tuple(split_at_parts(example, split))
     if sources is None:
         return replace(example, units=spans, credited=(True,) * len(spans))
     roles = [sources] if isinstance(sources, str) else sources
@@ -202,7 +202,7 @@ def _role(token: Token) -> str:
     return SPECIAL if token.special and token.role is not Role.TEMPLATE else token.role.value
 
 
-def _split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence[Span]]) -> Iterator[Span]:
+def split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence[Span]]) -> Iterator[Span]:
     """Spans of what the encoder reads, and of what the decoder reads: none is of both."""
     for begin, part in ((0, example.sources[: example.encoder]), (example.encoder, example.sources[example.encoder :])):
         if part:

@@ -22,12 +22,12 @@ from tokensal.values import described
 # isort: off
 from tokensal.methods.gradient import Gradient as Gradient, InputXGradient as InputXGradient
 from tokensal.methods.smooth_grad import SmoothGrad as SmoothGrad
-from tokensal.methods.rectified_gradients import GuidedBackprop as GuidedBackprop, Deconvnet as Deconvnet
 from tokensal.methods.var_grad import VarGrad as VarGrad
+from tokensal.methods.rectified_gradients import GuidedBackprop as GuidedBackprop, Deconvnet as Deconvnet
 from tokensal.methods.lrp import LRP as LRP
 from tokensal.methods.gim import GIM as GIM
-from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from tokensal.methods.deep_lift import DeepLift as DeepLift
+from tokensal.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from tokensal.methods.gradient_shap import GradientSHAP as GradientSHAP
 from tokensal.methods.grad_cam import GradCAM as GradCAM, AttentionGradCAM as AttentionGradCAM
 from tokensal.methods.grad_cam import GradientRollout as GradientRollout
@@ -38,10 +38,15 @@ from tokensal.methods.value_zeroing import ValueZeroing as ValueZeroing
 from tokensal.methods.information_flow import InformationFlowRoutes as InformationFlowRoutes
 from tokensal.methods.alti_logit import ALTILogit as ALTILogit
 from tokensal.methods.occlusion import Occlusion as Occlusion
+from tokensal.methods.hierarchical_occlusion import HierarchicalOcclusion as HierarchicalOcclusion
 from tokensal.methods.shapley_values import ShapleyValues as ShapleyValues
 from tokensal.methods.shapley_sampling import ShapleySampling as ShapleySampling
 from tokensal.methods.kernel_shap import KernelSHAP as KernelSHAP
 from tokensal.methods.owen_values import OwenValues as OwenValues
+from tokensal.methods.lime import LIME as LIME
+from tokensal.methods.context_cite import ContextCite as ContextCite
+from tokensal.methods.rise import RISE as RISE
+from tokensal.methods.extremal_perturbation import ExtremalPerturbation as ExtremalPerturbation
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]

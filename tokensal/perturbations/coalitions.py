@@ -99,3 +99,48 @@ class KernelPairs:
         size = int(torch.tensor(self.sizes).multinomial(1, generator=random))
         present = torch.randperm(len(self.sizes) - 1, generator=random) < size
         return torch.stack([present, ~present])
+
+
+@dataclass(frozen=True, slots=True)
+class UniformSizes:
+    """From one to all players are absent, each number as often, and which ones is random; one coalition a block.
+
+    Attributes:
+        players: P.
+        seed: of the draws.
+    """
+
+    players: int
+    seed: int
+
+    def block(self, number: int) -> Tensor:
+        random = generator(self.seed, number)
+        absent = int(torch.randint(1, self.players + 1, (), generator=random))
+        order = torch.randperm(self.players, generator=random)
+        return (order >= absent)[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of neighbours are present or absent together, and where they begin is random; one coalition a block.
+
+    Each player is present with the same probability, and two of them agree the more often, the nearer they are.
+
+    Attributes:
+        players: P.
+        window: how many players.
+        seed: of the draws.
+        present: the probability.
+    """
+
+    players: int
+    window: int
+    seed: int
+    present: float = 0.5
+
+    def block(self, number: int) -> Tensor:
+        random = generator(self.seed, number)
+        shift = int(torch.randint(self.window, (), generator=random))
+        count = (shift + self.players - 1) // self.window + 1
+        cells = torch.rand(count, generator=random, dtype=torch.float64) < self.present
+        return cells.repeat_interleave(self.window)[None, shift : shift + self.players]

@@ -65,7 +65,8 @@ class CausalAdapter(ModelAdapter):
         if first == len(tokens):
             raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")
         sink = 0 if tokens[0].special or tokens[0].role is Role.TEMPLATE else None
-        return Example(text, tokens[:-1], tokens[first:], tuple(range(first - 1, len(tokens) - 1)), sink=sink)
+        predictors = tuple(range(first - 1, len(tokens) - 1))
+        return Example(text, tokens[:-1], tokens[first:], predictors, sink=sink, slots=prompt.slots)
 
     def _check_length(self, prompt: int, answer: int) -> None:
         limit = self._context

@@ -104,14 +104,15 @@ class ModelAdapter(ABC):
             template: Further arguments of the chat template, such as tools or enable_thinking.
             {generation}
             explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
-            marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
+            marked: True if passages are marked as [[…]] in the prompt, perhaps with fillers as in [[Dave|Sarah]]; or
+                the characters (start, stop) of each.
 
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
         tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
-        self._in_vocabulary(tokenized.ids)
+        self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
         options = dict(generation.generation or {})
         if explain == "prompt":
             if generation.continuation is not None or generation.max_new_tokens is not None or options:

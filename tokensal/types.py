@@ -83,8 +83,8 @@ class Unit:
 
     `start` and `stop` are characters of the shown text. `in_prompt` are its characters (start, stop) in the user's own
     prompt, or of a chat in the content of the message of that number; None where it is not from there.
-    `against` is the text that it is explained against, where it is a contrast. `fillers` are texts that may stand in its
-    place where a method takes it away, if it has any.
+    `against` is the text that it is explained against, where it is a contrast. `fillers` are texts that may stand in
+    its place where a method takes it away, if it has any.
     """
 
     ids: tuple[int, ...]

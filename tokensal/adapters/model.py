@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -261,6 +262,10 @@ class ModelAdapter(ABC):
         """Whether perturbations can go on from the `states` of others."""
         return self._findings.continues
 
+    def skips(self, example: Example) -> bool:
+        """Whether sources that attention does not see need not be run, where the others keep their positions."""
+        return False
+
     @abstractmethod
     def _original(self, example: Example, share: bool) -> Original:
         """`original` of an example with one continuation."""
@@ -281,7 +286,7 @@ class ModelAdapter(ABC):
         keep = perturbed.keep
         if keep is not None:
             keep = torch.cat([keep.new_ones(len(perturbed), perturbed.first - first), keep], dim=1)
-        return PerturbedInputs(torch.cat([before, perturbed.embeds], dim=1), keep, first, perturbed.closed)
+        return replace(perturbed, embeds=torch.cat([before, perturbed.embeds], dim=1), keep=keep, first=first)
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""

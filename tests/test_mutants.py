@@ -16,7 +16,9 @@ import test_integrated_gradients
 import test_noisy_gradients
 import test_occlusion
 import test_operations
+import test_prefixes
 import test_shapley
+import test_slots
 import test_surroundings
 import test_tracing
 import test_trials
@@ -26,7 +28,7 @@ from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
-from tokensal.engine import Engine, budget, engine, gradients, moments, reductions
+from tokensal.engine import Engine, budget, engine, gradients, moments, prefixes, reductions, scoring
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
@@ -35,6 +37,7 @@ from tokensal.methods import (
     kernel_shap,
     owen_values,
     quadrature,
+    removal,
     sampling,
     shapley_values,
 )
@@ -90,6 +93,7 @@ def last_chunk_dropped(patch):
 
     patch.setattr(engine, "in_chunks", in_chunks)
     patch.setattr(gradients, "in_chunks", in_chunks)
+    patch.setattr(scoring, "in_chunks", in_chunks)
 
 
 def mask_forgotten(patch):
@@ -131,6 +135,66 @@ def shared_beginning_off_by_one(patch):
         "altered_from",
         property(lambda self: (original(self) + 1).clamp(max=self.absent.shape[1] - 1)),
     )
+
+
+def coalitions_unsorted(patch):
+    original = prefixes.by_pattern
+
+    def by_pattern(starts, lengths, pattern):
+        sorted_rows = original(starts, lengths, pattern)
+        order = torch.arange(len(starts))
+        return replace(sorted_rows, order=order, starts=starts, lengths=lengths)
+
+    patch.setattr(scoring, "by_pattern", by_pattern)
+
+
+def states_of_another_prefix(patch):
+    original = scoring.Scoring._inputs
+
+    def inputs(self, rows, origin):
+        perturbed = original(self, rows, origin)
+        return perturbed if perturbed.parents is None else replace(perturbed, parents=perturbed.parents * 0)
+
+    patch.setattr(scoring.Scoring, "_inputs", inputs)
+
+
+def prefixes_alike_one_token_too_far(patch):
+    original = prefixes.by_pattern
+
+    def by_pattern(starts, lengths, pattern):
+        sorted_rows = original(starts, lengths, pattern)
+        return replace(sorted_rows, shared=sorted_rows.shared + 1)
+
+    patch.setattr(scoring, "by_pattern", by_pattern)
+
+
+def mask_of_earlier_sources_forgotten(patch):
+    original = causal.States.before
+
+    def before(self, perturbed):
+        states = original(self, perturbed)
+        return replace(states, keep=torch.ones_like(states.keep))
+
+    patch.setattr(causal.States, "before", before)
+
+
+def window_overlooked(patch):
+    patch.setattr(causal, "smallest_window", lambda config: float("inf"))
+
+
+def fillers_one_place_early(patch):
+    original = removal._fillers
+
+    def fillers(example, engine):
+        shown = original(example, engine)
+        return replace(shown, embeds=shown.embeds.roll(-1, dims=1))
+
+    patch.setattr(removal, "_fillers", fillers)
+
+
+def first_filler_alone(patch):
+    original = removal.removals
+    patch.setattr(removal, "removals", lambda *given: original(*given[:4], given[4] * 0))
 
 
 def positions_moved_up(patch):
@@ -289,6 +353,10 @@ CERTIFICATE = partial(
     test_integrated_gradients.test_the_certificate_holds_and_can_be_checked_from_outside, "GPT-2", "zero"
 )
 OCCLUSION = partial(test_occlusion.test_agrees_with_its_slow_twin, "Llama", "sdpa", "mask")
+PREFIXES = partial(test_prefixes.test_coalitions_that_share_prefixes_have_the_scores_of_each_alone, "Llama", False)
+REPLACED = partial(test_prefixes.test_coalitions_that_share_prefixes_have_the_scores_of_each_alone, "Llama", True)
+WINDOWS = partial(test_prefixes.test_masked_sources_are_skipped_up_to_the_window_of_a_layer, 30, False)
+SLOTS = partial(test_slots.test_occlusion_puts_each_filler_in_place, "Llama")
 CAUSALITY = partial(test_trials.test_a_model_that_sees_later_tokens_is_refused, hf.BertConfig(**COMMON))
 POSITIONS = test_trials.test_a_model_with_other_positions_for_ids_than_for_embeddings_is_refused
 EAGER = test_trials.test_attention_weights_of_another_function_are_refused
@@ -352,6 +420,13 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (baseline_forgotten, CERTIFICATE),
         (shared_beginning_off_by_one, OCCLUSION),
         (positions_moved_up, OCCLUSION),
+        (coalitions_unsorted, REPLACED),
+        (states_of_another_prefix, REPLACED),
+        (prefixes_alike_one_token_too_far, REPLACED),
+        (mask_of_earlier_sources_forgotten, PREFIXES),
+        (window_overlooked, WINDOWS),
+        (fillers_one_place_early, SLOTS),
+        (first_filler_alone, SLOTS),
         (disagreement_overlooked, CAUSALITY),
         (disagreement_overlooked, POSITIONS),
         (disagreement_overlooked, EAGER),
@@ -387,6 +462,8 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):
+    if oracle in (PREFIXES, REPLACED, WINDOWS):
+        monkeypatch.setattr(budget, "CPU_FIXED", 0)
     oracle()  # green as it stands
     mutant(monkeypatch)
     # the trials of a model are oracles too; pytest.fail is what a refusal that does not come ends in

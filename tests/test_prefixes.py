@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
+import transformers as hf
 from builders import CONTINUATION, PROMPT, every_architecture, tiny
 from counting import CountingAdapter
-from models import CONTEXT
+from models import CONTEXT, GROUPED, tokenizer
 from test_battery import Scarce
 
-from tokensal import Budget
+from tokensal import Budget, adapt
 from tokensal.engine import Engine, budget
 from tokensal.engine.prefixes import by_pattern, with_best_cuts
 from tokensal.perturbations.removals import Removals
-from tokensal.scores import logprob
 from tokensal.types import Example
 
 LONG = [(7 * place) % 300 + 3 for place in range(CONTEXT - 16)]  # the windows of Mistral and Gemma 3 are 6 and 4
@@ -114,15 +115,65 @@ def test_a_model_whose_states_are_not_shared_runs_each_coalition_from_its_beginn
     assert counting.prefixes == 0
 
 
+@pytest.mark.usefixtures("cuts_cost_nothing")
+@pytest.mark.parametrize(("window", "skips"), [(30, False), (60, True)])
+def test_masked_sources_are_skipped_up_to_the_window_of_a_layer(window, skips):
+    """A trial of 8 tokens does not show a window of 30; the configuration says it."""
+    torch.manual_seed(0)
+    config = hf.MistralConfig(**GROUPED, sliding_window=window)
+    network = hf.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter.data, std=0.3) if parameter.ndim > 1 else None
+    adapted = adapt(network.eval().double(), tokenizer(), name="Mistral")
+    example = adapted.example(LONG, continuation=CONTINUATION)
+    assert adapted.skips(example) is skips
+    assert adapted.skips(adapted.example(PROMPT, continuation=CONTINUATION))
+    absent = table(example, rows=10)
+    found = Engine(adapted).scores(example, removed(adapted, example, absent))
+    tolerance = 1e-5  # its norms round to float32
+    torch.testing.assert_close(found, each_alone(adapted, example, absent), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT-2", "Mistral"])
+def test_what_is_deleted_is_not_run(name):
+    adapted = tiny(name)
+    example = adapted.example(PROMPT, continuation=CONTINUATION)
+    absent = torch.zeros(1, len(example.sources), dtype=torch.bool)
+    absent[0, [1, 2, 4]] = True
+    with counted(adapted) as tokens:
+        found = Engine(adapted).scores(example, Removals(adapted.embed(example), absent, closed=True))
+    assert tokens == [len(example.sources) - 3]
+    kept = [id for place, id in enumerate(PROMPT) if place not in (1, 2, 4)]
+    expected = Engine(adapted).original(adapted.example(kept, continuation=CONTINUATION))
+    torch.testing.assert_close(found[0], expected, rtol=1e-8, atol=1e-10)
+
+
 # What it spares
 
 
-def tokens_run(absent: torch.Tensor, **options) -> int:
+@contextmanager
+def counted(adapted):
+    """The tokens of each forward of the model inside."""
+    tokens = []
+    hook = adapted.model.register_forward_pre_hook(
+        lambda model, args, options: tokens.append(options["inputs_embeds"][..., 0].numel()), with_kwargs=True
+    )
+    yield tokens
+    hook.remove()
+
+
+def tokens_run(absent: torch.Tensor, *, skips: bool = False, replaced: bool = False) -> int:
+    """How many tokens are run for coalitions of a long prompt, besides those of the example as it is."""
     adapted = tiny("Llama")
+    findings = adapted._findings
     example = adapted.example(LONG, continuation=CONTINUATION)
-    counting = CountingAdapter(adapted)
-    Engine(counting, logprob, **options).scores(example, removed(adapted, example, absent))
-    return counting.token_rows - len(example.sources)  # of the example as it is
+    adapted._findings = replace(findings, skips=skips)
+    try:
+        with counted(adapted) as tokens:
+            Engine(adapted).scores(example, removed(adapted, example, absent, replaced))
+    finally:
+        adapted._findings = findings
+    return sum(tokens) - len(example.sources)
 
 
 def of_words(present: torch.Tensor, sources: int) -> torch.Tensor:
@@ -133,26 +184,27 @@ def of_words(present: torch.Tensor, sources: int) -> torch.Tensor:
     return absent
 
 
-def test_what_64_coalitions_of_20_words_share_is_run_once(monkeypatch):
+def test_what_64_coalitions_of_20_words_share_is_run_once_and_what_is_masked_is_not_run(monkeypatch):
     sources = len(LONG) + len(CONTINUATION) - 1
-    present = ~coalitions(64, 21)[:, :20]
-    absent = of_words(present, sources)
-    spared = tokens_run(absent)
+    absent = of_words(~coalitions(64, 21)[:, :20], sources)
+    shared, skipped = tokens_run(absent), tokens_run(absent, skips=True)
+    assert tokens_run(absent, replaced=True) == shared
     monkeypatch.setattr(budget, "CPU_FIXED", 10**9)
     apart = tokens_run(absent)
-    assert (apart, spared) == (3192, 2736)
+    assert (apart, shared, skipped) == (3192, 2736, 2031)
 
 
 def test_nested_coalitions_share_half():
+    """As those of a permutation: each unit is added to those before it."""
     sources = len(LONG) + len(CONTINUATION) - 1
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0)).argsort()
     absent = of_words(order < torch.arange(21)[:, None], sources)
-    assert tokens_run(absent) < 21 * sources * 0.75
+    assert tokens_run(absent, replaced=True) < 21 * sources * 0.75
 
 
 def test_single_removals_are_not_cut():
     """From where each removes its source on, as little is run as can be."""
-    prefixes = by_pattern(torch.arange(40), torch.eye(40, dtype=torch.uint8))
+    prefixes = by_pattern(torch.arange(40), torch.arange(41).expand(40, -1), torch.eye(40, dtype=torch.uint8))
     assert prefixes.order.tolist() == list(range(40))
     assert with_best_cuts(prefixes, 40, 38, fixed=24).cuts == ()
 
@@ -161,7 +213,8 @@ def test_cuts_are_where_many_go_on_from_few():
     pattern = torch.zeros(64, 30, dtype=torch.uint8)
     pattern[32:, 0] = 1
     pattern[:, 20:26] = (torch.arange(64)[:, None] >> torch.arange(6)) % 2
-    prefixes = with_best_cuts(by_pattern(torch.zeros(64, dtype=torch.int64), pattern), 30, 29, fixed=24)
+    starts, lengths = torch.zeros(64, dtype=torch.int64), torch.arange(31).expand(64, -1)
+    prefixes = with_best_cuts(by_pattern(starts, lengths, pattern), 30, 29, fixed=24)
     assert prefixes.cuts[0] == 20
     assert with_best_cuts(prefixes, 30, 19, fixed=24).cuts == ()  # not behind the last source that may be one
     assert with_best_cuts(prefixes, 30, 29, fixed=10**6).cuts == ()

@@ -79,7 +79,7 @@ def assert_holds(attribution, data):
     for name in ("text", "signed", "sink", "encoder"):
         assert getattr(attribution, name) == data[name]
     for name in ("sources", "targets"):
-        later = {"in_prompt": None, "message": None}  # fields that files of version 2 have not
+        later = {"in_prompt": None, "message": None, "fillers": None}  # fields that files of version 2 have not
         assert [asdict(unit) for unit in getattr(attribution, name)] == [
             {**unit, **later, "ids": tuple(unit["ids"])} for unit in data[name]
         ]

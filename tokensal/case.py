@@ -18,7 +18,7 @@ from tokensal.adapters.prompting import Messages, Text
 from tokensal.engine import Budget, Engine
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, differences, name_of
-from tokensal.methods.removal import removals
+from tokensal.methods.removal import scores_without
 from tokensal.options import Generation, values_of
 from tokensal.questions.masks import unit_membership, visible_units
 from tokensal.questions.question import Question
@@ -131,7 +131,7 @@ class Case:
 
         Args:
             present: which units are present; rows may come in any order.
-            replacement: what an absent unit is replaced by, as in `tokensal.Occlusion`.
+            replacement: what an absent unit is replaced by, as in `tokensal.Occlusion`; fillers come first.
 
         Raises:
             InputError: a table for another number of units, or a row that leaves nothing to predict a target from.
@@ -144,7 +144,7 @@ class Case:
             )
         with exact_surroundings(self.engine.adapter.device):
             absent = ((~present).float() @ unit_membership(self.example).to(present.device).float()) > 0
-            return self.engine.scores(self.example, removals(self.example, self.engine, absent, replacement))
+            return scores_without(self.example, self.engine, absent, replacement)
 
     def _attribution(self, scores: Scores, method: Method, provenance: Provenance) -> Attribution:
         example, visible = self.example, visible_units(self.example)
@@ -156,7 +156,9 @@ class Case:
                 f"Some contributions are not finite numbers, though the score {provenance.score} is; "
                 f"{_non_finite_gradients(provenance.dtype, self.question.score, method)}."
             )
-        sources = tuple(merge_tokens(example.sources[start:stop]) for start, stop in example.units)
+        fillers = {slot.start: slot.texts for slot in example.slots}
+        units = ((start, merge_tokens(example.sources[start:stop])) for start, stop in example.units)
+        sources = tuple(replace(unit, fillers=fillers.get(start)) for start, unit in units)
         return Attribution(
             text=example.text,
             sources=sources,

@@ -83,7 +83,8 @@ class Unit:
 
     `start` and `stop` are characters of the shown text. `in_prompt` are its characters (start, stop) in the user's own
     prompt, or of a chat in the content of the message of that number; None where it is not from there.
-    `against` is the text that it is explained against, where it is a contrast.
+    `against` is the text that it is explained against, where it is a contrast. `fillers` are texts that may stand in
+    its place where a method takes it away, if it has any.
     """
 
     ids: tuple[int, ...]
@@ -95,6 +96,7 @@ class Unit:
     against: str = ""
     in_prompt: tuple[int, int] | None = None
     message: int | None = None
+    fillers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,19 @@ class Group:
 
     targets: tuple[int, ...]
     against: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Sources from `start` to `stop` that have fillers: texts of at most as many tokens that may stand in their place.
+
+    `fillers` are the token ids of each, and `texts` what they say.
+    """
+
+    start: int
+    stop: int
+    fillers: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,8 @@ class Example:
         credited: for each unit, whether anybody asks what it contributed; by default all.
         branch: of an example with two continuations, each of which goes on from the first predictor and does not see
             the other.
+        slots: units of the prompt that fillers stand in for where they are absent. The last sources of one may be
+            missing, where no target needs them.
     """
 
     text: str
@@ -143,6 +160,7 @@ class Example:
     units: tuple[tuple[int, int], ...] = ()
     credited: tuple[bool, ...] = ()
     branch: Branch | None = None
+    slots: tuple[Slot, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.groups:

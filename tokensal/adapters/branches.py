@@ -44,6 +44,7 @@ def with_contrast(example: Example, explained: range, foils: Sequence[Token]) ->
         groups=groups,
         # one target and one foil have the same predictor, and no source of their own
         branch=Branch(last + 1, len(targets)) if len(targets) + len(foils) > 2 else None,
+        slots=example.slots,
     )
 
 

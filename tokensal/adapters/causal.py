@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokensal.adapters.layers import smallest_window
 from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer
 from tokensal.errors import InputError
@@ -27,25 +28,24 @@ from tokensal.types import Example, Forward, Original, Role
 
 @dataclass(frozen=True, slots=True, eq=False)
 class States:
-    """What a model remembers of the first n sources of some perturbations, the rows.
+    """What a model remembers of the first sources of some perturbations, the rows.
 
     Attributes:
-        layers: keys and values of each layer, (rows, heads, n, width).
-        keep: (rows, n) bool, which of these sources attention may see.
+        layers: keys and values of each layer, (rows, heads, columns, width).
+        keep: (rows, columns) bool, where attention may look. Without it, a column may be of no source.
     """
 
-    layers: list[tuple[Tensor, Tensor]]
+    layers: list[tuple[Tensor, ...]]
     keep: Tensor
 
     def before(self, perturbed: PerturbedInputs) -> States:
-        """What each perturbation goes on from: a row for each, of the sources before its first."""
+        """What each perturbation goes on from, a row for each: its parent, or the sources before its first."""
         first, rows, parents = perturbed.first, len(perturbed), perturbed.parents
-
-        def each(tensor: Tensor) -> Tensor:
-            return tensor.expand(rows, *tensor.shape[1:]) if parents is None else tensor[parents.to(tensor.device)]
-
-        layers = [(each(keys[:, :, :first]), each(values[:, :, :first])) for keys, values in self.layers]
-        return States(layers, each(self.keep[:, :first]))
+        if parents is not None:
+            index = parents.to(self.keep.device)
+            return States([(keys[index], values[index]) for keys, values in self.layers], self.keep[index])
+        layers = [tuple(part[:, :, :first].expand(rows, -1, -1, -1) for part in layer) for layer in self.layers]
+        return States(layers, self.keep[:, :first].expand(rows, -1))
 
 
 class CausalAdapter(ModelAdapter):
@@ -65,7 +65,8 @@ class CausalAdapter(ModelAdapter):
         if first == len(tokens):
             raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")
         sink = 0 if tokens[0].special or tokens[0].role is Role.TEMPLATE else None
-        return Example(text, tokens[:-1], tokens[first:], tuple(range(first - 1, len(tokens) - 1)), sink=sink)
+        predictors = tuple(range(first - 1, len(tokens) - 1))
+        return Example(text, tokens[:-1], tokens[first:], predictors, sink=sink, slots=prompt.slots)
 
     def _check_length(self, prompt: int, answer: int) -> None:
         limit = self._context
@@ -89,18 +90,21 @@ class CausalAdapter(ModelAdapter):
     def _states(self, example: Example, perturbed: PerturbedInputs, states: States | None) -> States | None:
         """As in `ModelAdapter`.
 
-        A row whose sources are all masked sees all of them here: what comes out is masked later, but has to be numbers.
+        A row of which attention sees nothing sees its last source here: what comes out is not seen later, but has to be
+        numbers.
         """
-        layers, earlier = [], _kept(perturbed)[:, :0]
+        before = States([], _kept(perturbed)[:, :0])
         if perturbed.first and states is not None:
             before = states.before(perturbed)
-            layers, earlier = before.layers, before.keep
-        keep = torch.cat([earlier, _kept(perturbed)], dim=1)
-        seen = keep | ~keep.any(1, keepdim=True)
-        earlier, perturbed = seen[:, : perturbed.first], replace(perturbed, keep=seen[:, perturbed.first :])
-        cache = self._cache(layers)
-        self._run(example, perturbed, earlier, start=len(example.targets), cache=cache)
-        return _states_in(cache, keep, _order(_staying(perturbed, earlier)).argsort(dim=1))
+        keep = _kept(perturbed)
+        seen = keep.clone()
+        seen[:, -1] |= ~(before.keep.any(1) | keep.any(1))
+        cache, running = self._cache(before.layers), replace(perturbed, keep=seen)
+        self._run(example, running, before.keep, start=len(example.targets), cache=cache)
+        order, _ = _order(running, before.keep, torch.zeros_like(keep))
+        if perturbed.skip:
+            return _states_in(cache, torch.cat([before.keep, keep.gather(1, order)], dim=1))
+        return _states_in(cache, torch.cat([before.keep, keep], dim=1), order.argsort(dim=1))
 
     def _forward(self, example: Example, perturbed: PerturbedInputs, states: States | None = None) -> Forward:
         """One pass over R perturbations, with logits (R, G, V) of the positions that predict targets."""
@@ -133,7 +137,11 @@ class CausalAdapter(ModelAdapter):
         }
         return self._called(inputs, predictors, start)[0]
 
-    def _cache(self, layers: list[tuple[Tensor, Tensor]]) -> Any:
+    def skips(self, example: Example) -> bool:
+        """As in `ModelAdapter`; no window of a layer may end inside of the example, since it counts what is skipped."""
+        return self._findings.skips and len(example.sources) <= smallest_window(self.model.config.get_text_config())
+
+    def _cache(self, layers: list[tuple[Tensor, ...]]) -> Any:
         """A cache that begins with these keys and values; None where the model takes none."""
         from transformers import DynamicCache
 
@@ -141,18 +149,18 @@ class CausalAdapter(ModelAdapter):
 
 
 def _states_in(cache: Any, keep: Tensor, places: Tensor | None = None) -> States | None:
-    """The states of the sources of which attention may see those of `keep` (rows, n); None where they are not cached.
+    """The states in a cache, of columns where attention may look as `keep` says; None where they are not cached.
 
     Args:
-        cache: keys and values of n columns.
-        keep: which of the sources attention may see.
-        places: (rows, m) where the last m of them are among the last m columns; None where nothing was moved.
+        cache: keys and values.
+        keep: (rows, columns) bool.
+        places: (rows, n) where the last n columns of `keep` are among those of the cache; None where they are.
     """
     if cache is None or cache.get_seq_length() != keep.shape[1]:
         return None
-    layers = [(layer.keys, layer.values) for layer in cache.layers]
+    layers: list[tuple[Tensor, ...]] = [(layer.keys, layer.values) for layer in cache.layers]
     if places is not None and not places.equal(places.sort(dim=1).values):
-        layers = [(_in_place(keys, places), _in_place(values, places)) for keys, values in layers]
+        layers = [tuple(_in_place(part, places) for part in layer) for layer in layers]
     return States(layers, keep)
 
 
@@ -170,17 +178,22 @@ def _kept(perturbed: PerturbedInputs) -> Tensor:
     return perturbed.keep.to(perturbed.embeds.device)
 
 
-def _staying(perturbed: PerturbedInputs, earlier: Tensor) -> Tensor:
-    """(R, n) bool, which sources stay in front: all, but masked ones where gaps are closed or none is kept before them.
+def _order(perturbed: PerturbedInputs, earlier: Tensor, predicting: Tensor) -> tuple[Tensor, Tensor]:
+    """Which source each column holds (R, columns), and which sources stay in front (R, n) bool.
 
-    There they could attend to nothing themselves, so they are moved behind the others.
+    Those that attention does not see stay in their columns, but for those before the first that it sees, which could
+    see nothing themselves: they are moved behind the others. Where gaps are closed, or such sources are skipped, all of
+    them are moved, and columns end with the longest row. What predicts is not skipped.
     """
     keep = _kept(perturbed)
-    return keep if perturbed.closed else keep.cumsum(1).bool() | earlier.any(1, keepdim=True)
+    if not perturbed.closed and not perturbed.skip:
+        staying = keep.cumsum(1).bool() | earlier.any(1, keepdim=True)
+        return _front(staying), staying
+    staying = keep if perturbed.closed else keep | predicting
+    return _front(staying)[:, : max(1, int(staying.sum(1).max()))], staying
 
 
-def _order(staying: Tensor) -> Tensor:
-    """(R, n) which source each column holds."""
+def _front(staying: Tensor) -> Tensor:
     return (~staying).to(torch.uint8).argsort(dim=1, stable=True)
 
 
@@ -194,8 +207,10 @@ def _arrange(
     columns = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
     if perturbed.keep is None:
         return embeds, _kept(perturbed), columns + perturbed.first, predictors
-    staying = _staying(perturbed, earlier)
-    order, predictors = _order(staying), staying.cumsum(1).gather(1, predictors) - 1
-    embeds = embeds.gather(1, order[..., None].expand_as(embeds))
-    positions = columns if perturbed.closed else order
+    order, staying = _order(
+        perturbed, earlier, torch.zeros_like(columns, dtype=torch.bool).scatter(1, predictors, True)
+    )
+    predictors = staying.cumsum(1).gather(1, predictors) - 1
+    embeds = embeds.gather(1, order[..., None].expand(-1, -1, embeds.shape[2]))
+    positions = columns[:, : order.shape[1]] if perturbed.closed else order
     return embeds, _kept(perturbed).gather(1, order), positions + perturbed.first, predictors

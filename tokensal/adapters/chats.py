@@ -11,13 +11,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokensal.adapters.marks import kept_characters, number_characters, place_among, remove_brackets, require_tokens
+from tokensal.adapters.marks import Marked, number_characters, place_among, read_marks, require_tokens
 from tokensal.adapters.messages import Messages, Template, content_texts, read_messages, with_texts
 from tokensal.adapters.offsets import label_spans, token_spans
 from tokensal.adapters.probes import Rendering, TextNotLocated, TextSpan, locate
+from tokensal.adapters.slots import read_slots
 from tokensal.errors import InputError
 from tokensal.questions.units import Span
-from tokensal.types import Role
+from tokensal.types import Role, Slot
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,8 +49,8 @@ def read_chat(
     *,
     marked: bool,
     arguments: Mapping[str, Any] | None = None,
-) -> tuple[list[int], list[Origin]]:
-    """The ids of a chat, and the origin of each; with `marked`, passages are written [[…]] in the contents.
+) -> tuple[list[int], list[Origin], tuple[Slot, ...]]:
+    """The ids of a chat, the origin of each, and its slots; with `marked`, passages are written [[…]] in the contents.
 
     If origins cannot be determined, all ids have the role of a plain prompt, and a warning is logged. That happens when
     the template alters contents in ways that probes cannot follow, or when the tokenizer neither reports which
@@ -63,13 +64,21 @@ def read_chat(
 
     Raises:
         InputError: no template or no content, a chat or an argument that the template refuses, or passages that are
-            wrongly marked, that have no tokens, or whose tokens cannot be determined.
+            wrongly marked, that have no tokens, or whose tokens cannot be determined; or fillers that do not fit.
     """
     template = Template(tokenizer, dict(arguments or {}))
     chat = template.readable(read_messages(messages))
     own = [text for message in chat for text in content_texts(message)]
-    texts, passages = _read_marks(own) if marked else (own, [])
-    ids = list(template.apply(with_texts(chat, texts), tokenize=True)["input_ids"])
+    marks = [read_marks(text) if marked else Marked(text) for text in own]
+    texts = [each.text for each in marks]
+    passages = [TextSpan(index, *span) for index, each in enumerate(marks) for span in each.passages]
+    if marked and not passages:
+        raise InputError("No passage is marked: write [[ and ]] around at least one in the contents of the messages.")
+
+    def encode(texts: Sequence[str]) -> list[int]:
+        return list(template.apply(with_texts(chat, texts), tokenize=True)["input_ids"])
+
+    ids = encode(texts)
     try:
         origins = _origins(template, chat, texts, passages, ids)
     except TextNotLocated:
@@ -82,18 +91,12 @@ def read_chat(
             "The chat template or the tokenizer does not show where each word of the messages goes: "
             "all tokens of this chat count as a plain prompt, whoever said them."
         )
-        return ids, [Origin(Role.PROMPT)] * len(ids)
-    require_tokens([texts[span.index][span.start : span.stop] for span in passages], [each.mark for each in origins])
-    return ids, _with_brackets(origins, chat) if marked else origins
-
-
-def _read_marks(texts: Sequence[str]) -> tuple[list[str], list[TextSpan]]:
-    """The texts without brackets, and the passages that the brackets marked."""
-    parsed = [remove_brackets(text) for text in texts]
-    passages = [TextSpan(index, *span) for index, (_, spans) in enumerate(parsed) for span in spans]
-    if not passages:
-        raise InputError("No passage is marked: write [[ and ]] around at least one in the contents of the messages.")
-    return [text for text, _ in parsed], passages
+        return ids, [Origin(Role.PROMPT)] * len(ids), ()
+    numbers = [origin.mark for origin in origins]
+    require_tokens([texts[span.index][span.start : span.stop] for span in passages], numbers)
+    fillers = [of_passage for text in marks for of_passage in text.fillers]
+    slots = read_slots(texts, passages, fillers, ids, numbers, encode)
+    return ids, _with_brackets(origins, chat) if marked else origins, slots
 
 
 def _origins(
@@ -144,7 +147,13 @@ def _own_characters(text: str, rendered: str, shown: Span, span: Span) -> Span |
 
 def _with_brackets(origins: Sequence[Origin], chat: Sequence[dict[str, Any]]) -> list[Origin]:
     """The same origins, whose characters count the brackets too that mark passages."""
-    kept = [kept_characters("".join(content_texts(message))) for message in chat]
+    kept = []
+    for message in chat:
+        places, shift = [], 0
+        for text in content_texts(message):
+            places += [shift + place for place in read_marks(text).kept]
+            shift += len(text)
+        kept.append(places)
     return [
         origin
         if origin.in_prompt is None or origin.message is None

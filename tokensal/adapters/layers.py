@@ -7,6 +7,8 @@ ones; the latter have two attentions, of which the second attends to the encoder
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,10 @@ from tokensal.errors import UnsupportedModel
 from tokensal.types import Part
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# What configurations call the sizes of windows and chunks of attention; not every how many layers have one
+WINDOW = re.compile(r"^(?!.*(layers|pattern|feed_forward)$).*(window|chunk|block_size|local_attention)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,9 @@ def _attentions(block: nn.Module) -> list[nn.Module]:
 def _innermost(block: nn.Module) -> list[nn.Module]:
     """The attentions of a layer that hold no other: T5 wraps each in a module that adds the residual stream."""
     return [module for module in _attentions(block) if not _attentions(module)]
+
+
+def smallest_window(config: PretrainedConfig) -> float:
+    """How many tokens the attention of every layer looks back at least, as far as the configuration says."""
+    sizes = (value for name, value in vars(config).items() if WINDOW.search(name) and type(value) is int and value > 0)
+    return min(sizes, default=math.inf)

@@ -1,56 +1,92 @@
 """Marked passages: [[…]] in a text, or character spans beside it.
 
 The first two of a run of opening brackets open a passage, the last two of a run of closing ones close it, so that
-"[[a[0]]]" marks "a[0]".
+"[[a[0]]]" marks "a[0]". Inside of it, a bar separates what is read from its fillers, which stand in its place where a
+method takes it away: "[[Dave|Sarah|Tom]]" is read as "Dave", with two fillers. A bar that is part of the text is
+written as "\\|". Outside of passages a bar is a bar, and so it is where passages are marked by spans.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from tokensal.errors import InputError
 from tokensal.questions.units import Span
 
 BRACKETS = re.compile(r"\[\[|\]\](?!\])")
+BAR, ESCAPED_BAR = "|", r"\|"
 
 
-def remove_brackets(text: str) -> tuple[str, list[Span]]:
-    """The text without the brackets that mark its passages, and the characters of each passage in it.
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A text as it is read, and what was marked in it.
+
+    Attributes:
+        text: without brackets, fillers and the backslashes before bars.
+        passages: the characters (start, stop) of each marked passage in it.
+        fillers: for each passage the texts that may stand in its place.
+        kept: for each character of the text, its place in what the user wrote.
+    """
+
+    text: str
+    passages: tuple[Span, ...] = ()
+    fillers: tuple[tuple[str, ...], ...] = ()
+    kept: Sequence[int] = ()
+
+
+def read_marks(text: str) -> Marked:
+    """What is marked in a text.
 
     Raises:
-        InputError: brackets that are not in pairs, one inside another, or around nothing.
+        InputError: brackets that are not in pairs, one inside another, or around nothing; or an empty filler.
     """
-    pieces: list[str] = []
+    kept: list[int] = []
     passages: list[Span] = []
-    consumed, length = 0, 0  # how many characters of the text are read, and of the pieces written
-    passage_start: int | None = None
+    fillers: list[tuple[str, ...]] = []
+    position, opened = 0, None
     for bracket in BRACKETS.finditer(text):
         opens = bracket[0] == "[["
-        if opens is (passage_start is not None):
+        if opens is (opened is not None):
             raise InputError(_misplaced(text, bracket.start(), nested=opens))
-        pieces.append(text[consumed : bracket.start()])
-        consumed, length = bracket.end(), length + len(pieces[-1])
-        if passage_start == length:
-            excerpt = _excerpt(text, bracket.start() - 2)
-            raise InputError(f"A marked passage is empty, at {excerpt}: put text between [[ and ]].")
-        if passage_start is not None:
-            passages.append((passage_start, length))
-        passage_start = length if opens else None
-    if passage_start is not None:
-        raise InputError(f"A marked passage never ends, at {_excerpt(text, text.rindex('[['))}: write ]] behind it.")
-    return "".join([*pieces, text[consumed:]]), passages
+        if opened is None:
+            kept += range(position, bracket.start())
+            opened = bracket.start()
+        else:
+            passage, *others = _between_bars(text, range(position, bracket.start()))
+            if not passage:
+                raise InputError(f"A marked passage is empty, at {_excerpt(text, opened)}: put text behind the [[.")
+            if not all(others):
+                raise InputError(
+                    f"A filler is empty, at {_excerpt(text, opened)}: put text behind each bar of a marked passage, or "
+                    rf"write \| for a bar that is part of it."
+                )
+            passages.append((len(kept), len(kept) + len(passage)))
+            fillers.append(tuple("".join(text[index] for index in other) for other in others))
+            kept += passage
+            opened = None
+        position = bracket.end()
+    if opened is not None:
+        raise InputError(f"A marked passage never ends, at {_excerpt(text, opened)}: write ]] behind it.")
+    kept += range(position, len(text))
+    return Marked("".join(text[index] for index in kept), tuple(passages), tuple(fillers), kept)
 
 
-def kept_characters(text: str) -> list[int]:
-    """Which characters of a text are none of the brackets that mark passages."""
-    brackets = {index for bracket in BRACKETS.finditer(text) for index in range(*bracket.span())}
-    return [index for index in range(len(text)) if index not in brackets]
+def _between_bars(text: str, places: range) -> list[list[int]]:
+    """Which characters there are between bars, without the backslashes before bars that are part of the text."""
+    pieces: list[list[int]] = [[]]
+    for index in places:
+        if text[index] == BAR and text[index - 1] != "\\":
+            pieces.append([])
+        elif text[index : index + 2] != ESCAPED_BAR or index + 1 == places.stop:
+            pieces[-1].append(index)
+    return pieces
 
 
 def place_among(kept: Sequence[int], span: Span) -> Span:
-    """Where a span of the characters that were kept stands in the text with all of them."""
+    """Where a span of the characters that were kept stands in what the user wrote."""
     return kept[span[0]], kept[span[1] - 1] + 1
 
 

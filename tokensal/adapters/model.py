@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -99,14 +100,15 @@ class ModelAdapter(HookedModel):
             template: Further arguments of the chat template, such as tools or enable_thinking.
             {generation}
             explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
-            marked: True if passages are marked as [[…]] in the prompt; or the characters (start, stop) of each.
+            marked: True if passages are marked as [[…]] in the prompt, perhaps with fillers as in [[Dave|Sarah]]; or
+                the characters (start, stop) of each.
 
         Raises:
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
         tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
-        self._in_vocabulary(tokenized.ids)
+        self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
         options = dict(generation.generation or {})
         if explain == "prompt":
             if generation.continuation is not None or generation.max_new_tokens is not None or options:
@@ -251,6 +253,10 @@ class ModelAdapter(HookedModel):
         """Whether perturbations can go on from the `states` of others."""
         return self._findings.continues
 
+    def skips(self, example: Example) -> bool:
+        """Whether sources that attention does not see need not be run, where the others keep their positions."""
+        return False
+
     @abstractmethod
     def _original(self, example: Example, share: bool) -> Original:
         """`original` of an example with one continuation."""
@@ -271,7 +277,7 @@ class ModelAdapter(HookedModel):
         keep = perturbed.keep
         if keep is not None:
             keep = torch.cat([keep.new_ones(len(perturbed), perturbed.first - first), keep], dim=1)
-        return PerturbedInputs(torch.cat([before, perturbed.embeds], dim=1), keep, first, perturbed.closed)
+        return replace(perturbed, embeds=torch.cat([before, perturbed.embeds], dim=1), keep=keep, first=first)
 
     def _called(self, inputs: Mapping[str, Any], predictors: Tensor, start: int) -> tuple[Forward, Any]:
         """The model called with those of the inputs that it takes, cut at the head; and its own output."""

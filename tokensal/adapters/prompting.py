@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from tokensal.adapters.chats import Origin, read_chat
 from tokensal.adapters.marks import (
-    kept_characters,
+    Marked,
     number_characters,
     place_among,
-    remove_brackets,
+    read_marks,
     require_tokens,
     validate_spans,
 )
 from tokensal.adapters.messages import Messages as Messages
 from tokensal.adapters.offsets import encode, encode_following, label_spans, restoring, token_spans
+from tokensal.adapters.probes import TextSpan
+from tokensal.adapters.slots import read_slots
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
 from tokensal.perturbations.removals import NAMED_TOKENS, TEXT_PREFIX, check_replacement
 from tokensal.questions.units import Span
-from tokensal.types import Role, Token
+from tokensal.types import Role, Slot, Token
 from tokensal.values import read_kind, read_text_or_ids
 
 if TYPE_CHECKING:
@@ -43,19 +45,21 @@ class Prompt:
         marks: for each id, the number of the marked passage that it is in; None outside of all.
         places: for each id, its characters in the user's own text (in_prompt), and in which message of a chat that is;
             empty if the prompt is ids.
+        slots: the passages with fillers.
     """
 
     ids: tuple[int, ...]
     roles: tuple[Role, ...]
     marks: tuple[int | None, ...]
     places: tuple[tuple[Span | None, int | None], ...] = field(default=(), compare=False)
+    slots: tuple[Slot, ...] = ()
 
     @classmethod
-    def of(cls, ids: Sequence[int], origins: Sequence[Origin]) -> Prompt:
+    def of(cls, ids: Sequence[int], origins: Sequence[Origin], slots: tuple[Slot, ...] = ()) -> Prompt:
         """The prompt of ids and their origins."""
         places = [(origin.in_prompt, origin.message) for origin in origins]
         roles, marks = [origin.role for origin in origins], [origin.mark for origin in origins]
-        return cls(tuple(ids), tuple(roles), tuple(marks), tuple(places))
+        return cls(tuple(ids), tuple(roles), tuple(marks), tuple(places), slots)
 
 
 def read_prompt(
@@ -78,12 +82,13 @@ def read_prompt(
         messages: a chat for the model's chat template; the content of a message is a text, or blocks of which some
             have a text. If the last message is the assistant's, the answer continues it.
         marked: True if passages are written [[…]] in the text or the contents; the brackets are removed, and the
-            passages numbered from 0 through all messages. Or the characters (start, stop) of each in a text.
+            passages numbered from 0 through all messages; fillers may follow, as in [[Dave|Sarah]] (see `marks.py`). Or
+            the characters (start, stop) of each in a text.
         template: further arguments of the chat template, such as tools.
 
     Raises:
         InputError: both or neither are passed, the prompt is empty, the template refuses the chat, or passages are
-            missing, wrongly marked, or without tokens.
+            missing, wrongly marked, or without tokens, or a filler does not fit.
     """
     if (prompt is None) == (messages is None):
         raise InputError("Give either a prompt or messages (a chat), and not both.")
@@ -115,7 +120,8 @@ def _check_markable(ids: Sequence[int] | None, marked: bool | Sequence[Span]) ->
 
 def _read_text(tokenizer: PreTrainedTokenizerBase, prompt: str, marked: bool | Sequence[Span]) -> Prompt:
     """A prompt that is a text."""
-    text, passages = _marked_passages(prompt, marked)
+    marking = _read_marks(prompt, marked)
+    text, passages = marking.text, marking.passages
     ids = encode(tokenizer, text, special=True)
     bos = tokenizer.bos_token_id
     if bos is not None and ids[:2] == [bos, bos]:
@@ -129,20 +135,28 @@ def _read_text(tokenizer: PreTrainedTokenizerBase, prompt: str, marked: bool | S
         return Prompt.of(ids, [Origin(Role.PROMPT)] * len(ids))
     marks = label_spans(text, number_characters(len(text), passages), spans, None)
     require_tokens([text[start:stop] for start, stop in passages], marks)
-    kept = kept_characters(prompt) if marked is True else range(len(prompt))
-    places = [place_among(kept, span) if span[0] < span[1] else None for span in spans]
-    return Prompt.of(ids, [Origin(Role.PROMPT, *origin) for origin in zip(marks, places, strict=True)])
+    places = [place_among(marking.kept, span) if span[0] < span[1] else None for span in spans]
+    slots = read_slots(
+        [text],
+        [TextSpan(0, *passage) for passage in passages],
+        marking.fillers,
+        ids,
+        marks,
+        lambda texts: encode(tokenizer, texts[0], special=True),
+    )
+    return Prompt.of(ids, [Origin(Role.PROMPT, *origin) for origin in zip(marks, places, strict=True)], slots)
 
 
-def _marked_passages(prompt: str, marked: bool | Sequence[Span]) -> tuple[str, list[Span]]:
-    """The text of a prompt without brackets, and its marked passages."""
-    if isinstance(marked, bool):
-        text, passages = remove_brackets(prompt) if marked else (prompt, [])
+def _read_marks(prompt: str, marked: bool | Sequence[Span]) -> Marked:
+    """What is marked in a prompt."""
+    if marked is True:
+        marking = read_marks(prompt)
     else:
-        text, passages = prompt, validate_spans(marked, len(prompt))
-    if marked is not False and not passages:
+        passages = [] if marked is False else validate_spans(marked, len(prompt))
+        marking = Marked(prompt, tuple(passages), ((),) * len(passages), range(len(prompt)))
+    if marked is not False and not marking.passages:
         raise InputError("No passage is marked: write [[ and ]] around at least one in the prompt.")
-    return text, passages
+    return marking
 
 
 def read_with_answer(

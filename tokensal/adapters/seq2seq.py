@@ -67,6 +67,7 @@ class Seq2SeqAdapter(ModelAdapter):
             predictors=tuple(range(encoder, encoder + 1 + len(rest))),
             sink=encoder,
             encoder=encoder,
+            slots=prompt.slots,
         )
 
     def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:

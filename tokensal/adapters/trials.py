@@ -4,8 +4,8 @@
 2. Causality: no logit before the last token may differ between the rows.
 3. Agreement: the adapter's logits of the first row, from its embeddings, must be the model's own.
 4. Shared states: so must those that start from the states of the first half. If they are not, or cannot be had, each
-   perturbation runs from its beginning. The same of a row whose second token is masked says whether perturbations can
-   go on from the states of others.
+   perturbation runs from its beginning. The same of a row two of whose tokens are masked says whether perturbations can
+   go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -50,6 +50,7 @@ class Findings:
     key: Hashable
     shares_states: bool
     continues: bool
+    skips: bool
     eager_agrees: bool = False
 
 
@@ -97,8 +98,8 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
     findings.eager_agrees = True
 
 
-def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool]:
-    """Whether the states of the example can be shared, and those of perturbations."""
+def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool, bool]:
+    """Whether the example's states can be shared, those of perturbations too, and masked sources be skipped."""
     with _prepared(adapter):
         example = _example(adapter)
         plain, altered = _plain_logits(original, example, adapter.device)
@@ -114,7 +115,9 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool]
             )
         adapter.footprint(len(example.sources))
         shares = _agree_from_states(adapter, lambda: _unaltered_from_states(adapter, example, plain))
-        return shares, shares and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example))
+        continues = shares and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example))
+        skips = continues and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example, skip=True))
+        return shares, continues, skips
 
 
 def _agree_from_states(adapter: ModelAdapter, logits: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
@@ -139,14 +142,21 @@ def _unaltered_from_states(adapter: ModelAdapter, example: Example, plain: Tenso
     return plain[len(plain) - len(logits) :], logits
 
 
-def _altered_from_states(adapter: ModelAdapter, example: Example) -> tuple[Tensor, Tensor] | None:
-    embeds, half = adapter.embed(example)[None], LENGTH // 2
-    keep = torch.arange(LENGTH)[None] != 1
-    states = adapter.states(example, PerturbedInputs(embeds[:, :half], keep[:, :half]))
+def _altered_from_states(
+    adapter: ModelAdapter, example: Example, *, skip: bool = False
+) -> tuple[Tensor, Tensor] | None:
+    half, keep = LENGTH // 2, torch.ones(1, LENGTH, dtype=torch.bool)
+    keep[0, [1, half + 1]] = False
+    example = replace(example, targets=example.targets[-1:], predictors=(LENGTH - 1,))  # what predicts is not skipped
+    row = PerturbedInputs(adapter.embed(example)[None], keep)
+    first = replace(row, embeds=row.embeds[:, :half], keep=keep[:, :half], skip=skip)
+    states = adapter.states(example, first)
     if states is None:
         return None
-    logits = adapter.forward(example, PerturbedInputs(embeds[:, half:], keep[:, half:], half), states).logits[0]
-    return adapter.forward(example, PerturbedInputs(embeds, keep)).logits[0, half:], logits
+    parents = torch.zeros(1, dtype=torch.int64)
+    last = replace(first, embeds=row.embeds[:, half:], keep=keep[:, half:], first=half, parents=parents)
+    [logits] = adapter.forward(example, last, states).logits
+    return adapter.forward(example, row).logits[0], logits
 
 
 @contextmanager

@@ -56,6 +56,10 @@ class Adapter(Protocol):
         """Whether perturbations can go on from the `states` of others."""
         ...
 
+    def skips(self, example: Example) -> bool:
+        """Whether sources that attention does not see need not be run, where the others keep their positions."""
+        ...
+
     def states(self, example: Example, perturbed: PerturbedInputs, states: Any = None) -> Any:
         """What R perturbations of sources before the first predictor, and no others, leave for those that go on."""
         ...

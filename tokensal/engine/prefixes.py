@@ -21,35 +21,41 @@ COPYING = 1 / 32  # what the states of a token cost that a perturbation goes on 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefixes:
-    """What sorted perturbations have in common.
+    """What sorted perturbations, the rows, have in common.
 
     Attributes:
-        order: (R,) the numbers of the perturbations, sorted.
-        starts: (R,) in that order, how many sources of each need not run again; ascending.
-        shared: (R,) in that order, up to which source each agrees with the one before it; -1 of the first.
+        order: (R,) the number of the perturbation that each row is.
+        starts: (R,) how many sources of each row need not run again; ascending.
+        shared: (R,) up to which source each row agrees with the one before it; -1 of the first.
+        lengths: (R, S + 1) how many tokens are run for the sources before each, and for all.
         cuts: the sources up to which prefixes are run apart, ascending.
     """
 
     order: Tensor
     starts: Tensor
     shared: Tensor
+    lengths: Tensor
     cuts: tuple[int, ...] = ()
 
+    def tokens(self, rows: Tensor, start: int, stop: int) -> Tensor:
+        """(n,) how many tokens are run of each of the rows between two sources."""
+        return self.lengths[rows, stop] - self.lengths[rows, start]
 
-def by_start(starts: Tensor) -> Prefixes:
+
+def by_start(starts: Tensor, lengths: Tensor) -> Prefixes:
     """Perturbations that have nothing in common but what the example has, too."""
     order = starts.argsort(stable=True)
-    return Prefixes(order, starts[order], torch.full_like(starts, -1))
+    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths[order])
 
 
-def by_pattern(starts: Tensor, pattern: Tensor) -> Prefixes:
+def by_pattern(starts: Tensor, lengths: Tensor, pattern: Tensor) -> Prefixes:
     """Perturbations sorted by their patterns (R, S): those that alter an earlier source come first."""
     _, rank = torch.unique(pattern.cpu(), dim=0, return_inverse=True)
     order = rank.argsort(stable=True, descending=True)
     rows = pattern.cpu()[order]
     differs = rows[1:] != rows[:-1]
     shared = torch.where(differs.any(1), differs.int().argmax(1), rows.shape[1])
-    return Prefixes(order, starts[order], torch.cat([torch.tensor([-1]), shared]))
+    return Prefixes(order, starts[order], torch.cat([torch.tensor([-1]), shared]), lengths[order])
 
 
 def with_best_cuts(prefixes: Prefixes, sources: int, latest: int, fixed: int) -> Prefixes:
@@ -81,10 +87,8 @@ def with_best_cuts(prefixes: Prefixes, sources: int, latest: int, fixed: int) ->
 
 def _cost(prefixes: Prefixes, begins: Tensor, end: int, *, to_the_end: bool) -> Tensor:
     """(n,) what it costs to run all prefixes up to `end`, or all perturbations, from each of the cuts before it on."""
-    rows = torch.ones_like(prefixes.shared, dtype=torch.bool) if to_the_end else prefixes.shared < end
-    starts = prefixes.starts[rows & (prefixes.starts < end)]
-    if not len(starts):
-        return torch.zeros(len(begins))
-    run = end - torch.maximum(starts, begins[:, None])
-    going_on = starts < begins[:, None]
-    return (run + COPYING * begins[:, None] * going_on).sum(1)
+    rows = (prefixes.starts < end) & (to_the_end | (prefixes.shared < end))
+    starts, lengths = prefixes.starts[rows, None], prefixes.lengths[rows]
+    run = lengths[:, end, None] - lengths.gather(1, torch.maximum(starts, begins))
+    going_on = lengths[:, begins] * (starts < begins)
+    return (run + COPYING * going_on).sum(0)

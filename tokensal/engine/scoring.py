@@ -4,7 +4,9 @@
    go together, and start from the states of the example.
 2. Where there are cuts, the different prefixes up to the first cut are run a chunk at a time. For each chunk, those
    perturbations that begin so go on from its states: up to the next cut in the same way, and from the last to the end.
-3. Targets that are predicted before the first altered source keep the score they had.
+3. Sources that attention does not see are not run at all, where the model's numbers do not depend on it. Perturbations
+   of as many tokens go together.
+4. Targets that are predicted before the first altered source keep the score they had.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Scoring:
     example: Example
     perturbations: Perturbations
     prefixes: Prefixes
+    skips: bool
     tally: Tally
 
     @classmethod
@@ -59,16 +62,18 @@ class Scoring:
         cls, forwards: Forwards, example: Example, perturbations: Perturbations, tally: Tally | None = None
     ) -> Scoring:
         """How the work is shared; by default, the tally counts these perturbations alone."""
-        starts = _starts(example, perturbations)
+        adapter, starts = forwards.adapter, _starts(example, perturbations)
         pattern = perturbations.pattern if isinstance(perturbations, Patterned) else None
-        if pattern is None or not forwards.adapter.continues:
-            prefixes = by_start(starts)
-        else:
-            sources, latest = len(example.sources), example.predictors[0]  # both continuations of a contrast read these
-            fixed = forwards.budget.fixed(forwards.adapter.device)
-            prefixes = with_best_cuts(by_pattern(starts, pattern), sources, latest, fixed)
+        shares = pattern is not None and adapter.continues
+        skips = shares and adapter.skips(example)
+        lengths = _lengths(example, perturbations, skips=skips)
+        prefixes = by_start(starts, lengths)
+        if pattern is not None and shares:
+            latest = example.predictors[0]  # both continuations of a contrast read what is before it
+            fixed = forwards.budget.fixed(adapter.device)
+            prefixes = with_best_cuts(by_pattern(starts, lengths, pattern), len(example.sources), latest, fixed)
         tally = tally or Tally(forwards.progress, len(perturbations))
-        return cls(forwards, example, perturbations, prefixes, tally)
+        return cls(forwards, example, perturbations, prefixes, skips, tally)
 
     def scores(self) -> Tensor:
         """(R, G), in the order of the perturbations."""
@@ -103,18 +108,26 @@ class Scoring:
         return torch.cat(list(in_chunks(len(different), self._size(different, origin, cut), piece)))
 
     def _to_the_end(self, rows: Tensor, origin: Origin) -> Tensor:
+        """(n, G) of rows from their origin on: those that start at the same source by how many tokens they have."""
+        starts = torch.full_like(rows, origin.stop) if origin.stop else self.prefixes.starts[rows]
+        tokens = self.prefixes.lengths[rows, -1] - self.prefixes.lengths[rows, starts]
+        by_tokens = tokens.argsort(stable=True, descending=True)
+        order = by_tokens[starts[by_tokens].argsort(stable=True)]
+
         def piece(chunk: slice) -> Tensor:
-            values = self._values(self._inputs(rows[chunk], origin.of(chunk)), origin.states)
+            values = self._values(self._inputs(rows[order[chunk]], origin.of(order[chunk])), origin.states)
             self.tally.add(len(values))
             return values
 
-        return torch.cat(list(in_chunks(len(rows), self._size(rows, origin, None), piece)))
+        values = torch.cat(list(in_chunks(len(rows), self._size(rows[order], origin), piece)))
+        return values[order.argsort().to(values.device)]
 
     # Forwards
 
     def _inputs(self, rows: Tensor, origin: Origin) -> PerturbedInputs:
         first = origin.stop or int(self.prefixes.starts[rows[0]])
-        return replace(self.perturbations.rows(self.prefixes.order[rows], first), parents=origin.parents)
+        perturbed = self.perturbations.rows(self.prefixes.order[rows], first)
+        return replace(perturbed, skip=self.skips, parents=origin.parents)
 
     def _values(self, perturbed: PerturbedInputs, states: Any) -> Tensor:
         """(n, G)."""
@@ -139,23 +152,37 @@ class Scoring:
 
     # How much goes at once
 
-    def _size(self, rows: Tensor, origin: Origin, cut: int | None) -> Callable[[int], int]:
+    def _size(self, rows: Tensor, origin: Origin, cut: int | None = None) -> Callable[[int], int]:
         """From where a chunk of rows starts to how many go into one forward: as fit, and begin near the first."""
-        starts = self.prefixes.starts[rows].clamp(min=origin.stop)
-        if origin.stop:
-            starts = torch.full_like(starts, origin.stop)
+        starts = torch.full_like(rows, origin.stop) if origin.stop else self.prefixes.starts[rows]
         sources, adapter, budget = len(self.example.sources), self.forwards.adapter, self.forwards.budget
         footprint, targets = adapter.footprint(sources), 0 if cut else len(self.example.targets)
         stop = cut or sources
 
         def size(start: int) -> int:
             first = int(starts[start])
+            tokens = self.prefixes.tokens(rows[start:], first, stop)
             held = stop if cut or first else 0
-            most = budget.rows_at_once(len(rows) - start, stop - first, targets, footprint, adapter.device, held=held)
-            near = starts[start : start + most] <= first + budget.spare(stop - first, adapter.device)
-            return int(near.sum())
+            near = starts[start:] <= first + budget.spare(int(tokens[0]), adapter.device)
+            longest = max(1, int(tokens[near].max()))
+            most = budget.rows_at_once(len(tokens), longest, targets, footprint, adapter.device, held=held)
+            return min(most, int(near.sum()))
 
         return size
+
+
+def _lengths(example: Example, perturbations: Perturbations, *, skips: bool) -> Tensor:
+    """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all."""
+    sources = len(example.sources)
+    everything = torch.ones(len(perturbations), sources, dtype=torch.bool)
+    run = (
+        perturbations.seen(torch.arange(len(perturbations))) if isinstance(perturbations, Patterned) and skips else None
+    )
+    if run is None:
+        run = everything
+    else:
+        run = run.cpu() | (torch.zeros(sources).index_fill(0, torch.tensor(example.predictors), 1) > 0)
+    return torch.nn.functional.pad(run.cumsum(1), (1, 0))
 
 
 def _starts(example: Example, perturbations: Perturbations) -> Tensor:

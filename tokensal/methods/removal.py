@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +23,13 @@ from tokensal.engine import Engine
 from tokensal.engine.forwards import Tally
 from tokensal.errors import InputError
 from tokensal.perturbations.protection import check_keep, protected_sources
-from tokensal.perturbations.removals import Removals, check_replacement
+from tokensal.perturbations.removals import Fillers, Removals, check_replacement
 from tokensal.questions.masks import unit_membership, visible_units
 from tokensal.types import Diagnostic, Diagnostics, Example, Scores
 from tokensal.values import store
 
 WITHOUT = ("mask", "delete")  # ways to be absent that need no replacement
+MOST_ROUNDS = 64  # of fillers, for a coalition
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +79,7 @@ class Game:
         self.tally.add(len(present) - len(new))
         if new:
             absent = ((~unique[new]).float() @ self.leaving[self.players].float()) > 0
-            perturbations = removals(self.example, self.engine, absent, self.replacement)
-            values = self.engine.scores(self.example, perturbations, self.tally).cpu().double()
+            values = scores_without(self.example, self.engine, absent, self.replacement, self.tally).cpu().double()
             self.known.update(zip((keys[index] for index in new), values, strict=True))
         return torch.stack([self.known[key] for key in keys])[inverse]
 
@@ -110,7 +111,9 @@ class RemovalMethod(ABC):
         replacement: what "absent" means. "mask": attention does not look at it, the others keep their positions (a
             token that itself predicts a target still speaks for itself there, though unseen by all others). "delete":
             it was never there, and later tokens move up. Else what stands in its place: "zero", "mean" (of all
-            embeddings), "pad", "eos", "bos", "unk", "space", or any text as "text:…".
+            embeddings), "pad", "eos", "bos", "unk", "space", or any text as "text:…". A passage with fillers
+            ("[[Dave|Sarah|Tom]]", see the option `unit`) has one of them in its place instead, and the score is the
+            mean over its fillers.
         keep: which sources are never absent, and have no score: any of "sink", "special", "template", "generated".
     """
 
@@ -149,17 +152,78 @@ class RemovalMethod(ABC):
         return Scores(game.on_units(scores), engine.original(example), by_unit, scored=game.leaving.any(1))
 
 
-def removals(example: Example, engine: Engine, absent: Tensor, replacement: str) -> Removals:
+def scores_without(
+    example: Example, engine: Engine, absent: Tensor, replacement: str, tally: Tally | None = None
+) -> Tensor:
+    """The scores (R, K) where those sources (R, S) are absent; those of an absent slot are the mean over its fillers.
+
+    Several absent slots take their first fillers together, then their second ones. Where one has fewer, it begins again
+    until all have been through equally often.
+
+    Raises:
+        InputError: see `removals`; or slots whose numbers of fillers take too long to go through together.
+    """
+    slots = [slot for slot in example.slots if slot.start < len(example.sources)]
+    if not slots:
+        return engine.scores(example, removals(example, engine, absent, replacement), tally)
+    absent = absent.cpu().clone()
+    for slot in slots:
+        absent[:, slot.start : slot.stop] = absent[:, slot.start : slot.stop].any(1, keepdim=True)
+    gone = absent[:, [slot.start for slot in slots]].tolist()
+    counts = [math.lcm(*(len(slot.fillers) for slot, away in zip(slots, row, strict=True) if away)) for row in gone]
+    if max(counts, default=1) > MOST_ROUNDS:
+        raise InputError(
+            f"Slots of {', '.join(str(len(slot.fillers)) for slot in slots)} fillers go through {max(counts)} "
+            f"combinations, but at most {MOST_ROUNDS} are run: give all slots as many fillers."
+        )
+    sizes = torch.tensor(counts)
+    rows = torch.arange(len(absent)).repeat_interleave(sizes)
+    rounds = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[rows]
+    values = engine.scores(example, removals(example, engine, absent[rows], replacement, rounds), tally)
+    sums = values.new_zeros(len(absent), values.shape[1]).index_add(0, rows.to(values.device), values)
+    return sums / sizes[:, None].to(values)
+
+
+def removals(
+    example: Example, engine: Engine, absent: Tensor, replacement: str, rounds: Tensor | None = None
+) -> Removals:
     """The perturbations (R, S) in which those sources are absent, which means what `RemovalMethod.replacement` says.
+
+    Args:
+        example: the tokens.
+        engine: the model.
+        absent: (R, S) bool; slots as a whole.
+        replacement: what absent means.
+        rounds: (R,) which filler stands in for each absent slot; None for the first.
 
     Raises:
         InputError: an unknown replacement, or nothing is left that could predict the first target.
     """
-    if replacement in WITHOUT:
-        if absent[:, : example.predictors[0] + 1].all(1).any():
-            raise InputError(
-                "Where so many units are absent, nothing is left that could predict the first target: "
-                "use a smaller window, a longer prompt, or a replacement such as 'zero'."
-            )
-        return Removals(engine.embed(example), absent, closed=replacement == "delete")
-    return Removals(engine.embed(example), absent, engine.baseline(example, replacement))
+    fillers = _fillers(example, engine) if example.slots else None
+    if fillers is not None and rounds is None:
+        rounds = torch.zeros(len(absent), dtype=torch.int64)
+    baseline = None if replacement in WITHOUT else engine.baseline(example, replacement)
+    removed = Removals(engine.embed(example), absent, baseline, replacement == "delete", fillers, rounds)
+    seen = removed.seen(torch.arange(len(absent)))
+    if seen is not None and not seen[:, : example.predictors[0] + 1].any(1).all():
+        raise InputError(
+            "Where so many units are absent, nothing is left that could predict the first target: "
+            "use a smaller window, a longer prompt, or a replacement such as 'zero'."
+        )
+    return removed
+
+
+def _fillers(example: Example, engine: Engine) -> Fillers:
+    """What stands in for the slots; the last token of a filler in the last place of its slot, next to what follows."""
+    size, most = len(example.sources), max(len(slot.fillers) for slot in example.slots)
+    tokens, counts = torch.zeros(most, size, dtype=torch.bool), torch.zeros(size, dtype=torch.int64)
+    filled = [list(example.sources) for _ in range(most)]
+    for slot in example.slots:
+        counts[slot.start : slot.stop] = len(slot.fillers)
+        for number, filler in enumerate(slot.fillers):
+            for place, id in enumerate(filler, start=slot.stop - len(filler)):
+                if place < size:
+                    filled[number][place] = replace(example.sources[place], id=id)
+                    tokens[number, place] = True
+    embeds = torch.stack([engine.embed(replace(example, sources=tuple(sources))) for sources in filled])
+    return Fillers(embeds, tokens, counts)

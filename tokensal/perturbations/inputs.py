@@ -19,6 +19,7 @@ class PerturbedInputs:
         first: the source that these begin with. Those before it are the example's own, or those of the states that a
             forward goes on from, so that the work on them is shared.
         closed: sources that are not kept leave no gap: the later ones move up, as if those had never been there.
+        skip: sources that are not kept are not run, but for those that predict; the others keep their positions.
         parents: (R,) int64, of states with several rows the one that each perturbation goes on from; None of a single.
     """
 
@@ -26,6 +27,7 @@ class PerturbedInputs:
     keep: Tensor | None = None
     first: int = 0
     closed: bool = False
+    skip: bool = False
     parents: Tensor | None = None
 
     def __len__(self) -> int:
@@ -71,6 +73,10 @@ class Patterned(Protocol):
     @property
     def pattern(self) -> Tensor | None:
         """(R, S) whole numbers for what is done to each source: 0 for nothing, equal ones for the same; or None."""
+        ...
+
+    def seen(self, index: Tensor) -> Tensor | None:
+        """(n, S) bool, which sources attention sees in the perturbations numbered `index`; None for all."""
         ...
 
 

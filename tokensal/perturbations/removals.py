@@ -5,6 +5,8 @@ What "absent" means is one of three things:
 * a replacement embedding stands where the source stood;
 * attention does not look at the source, and the others keep their positions (no replacement);
 * the source was never there, and the later ones move up (no replacement, and `closed`).
+
+Whatever it means elsewhere, in the place of an absent slot stands one of its fillers.
 """
 
 from __future__ import annotations
@@ -24,6 +26,22 @@ REPLACEMENTS = ("zero", "mean", "space", *NAMED_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Fillers:
+    """What stands in the place of absent slots.
+
+    Attributes:
+        embeds: (M, S, D) the example's embeddings with the first filler of each slot in its place, with the second, ….
+        tokens: (M, S) bool, where a token of a filler stands. The first places of a slot are empty, and masked, where
+            its filler is shorter.
+        counts: (S,) int64, how many fillers the slot has that a source is in; 0 outside of slots.
+    """
+
+    embeds: Tensor
+    tokens: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Removals:
     """R perturbations with sources removed (see `tokensal.perturbations.inputs.Perturbations`).
 
@@ -32,12 +50,16 @@ class Removals:
         absent: (R, S) bool.
         replacement: (S, D) what stands in for an absent source, or None.
         closed: absent sources leave no gap.
+        fillers: of the slots; a slot is absent as a whole.
+        rounds: (R,) int64, the number of the filler in each perturbation; slots with fewer begin again.
     """
 
     embeds: Tensor
     absent: Tensor
     replacement: Tensor | None = None
     closed: bool = False
+    fillers: Fillers | None = None
+    rounds: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.absent)
@@ -51,14 +73,47 @@ class Removals:
     @property
     def pattern(self) -> Tensor | None:
         """None where gaps are closed: what is as long as something else need not be after it."""
-        return None if self.closed else self.absent.to(torch.uint8)
+        if self.closed:
+            return None
+        return self.absent * (1 + self._choice) if self.fillers is not None else self.absent.to(torch.uint8)
+
+    @property
+    def _choice(self) -> Tensor:
+        """(R, S) the number of the filler that may stand at each source."""
+        assert self.fillers is not None and self.rounds is not None
+        return self.rounds[:, None] % self.fillers.counts.clamp(min=1)
+
+    def filled(self, index: Tensor) -> Tensor | None:
+        """(n, S) bool, where tokens of fillers stand."""
+        if self.fillers is None:
+            return None
+        absent, choice = self.absent[index], self._choice[index]
+        return absent & self.fillers.tokens[choice, torch.arange(absent.shape[1])]
+
+    def seen(self, index: Tensor) -> Tensor | None:
+        """(n, S) bool, where attention may look; None for everywhere."""
+        absent, filled = self.absent[index], self.filled(index)
+        if self.fillers is not None and filled is not None:
+            empty = absent & (self.fillers.counts > 0) & ~filled
+            return ~empty if self.replacement is not None else ~absent | filled
+        return ~absent if self.replacement is None else None
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        absent = self.absent[index.to(self.absent.device), first:].to(self.embeds.device)
-        embeds = self.embeds[first:].expand(*absent.shape, -1)
-        if self.replacement is None:
-            return PerturbedInputs(embeds, ~absent, first, self.closed)
-        return PerturbedInputs(torch.where(absent[..., None], self.replacement[first:], embeds), None, first)
+        index = index.to(self.absent.device)
+        absent, filled, seen = self.absent[index], self.filled(index), self.seen(index)
+        embeds = self.embeds.expand(*absent.shape, -1)[:, first:]
+
+        def placed(mask: Tensor, others: Tensor) -> Tensor:
+            return torch.where(mask[:, first:, None].to(embeds.device), others[..., first:, :], embeds)
+
+        if self.replacement is not None:
+            embeds = placed(absent, self.replacement)
+        if self.fillers is not None and filled is not None:
+            choice = self._choice[index].to(embeds.device)
+            places = torch.arange(absent.shape[1], device=embeds.device)
+            embeds = placed(filled, self.fillers.embeds[choice, places])
+        keep = None if seen is None else seen[:, first:].to(embeds.device)
+        return PerturbedInputs(embeds, keep, first, self.closed)
 
 
 def check_replacement(kind: str, value: object, others: Sequence[str] = ()) -> None:

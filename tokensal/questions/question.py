@@ -55,7 +55,9 @@ alternatives=0)
     )  # fmt: skip
     unit: str | Sequence[Span] = option(
         "token", "What is credited as one: each token, word, sentence, line or message, or the passages marked [[…]] "
-        "in the prompt (marked).",
+        "in the prompt (marked). A passage may have fillers: [[Dave|Sarah|Tom]] is read as Dave, and methods that take "
+        "units away put Sarah and Tom in its place and take the mean; others ignore them. A bar of the text is "
+        "written \\|.",
         python="Or the characters (start, stop) of such passages. Methods that alter their input alter a unit as a "
         "whole; others add up the scores of its tokens.",
     )  # fmt: skip

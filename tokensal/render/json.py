@@ -5,7 +5,8 @@
       "text": str,                              the shown text; start and stop count its characters
       "sources": [unit, …],                     J of them: {"ids", "text", "start", "stop", "role", "special",
                                                 "against"}, and where it stands in the user's own prompt or message,
-                                                "in_prompt": [start, stop] and "message": int
+                                                "in_prompt": [start, stop] and "message": int, and the texts that
+                                                may stand in its place, "fillers": [str, …]
       "targets": [unit, …],                     K of them; "against" is the text of a contrast, or empty
       "scores": [[number | null, …], …],        K rows of J; null where visible is false
       "visible": [[bool, …], …],                K rows of J

@@ -42,6 +42,7 @@ class StoredUnit(Stored):
     against: str
     in_prompt: Annotated[list[Index], Field(min_length=2, max_length=2)] | None = None
     message: Index | None = None
+    fillers: Annotated[list[str], Field(min_length=1)] | None = None
 
 
 class StoredAlternative(Stored):
@@ -198,7 +199,8 @@ def _attribution(stored: AttributionVersion2 | AttributionVersion3) -> Attributi
 
 def _unit(stored: StoredUnit) -> Unit:
     in_prompt = None if stored.in_prompt is None else (stored.in_prompt[0], stored.in_prompt[1])
-    return Unit(**_keywords(stored) | {"ids": tuple(stored.ids), "in_prompt": in_prompt})
+    fillers = None if stored.fillers is None else tuple(stored.fillers)
+    return Unit(**_keywords(stored) | {"ids": tuple(stored.ids), "in_prompt": in_prompt, "fillers": fillers})
 
 
 def _keywords(stored: Stored) -> dict[str, Any]:

@@ -15,16 +15,20 @@ from torch import Tensor, nn
 
 from tokensal.methods import (
     LRP,
+    ALTILogit,
+    Attention,
     AttentionGradCAM,
     AttentionRollout,
     GradCAM,
     Gradient,
     GradientRollout,
+    InformationFlowRoutes,
     InputXGradient,
     IntegratedGradients,
     Method,
     Occlusion,
     SmoothGrad,
+    ValueXGradient,
     ValueZeroing,
 )
 from tokensal.types import Example
@@ -299,7 +303,11 @@ ROWS = {
     "grad_cam": Row(GradCAM()),
     "attention_grad_cam": Row(AttentionGradCAM()),
     "gradient_rollout": Row(GradientRollout()),
+    "value_x_gradient": Row(ValueXGradient(), linear=True),  # its twins are in test_attention_methods.py
+    "attention": Row(Attention(), linear=True, contrast=False),
     "attention_rollout": Row(AttentionRollout(), attention_rollout, linear=True, contrast=False, attention="eager"),
     "value_zeroing": Row(ValueZeroing(), value_zeroing, linear=True, contrast=False),
+    "information_flow_routes": Row(InformationFlowRoutes(), linear=True, contrast=False),
+    "alti_logit": Row(ALTILogit(), linear=True, everywhere=False),
     "occlusion": Row(Occlusion(), linear=True, additive=False),
 }

@@ -28,12 +28,16 @@ from tokensal.engine import Engine
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     LRP,
+    ALTILogit,
+    Attention,
     AttentionGradCAM,
     AttentionRollout,
     GradCAM,
     GradientRollout,
+    InformationFlowRoutes,
     InputXGradient,
     Occlusion,
+    ValueXGradient,
     ValueZeroing,
 )
 from tokensal.scores import logprob
@@ -103,13 +107,21 @@ FURTHER = {
 }  # fmt: skip
 
 # The methods that cannot read, or cannot rule, the attention of a model
-WEIGHTS = {"attention_grad_cam", "gradient_rollout", "attention_rollout"}
+WEIGHTS = {"attention_grad_cam", "gradient_rollout", "attention_rollout", "attention"}
+VALUES = {"value_zeroing", "value_x_gradient"}
+PARTS = {"information_flow_routes", "alti_logit"}
 REFUSED = {
-    "LFM2": {"lrp", "grad_cam", "value_zeroing"} | WEIGHTS,  # some of its layers have no attention
+    "BERT as decoder": {"alti_logit"},  # its layers norm the sum, as do those of MVP and PLBart
+    "LFM2": {"lrp", "grad_cam"} | WEIGHTS | VALUES | PARTS,  # some of its layers have no attention
     "XGLM": {"lrp"},
-    "LongT5": {"lrp", "value_zeroing"} | WEIGHTS,
-    "MVP": {"lrp"} | WEIGHTS,
+    "LongT5": {"lrp"} | WEIGHTS | VALUES | PARTS,
+    "MVP": {"lrp", "alti_logit"} | WEIGHTS,
+    "PLBart": {"alti_logit"},
 }
+LAYER_METHODS = (
+    *(LRP(), GradCAM(), AttentionGradCAM(), GradientRollout(), ValueXGradient(), ValueXGradient(layers=-1)),
+    *(Attention(), AttentionRollout(), ValueZeroing(), ValueZeroing(layers=-1), InformationFlowRoutes(), ALTILogit()),
+)
 
 every_further = pytest.mark.parametrize("name", FURTHER)
 
@@ -174,7 +186,7 @@ def test_methods_of_layers_run_or_refuse_the_model(name):
     _, adapted = build(name)
     example, engine = adapted.example(PROMPT, continuation=ANSWER), Engine(adapted, logprob)
     refusals = []
-    for method in (LRP(), GradCAM(), AttentionGradCAM(), GradientRollout(), AttentionRollout(), ValueZeroing()):
+    for method in LAYER_METHODS:
         try:
             assert method(example, engine).matrix.isfinite().all()
         except UnsupportedModel as error:

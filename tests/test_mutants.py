@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import test_attention_methods
 import test_captum
 import test_engine
 import test_further
@@ -20,9 +21,9 @@ from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, operations, trials
-from tokensal.engine import Engine, budget, engine, gradients, reductions
+from tokensal.engine import Engine, budget, contributions, engine, gradients, reductions
 from tokensal.errors import UnsupportedModel
-from tokensal.methods import adaptive_quadrature, gradient, quadrature
+from tokensal.methods import adaptive_quadrature, alti_logit, gradient, quadrature, shares
 from tokensal.perturbations import removals
 
 
@@ -144,6 +145,37 @@ def values_zeroed_by_rows(patch):
     patch.setattr(operations.EditedValues, "_edited", lambda self, values: self.write(self.label(values)))
 
 
+def heads_mixed_up(patch):
+    original = contributions._projected
+    patch.setattr(contributions, "_projected", lambda parts: original(parts).roll(1, 0))
+
+
+def values_of_other_sources(patch):
+    original = contributions._projected
+    patch.setattr(contributions, "_projected", lambda parts: original(parts).roll(1, 1))
+
+
+def a_head_left_out(patch):
+    original = contributions._projected
+    patch.setattr(
+        contributions, "_projected", lambda parts: original(parts) * torch.tensor([1, 1, 1, 0])[:, None, None]
+    )
+
+
+def bias_left_out(patch):
+    original = contributions._error
+    patch.setattr(contributions, "_error", lambda sums, parts: original(sums - parts.bias, parts))
+
+
+def operations_followed_outside(patch):
+    patch.setattr(operations.EditedValues, "leaving", lambda self, module, arguments, output: None)
+
+
+def stream_left_out(patch):
+    patch.setattr(shares, "own_parts", lambda parts: torch.zeros_like(parts.before)[None])
+    patch.setattr(alti_logit, "own_parts", shares.own_parts)
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -166,6 +198,9 @@ STATES = partial(
 AUTOCAST = partial(test_surroundings.test_what_a_caller_switched_on_reaches_no_number, "Llama", "autocast")
 THREADS = partial(test_surroundings.test_a_forward_of_another_thread_is_the_plain_model, "input_x_gradient")
 BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bloom")
+PARTS = partial(test_attention_methods.test_the_parts_of_every_attention_add_up, "GPT-2")
+UPPER = partial(test_attention_methods.test_value_x_gradient_is_attention_x_gradient_of_all_that_look, "GPT-2")
+SHARES = test_attention_methods.test_shares_of_a_hand_made_attention_in_closed_form
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -200,6 +235,12 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (autocast_left_on, AUTOCAST),
         (threads_not_told_apart, THREADS),
         (values_zeroed_by_rows, BLOOM),
+        (heads_mixed_up, PARTS),
+        (values_of_other_sources, PARTS),
+        (a_head_left_out, PARTS),
+        (bias_left_out, PARTS),
+        (stream_left_out, SHARES),
+        (operations_followed_outside, UPPER),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

@@ -40,7 +40,7 @@ def seen_layers(network: nn.Module, ids: list[int]) -> tuple[list[Seen], Tensor,
     reads, returns = {}, {}
 
     def watch(module, arguments, named, output):
-        reads[module] = arguments[0] if arguments else named["hidden_states"]
+        reads[module] = arguments[0] if arguments else named.get("hidden_states")
         returns[module] = output[0] if isinstance(output, tuple) else output
 
     inside = [module for module in network.modules() if module is not network]

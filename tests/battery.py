@@ -31,6 +31,8 @@ from tokensal.methods import (
     LIME,
     LRP,
     RISE,
+    ALTILogit,
+    Attention,
     AttentionGradCAM,
     AttentionRollout,
     ContextCite,
@@ -43,6 +45,7 @@ from tokensal.methods import (
     GradientSHAP,
     GuidedBackprop,
     HierarchicalOcclusion,
+    InformationFlowRoutes,
     InputXGradient,
     IntegratedGradients,
     KernelSHAP,
@@ -52,6 +55,7 @@ from tokensal.methods import (
     ShapleySampling,
     ShapleyValues,
     SmoothGrad,
+    ValueXGradient,
     ValueZeroing,
     VarGrad,
 )
@@ -167,8 +171,12 @@ ROWS = {
     "grad_cam": Row(GradCAM()),
     "attention_grad_cam": Row(AttentionGradCAM()),
     "gradient_rollout": Row(GradientRollout()),
+    "value_x_gradient": Row(ValueXGradient(), linear=True),  # its twins are in test_attention_methods.py
+    "attention": Row(Attention(), linear=True, contrast=False),
     "attention_rollout": Row(AttentionRollout(), attention_rollout, linear=True, contrast=False, attention="eager"),
     "value_zeroing": Row(ValueZeroing(), value_zeroing, linear=True, contrast=False),
+    "information_flow_routes": Row(InformationFlowRoutes(), linear=True, contrast=False),
+    "alti_logit": Row(ALTILogit(), linear=True, everywhere=False),
     "occlusion": Row(Occlusion(), linear=True, additive=False),
     "shapley_values": Row(ShapleyValues(**PADDED), shapley_values, linear=True, **OF_COALITIONS),
     "shapley_sampling": Row(

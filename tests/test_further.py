@@ -29,14 +29,18 @@ from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     GIM,
     LRP,
+    ALTILogit,
+    Attention,
     AttentionGradCAM,
     AttentionRollout,
     DeepLift,
     GradCAM,
     GradientRollout,
     GuidedBackprop,
+    InformationFlowRoutes,
     InputXGradient,
     Occlusion,
+    ValueXGradient,
     ValueZeroing,
 )
 from tokensal.scores import logprob
@@ -116,15 +120,25 @@ METHODS = {
     "gradient_rollout": GradientRollout(),
     "attention_rollout": AttentionRollout(),
     "value_zeroing": ValueZeroing(),
+    "value_zeroing, last": ValueZeroing(layers=-1),
+    "value_x_gradient": ValueXGradient(),
+    "value_x_gradient, last": ValueXGradient(layers=-1),
+    "attention": Attention(),
+    "information_flow_routes": InformationFlowRoutes(),
+    "alti_logit": ALTILogit(),
 }
 # The methods that cannot read, or cannot rule, the attention of a model, or what experts it chooses
-WEIGHTS = {"attention_grad_cam", "gradient_rollout", "attention_rollout"}
+WEIGHTS = {"attention_grad_cam", "gradient_rollout", "attention_rollout", "attention"}
+VALUES = {"value_zeroing", "value_zeroing, last", "value_x_gradient", "value_x_gradient, last"}
+PARTS = {"information_flow_routes", "alti_logit"}
 RULES = {"lrp", "lrp, gamma", "gim"}
 REFUSED = {
-    "LFM2": {"guided_backprop", "grad_cam", "value_zeroing"} | RULES | WEIGHTS,  # some layers have no attention
+    "BERT as decoder": {"alti_logit"},  # its layers norm the sum, as do those of MVP and PLBart
+    "LFM2": {"guided_backprop", "grad_cam"} | RULES | WEIGHTS | VALUES | PARTS,  # some layers have no attention
     "XGLM": RULES,
-    "LongT5": {"value_zeroing"} | RULES | WEIGHTS,
-    "MVP": RULES | WEIGHTS,
+    "LongT5": RULES | WEIGHTS | VALUES | PARTS,
+    "MVP": {"alti_logit"} | RULES | WEIGHTS,
+    "PLBart": {"alti_logit"},
     "DeepSeek-V3": {"lrp, gamma", "deep_lift"},
     "DeepSeek-V3.2": {"lrp, gamma", "deep_lift"},
     "gpt-oss": {"lrp, gamma", "deep_lift"},

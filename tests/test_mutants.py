@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import test_attention_methods
 import test_battery
 import test_captum
 import test_deep_lift
@@ -28,10 +29,11 @@ from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
-from tokensal.engine import Engine, budget, engine, gradients, moments, prefixes, reductions, scoring
+from tokensal.engine import Engine, budget, contributions, engine, gradients, moments, prefixes, reductions, scoring
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
+    alti_logit,
     gim,
     gradient,
     kernel_shap,
@@ -40,6 +42,7 @@ from tokensal.methods import (
     removal,
     sampling,
     shapley_values,
+    shares,
 )
 from tokensal.perturbations import coalitions, paths, removals
 from tokensal.results import tracing
@@ -341,6 +344,37 @@ def credit_passed_to_the_sink(patch):
     patch.setattr(tracing, "_others", lambda row, index, ranked: original(row, index, torch.ones_like(ranked)))
 
 
+def heads_mixed_up(patch):
+    original = contributions._projected
+    patch.setattr(contributions, "_projected", lambda parts: original(parts).roll(1, 0))
+
+
+def values_of_other_sources(patch):
+    original = contributions._projected
+    patch.setattr(contributions, "_projected", lambda parts: original(parts).roll(1, 1))
+
+
+def a_head_left_out(patch):
+    original = contributions._projected
+    patch.setattr(
+        contributions, "_projected", lambda parts: original(parts) * torch.tensor([1, 1, 1, 0])[:, None, None]
+    )
+
+
+def bias_left_out(patch):
+    original = contributions._error
+    patch.setattr(contributions, "_error", lambda sums, parts: original(sums - parts.bias, parts))
+
+
+def operations_followed_outside(patch):
+    patch.setattr(operations.EditedValues, "leaving", lambda self, module, arguments, output: None)
+
+
+def stream_left_out(patch):
+    patch.setattr(shares, "own_parts", lambda parts: torch.zeros_like(parts.before)[None])
+    patch.setattr(alti_logit, "own_parts", shares.own_parts)
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -393,6 +427,9 @@ SHARES = partial(
 )
 SIGNS = partial(test_tracing.test_signs_multiply_along_a_path, -2, 3, -3)
 TRACED_SUMS = partial(test_tracing.test_rows_add_up_and_the_sink_keeps_what_it_has, 1)
+PARTS = partial(test_attention_methods.test_the_parts_of_every_attention_add_up, "GPT-2")
+UPPER = partial(test_attention_methods.test_value_x_gradient_is_attention_x_gradient_of_all_that_look, "GPT-2")
+SHARES = test_attention_methods.test_shares_of_a_hand_made_attention_in_closed_form
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -459,6 +496,12 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (derivative_for_a_secant, COMPLETE),
         (sign_of_the_trace_dropped, SIGNS),
         (credit_passed_to_the_sink, TRACED_SUMS),
+        (heads_mixed_up, PARTS),
+        (values_of_other_sources, PARTS),
+        (a_head_left_out, PARTS),
+        (bias_left_out, PARTS),
+        (stream_left_out, SHARES),
+        (operations_followed_outside, UPPER),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

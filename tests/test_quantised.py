@@ -23,6 +23,7 @@ from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.scores import logit
 
 GRADIENT_METHODS = ["gradient", "input_x_gradient", "integrated_gradients", "grad_cam", "attention_grad_cam"]
+GRADIENT_METHODS += ["value_x_gradient"]
 
 
 class Product(torch.autograd.Function):
@@ -169,12 +170,19 @@ def test_kernels_without_a_backward_are_refused_in_a_sentence(folder, kernel, on
     assert "\n" not in sentence
 
 
-def test_what_needs_no_gradient_works_with_any_kernel(folder):
-    options = {"method": "occlusion", "max_new_tokens": 4}
+@pytest.mark.parametrize("method", ["occlusion", "attention", "information_flow_routes", "alti_logit"])
+def test_what_needs_no_gradient_works_with_any_kernel(folder, method):
+    options = {"method": method, "max_new_tokens": 4}
     expected = attribute(load(folder(kernel="differentiable")), "The cat", **options)
     result = attribute(load(folder(kernel="forward only")), "The cat", **options)
     assert result.targets == expected.targets
     assert torch.equal(result.scores.nan_to_num(), expected.scores.nan_to_num())
+
+
+def test_a_head_without_a_backward_has_no_direction(folder):
+    adapted = load(folder(kernel="forward only", only="lm_head"))
+    with pytest.raises(InputError, match="cannot be differentiated: this kernel is for inference"):
+        attribute(adapted, "The cat", continuation=" sat", method="alti_logit")
 
 
 def test_a_model_quantised_by_hand_is_tried_too():

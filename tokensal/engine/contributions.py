@@ -72,8 +72,8 @@ def _error(sums: Tensor, parts: AttentionParts) -> float:
     error = float(((sums - expected).abs().amax(-1) / largest).max())
     if not error <= parts.tolerance:
         raise UnsupportedModel(
-            f"An attention of this model cannot be taken apart: what its sources contribute adds up to {error:.2g} of "
-            f"the largest number beside what it adds to the residual stream, and should to {parts.tolerance:.2g} at "
-            "most. Choose another method, such as 'lrp' or 'occlusion'."
+            "An attention of this model cannot be read in parts: what its sources contribute does not add up to what "
+            f"it adds to the residual stream; the sum is {error:.2g} of the largest number apart, and should be "
+            f"{parts.tolerance:.2g} at most. Choose another method, such as 'lrp' or 'occlusion'."
         )
     return error

@@ -270,7 +270,8 @@ class Engine(Forwards):
             that predicts it, and a constant. And (G,) the score as a linear function of the logits (see `Gradients`).
 
         Raises:
-            UnsupportedModel: the head has no gradient.
+            InputError: the score or the head has no gradient.
+            UnsupportedModel: nor has the norm below the head.
         """
         self.kept = None
         with self.prepared():

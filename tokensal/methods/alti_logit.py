@@ -134,7 +134,7 @@ class Measurement:
             return []
         if not parts.additive:
             raise UnsupportedModel(
-                "What attention adds to the logit cannot be said of this model: its layers norm the sum of the "
+                "What attention adds to the logit cannot be read off this model: its layers norm the sum of the "
                 "residual stream and what they add to it. Choose another method, such as 'lrp'."
             )
         places = enumerate(predictor_places(self.example))

@@ -84,6 +84,9 @@ class Attention(MixingMethod):
         """(n, S, S) of the weights (n, heads, S, S) of a layer."""
         if isinstance(self.heads, int):
             if self.heads >= weights.shape[1]:
-                raise InputError(f"heads is {self.heads}, but the model has {weights.shape[1]}: choose from 0.")
+                count = weights.shape[1]
+                raise InputError(
+                    f"heads is {self.heads}, but the model has {count} heads: choose from 0 to {count - 1}."
+                )
             return weights[:, self.heads]
         return weights.mean(1) if self.heads == "mean" else weights.amax(1)

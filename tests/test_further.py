@@ -136,7 +136,7 @@ REFUSED = {
     "BERT as decoder": {"alti_logit"},  # its layers norm the sum, as do those of MVP and PLBart
     "LFM2": {"guided_backprop", "grad_cam"} | RULES | WEIGHTS | VALUES | PARTS,  # some layers have no attention
     "XGLM": RULES,
-    "LongT5": RULES | WEIGHTS | VALUES | PARTS,
+    "LongT5": {"value_zeroing", "value_x_gradient"} | RULES | WEIGHTS | PARTS,
     "MVP": {"alti_logit"} | RULES | WEIGHTS,
     "PLBart": {"alti_logit"},
     "DeepSeek-V3": {"lrp, gamma", "deep_lift"},

@@ -429,7 +429,7 @@ SIGNS = partial(test_tracing.test_signs_multiply_along_a_path, -2, 3, -3)
 TRACED_SUMS = partial(test_tracing.test_rows_add_up_and_the_sink_keeps_what_it_has, 1)
 PARTS = partial(test_attention_methods.test_the_parts_of_every_attention_add_up, "GPT-2")
 UPPER = partial(test_attention_methods.test_value_x_gradient_is_attention_x_gradient_of_all_that_look, "GPT-2")
-SHARES = test_attention_methods.test_shares_of_a_hand_made_attention_in_closed_form
+FLOW_SHARES = test_attention_methods.test_shares_of_a_hand_made_attention_in_closed_form
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -500,7 +500,7 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (values_of_other_sources, PARTS),
         (a_head_left_out, PARTS),
         (bias_left_out, PARTS),
-        (stream_left_out, SHARES),
+        (stream_left_out, FLOW_SHARES),
         (operations_followed_outside, UPPER),
     ],
 )

@@ -42,13 +42,17 @@ class DeepLift(BaselineMethod):
     only what they do to the reference; from a baseline of zero and without biases that is CP-LRP ('lrp'), of the score
     instead of the logit. Unit: that of the score.
 
-    Cost: two forwards for all targets, the second with its graph and attention written out (so that memory grows with
-    the square of the length), and one backward a target.
+    Cost: two forwards for all targets, the second with its graph and attention written out, so that memory grows with
+    the square of the length; and one backward a target.
 
-    Error: the scores add up to the change of the score; the convergence delta says how nearly, and a tolerance is
-    checked. A score of your own is complete as far as it is written in common operations. In float32, norms of a
-    reference that is nearly zero lose some digits. Mixtures of experts are refused, since the reference takes other
-    experts.
+    Error: the convergence delta, which a tolerance is asked of: rounding, also in float32. A score of your own is
+    complete as far as it is written in common operations. With norm="mean", a norm whose reference is nearly zero has a
+    large slope there, and rounding grows with every layer. Mixtures of experts are refused where the reference takes
+    other experts.
+
+    Use: an exact account of a difference, at a fraction of the cost of integrated gradients. It names copied evidence
+    first on 8 of 10 prompts tried, from zero and from "mean", and on 5 from "pad"; with norm="mean" and
+    attention="mean" on 2, 7 and 5.
 
     Args:
         norm: how a norm shares between its input and its scale: "mean", or "input" (what the scale does to the

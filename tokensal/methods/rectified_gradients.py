@@ -54,8 +54,8 @@ class Deconvnet(_RectifiedGradient):
 
     Error: none is measured; the scores add up to nothing.
 
-    Use: to compare with the literature. It hardly depends on the model's later layers (Adebayo et al. 2018,
-    arXiv:1810.03292), and it does not point at the evidence: choose 'lrp' for that.
+    Use: to compare with the literature. It does not point at the evidence, on none of the prompts tried: choose 'lrp'.
+    The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292) is about methods like this one.
 
     Args:
         norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".
@@ -83,8 +83,8 @@ class GuidedBackprop(_RectifiedGradient):
 
     Error: none is measured; the scores add up to nothing.
 
-    Use: to compare with the literature. It hardly depends on the model's later layers (Adebayo et al. 2018,
-    arXiv:1810.03292), and it does not point at the evidence: choose 'lrp' for that.
+    Use: to compare with the literature. It does not point at the evidence, on none of the prompts tried: choose 'lrp'.
+    The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292) is about methods like this one.
 
     Args:
         norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import CONTINUATION, PROMPT, exact_scores, tiny
+from counting import CountingAdapter
 from models import adapter
 from test_engine import LinearModel
 
@@ -272,3 +273,19 @@ def test_an_average_and_a_variance_are_of_the_same_gradients():
     expected = torch.einsum("rks,ar->aks", squares, weights) - moments()
     counts = torch.tensor([6.0, 4.0])[:, None, None]
     torch.testing.assert_close(spread.reduced * (counts - 1) / counts, expected, rtol=1e-8, atol=1e-9)
+
+
+# Counts
+
+
+@pytest.mark.parametrize(
+    ("method", "forwards"),
+    [(VarGrad(samples=8), 2), (VarGrad(method="lrp", samples=8), 2), (GradientSHAP(samples=8), 3)],
+    ids=repr,
+)
+def test_one_forward_and_one_backward_carry_all_copies_and_targets(method, forwards):
+    """Besides the copies, the example itself is run, and the baselines are."""
+    model = CountingAdapter(tiny())
+    example = model.example(PROMPT, continuation=CONTINUATION)
+    method(example, Engine(model, budget=Budget(rows=10**6)))
+    assert (model.forwards, model.backwards) == (forwards, 1)

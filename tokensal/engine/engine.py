@@ -8,7 +8,8 @@ Gradients, step by step:
 3. The groups (K, G) spread these rows into cotangents (K, R, G, H), and batched vector-Jacobian products carry a
    chunk of groups at a time through the body, in one backward each, down to the embeddings or to layers.
 4. Each gradient is reduced to a number for each source at once: (K, R, S, D) never exists for more than a chunk.
-   Where averages over perturbations are asked for, the gradients are averaged first, and the averages reduced.
+   Where averages over perturbations are asked for, the gradients are averaged first, and the averages reduced; or the
+   variances of their numbers.
 
 Scores alone: the example itself goes through the model once. Its scores, and the states of its sources, are remembered,
 and perturbations share them, and the work on sources that they alter alike (see `tokensal.engine.scoring`).

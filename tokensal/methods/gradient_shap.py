@@ -44,9 +44,9 @@ class GradientSHAP(BaselineMethod):
     of the score from the baselines to the input in expectation alone; the convergence delta is what they miss by chance
     (and, with noise, by what the noise does to the score).
 
-    Use: many baselines at the price of one, where integrated gradients would follow each to the end; with few, these
-    are more exact. Language models are so curved on the way that the error stays large: after 48 samples from "zero"
-    the scores of SmolLM2 missed their total many times over, from "mean" by half of it. They did not point at the word
+    Use: many baselines at the price of one, where integrated gradients would follow each to the end; with few, those
+    are more exact. Language models are so curved on the way that the error stays large: after 48 samples from "zero",
+    the scores of SmolLM2 missed their total many times over; from "mean", by half of it. They did not point at the word
     that an answer is copied from (top-1 in 0 of 5 prompts from "mean", 1 from "space", 2 from "zero").
 
     Args:

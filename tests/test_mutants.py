@@ -404,14 +404,14 @@ BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bl
 SHAPLEY, KERNEL, OWEN = (
     partial(test_shapley.test_few_players_get_the_mean_over_all_orders, method, 6) for method in test_shapley.EXACT
 )
-SAMPLED = [
-    [partial(test, method) for method in test_shapley.SAMPLED.values()]
-    for test in (
-        test_shapley.test_pairs_are_exact_where_no_more_than_two_players_interact,
-        test_shapley.test_estimates_are_as_far_off_as_their_standard_errors_say,
-    )
-]
-(ORDERS_PAIRED, PAIRED, _), (ORDERS_SPREAD, SPREAD, GROUPS_SPREAD) = SAMPLED
+PAIRED, ORDERS_PAIRED = (
+    partial(test_shapley.test_pairs_are_exact_where_no_more_than_two_players_interact, test_shapley.SAMPLED[name])
+    for name in ("kernel_shap", "shapley_sampling")
+)
+SPREAD, ORDERS_SPREAD = (
+    partial(test_shapley.test_estimates_are_as_far_off_as_their_standard_errors_say, test_shapley.SAMPLED[name])
+    for name in ("kernel_shap", "shapley_sampling")
+)
 VARIANCE = partial(
     test_noisy_gradients.test_the_variance_is_that_of_each_number_before_the_reduction, norm="l2", rows=1
 )
@@ -479,7 +479,6 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (unpaired, ORDERS_PAIRED),
         (unpaired, PAIRED),
         (samples_of_a_pair_counted_as_two, ORDERS_SPREAD),
-        (samples_of_a_pair_counted_as_two, GROUPS_SPREAD),
         (variance_of_norms, VARIANCE),
         (means_of_chunks_taken_for_one, VARIANCE),
         (a_point_drawn_twice, DRAWS),

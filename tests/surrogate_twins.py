@@ -33,7 +33,8 @@ def rise(samples: int, window: int, seed: int) -> Twin:
         scores = torch.zeros(example.predictors[target] + 1, dtype=torch.float64)
         for player in players:
             keeping = [value for mask, value in zip(kept, values, strict=True) if player in mask]
-            scores[player] = sum(keeping) / len(keeping) - sum(values) / len(values)
+            others = [value for mask, value in zip(kept, values, strict=True) if player not in mask]
+            scores[player] = (sum(keeping) / len(keeping) - sum(others) / len(others)) / 2
         return padded(scores, len(example.sources))
 
     return twin
@@ -103,7 +104,7 @@ def extremal_perturbation(areas: tuple[float, ...], steps: int, deviation: float
         for area in areas:
             direction = torch.zeros(count, dtype=torch.float64)
             for step in range(steps + 1):
-                sharp = thresholded(4 * 10 ** (step / steps) * direction, max(1.0, area * count))
+                sharp = thresholded(4 * 25 ** (step / steps) * direction, max(1.0, area * count))
                 mask = torch.cat([torch.ones(1).double(), smoothed(sharp, deviation)]).requires_grad_()
                 if step == steps:
                     total[1:] += mask.detach()[1:] / len(areas)

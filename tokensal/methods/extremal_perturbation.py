@@ -28,7 +28,7 @@ from tokensal.questions.masks import unit_membership, visible_units
 from tokensal.types import Diagnostic, Example, Scores
 from tokensal.values import described, plain, read_number, read_whole, store
 
-SHARPNESS = 4.0, 40.0  # of the logistic function, in the first step and at the end
+SHARPNESS = 4.0, 100.0  # of the logistic function, in the first step and at the end
 MEMORY = 0.8  # of the running mean of gradients
 BISECTIONS = 60  # for a threshold
 MOST_STEPS = 10_000

@@ -78,7 +78,7 @@ class HierarchicalOcclusion(RemovalMethod):
             drops.update(zip(unknown, _drops(game, unknown), strict=True))
             for part in parts:
                 scores[:, part] = drops[part][:, None] / len(part)
-            passages = self._opened(game, parts, drops)
+            passages = self._opened(game, parts, drops) if parts else []
         return scores, {"coalitions": Diagnostic(torch.full((len(scores),), len(drops)))}
 
     def _opened(self, game: Game, parts: Sequence[Part], drops: dict[Part, Tensor]) -> list[Part]:

@@ -2,10 +2,10 @@
 
 1. Draw masks: windows of neighbouring players are kept or removed together, and where the windows begin is random.
    This is the paper's coarse grid, shifted and enlarged, for one dimension and for players that are present or absent.
-2. The score of a player is the mean score of the masks that keep it, less that of all masks. The first is a mean over
-   as many masks as keep the player, and not over the number that is expected, which would add its own noise.
-3. Go on until the standard error is allowed (see `tokensal.methods.sampling`). That of a player is of the difference
-   of two means, of masks that keep it and of masks that do not.
+2. The score of a player is E[y | kept] − E[y], which is the share of masks that remove it times
+   E[y | kept] − E[y | removed]. Both are means over as many masks as there are, and not over the number that is
+   expected, which would add its own noise; the share is the expected one.
+3. Go on until the standard error is allowed (see `tokensal.methods.sampling`): that of the difference of two means.
 """
 
 from __future__ import annotations
@@ -83,16 +83,17 @@ class RISE(RemovalMethod):
             drawn = sum(map(len, kept))
             kept.append(torch.cat([sampler.block(number) for number in range(drawn, blocks)]))
             scores.append(game.scores(kept[-1]))
-            means, error = kept_less_all(torch.cat(kept), torch.cat(scores))
-            return Estimate(means * game.visible, torch.where(game.visible, error, 0), blocks)
+            difference, error = kept_less_removed(torch.cat(kept), torch.cat(scores))
+            removed = (1 - self.present) * game.visible
+            return Estimate(removed * difference, torch.where(game.visible, removed * error, 0), blocks)
 
         allowed = allowed_error(game, self.tolerance)
         result, diagnostics = until_precise(estimate, allowed, batch=BATCH, most=self.samples)
         return result.scores, diagnostics
 
 
-def kept_less_all(kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean score where each player is kept less that of all masks, and its standard error: both (K, P).
+def kept_less_removed(kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean score of the masks that keep each player less that of those that do not, and its error: both (K, P).
 
     The error of a player that fewer than two masks keep, or fewer than two remove, is unknown: infinite.
 
@@ -101,12 +102,11 @@ def kept_less_all(kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         scores: (n, K).
     """
     scores = scores - scores.mean(0)
-    means, spreads = [], []
+    means, variances = [], []
     for masks in (kept.double(), (~kept).double()):
         count = masks.sum(0)
         mean = scores.T @ masks / count.clamp(min=1)
-        squares = scores.square().T @ masks - count * mean.square()
+        squares = (scores.square().T @ masks - count * mean.square()).clamp(min=0)
         means.append(mean)
-        spreads.append(torch.where(count > 1, squares.clamp(min=0) / (count * (count - 1)), torch.inf))
-    removed = 1 - kept.double().mean(0)  # E[y | kept] − E[y] is this share of E[y | kept] − E[y | removed]
-    return means[0], removed * (spreads[0] + spreads[1]).sqrt()
+        variances.append(torch.where(count > 1, squares / (count * (count - 1)), torch.inf))
+    return means[0] - means[1], (variances[0] + variances[1]).sqrt()

@@ -148,10 +148,10 @@ def _lasso_path(x: Tensor, y: Tensor, penalty: float) -> Tensor:
         returns = _step(-coefficients[active], direction)
         step = min(float(joins.min()), float(returns.min()), level - penalty)
         coefficients[active] += step * direction
+        if step == level - penalty:
+            break
         level -= step
         left = -1
-        if level <= penalty:
-            break
         if float(returns.min()) == step:
             left = active.pop(int(returns.argmin()))
             coefficients[left] = 0

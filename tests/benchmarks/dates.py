@@ -39,6 +39,10 @@ from written_dates import PARTS, Written, held_out, swapped  # folders of script
 KEPT = ("sink", "special", "template", "generated")
 METHODS: Mapping[str, Method] = {
     **{name: method() for name, method in tokensal.METHODS.items()},
+    "shapley_values": tokensal.ShapleyValues(keep=KEPT),  # of at most 12 units, and so of the text alone
+    "kernel_shap": tokensal.KernelSHAP(samples=128, keep=KEPT),
+    "shapley_sampling": tokensal.ShapleySampling(samples=10, keep=KEPT),
+    "owen_values": tokensal.OwenValues(samples=10, keep=KEPT),
     "integrated_gradients with the answer kept": tokensal.IntegratedGradients(keep=KEPT),
     "integrated_gradients from the mean with the answer kept": tokensal.IntegratedGradients(keep=KEPT, baseline="mean"),
     "random": Random(),

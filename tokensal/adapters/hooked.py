@@ -16,8 +16,8 @@ from tokensal.adapters.hooks import edited, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.quantised import check_gradients
-from tokensal.adapters.rules import RuleMode, require_rules_met
-from tokensal.adapters.secants import SecantMode
+from tokensal.adapters.rules import RuleMode, ruled
+from tokensal.adapters.secants import compared
 from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
 
 if TYPE_CHECKING:
@@ -94,39 +94,15 @@ class HookedModel(ABC):
         ):
             yield leaves
 
-    @contextmanager
-    def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:
-        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`.
-
-        Raises:
-            UnsupportedModel: the rules met fewer operations than the model has, so they do not hold.
-        """
+    def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
+        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`."""
         self._check_gradients()
-        with RuleMode(rules, self.model, constants) as mode:
-            yield
-        require_rules_met(rules, mode.counts, self.model)
+        return ruled(self.model, rules, constants)
 
-    @contextmanager
-    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> Iterator[Tensor]:
-        """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`.
-
-        Args:
-            secants: how products are shared.
-            run_reference: a forward of the reference, run first.
-
-        Yields:
-            What it returned.
-
-        Raises:
-            UnsupportedModel: the forwards differ in their operations.
-        """
+    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+        """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`."""
         self._check_gradients()
-        with SecantMode(secants, self.model) as mode:
-            with torch.no_grad():
-                result = run_reference()
-            mode.compare()
-            yield result
-            mode.finish()
+        return compared(self.model, secants, run_reference)
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

@@ -18,7 +18,8 @@ vector-Jacobian products work with them as with any other operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +34,18 @@ from tokensal.types import Rules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+@contextmanager
+def ruled(model: PreTrainedModel, rules: Rules, constants: Tensor | None) -> Iterator[None]:
+    """Inside, a forward of the model builds the graph of the rules.
+
+    Raises:
+        UnsupportedModel: the rules met fewer operations than the model has, so they do not hold.
+    """
+    with RuleMode(rules, model, constants) as mode:
+        yield
+    _require_rules_met(rules, mode.counts, model)
 
 
 class RuleMode(OperationMode):
@@ -212,12 +225,7 @@ def _attention(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs
     return through_values + temperature * (through_scores - through_scores.detach())
 
 
-def require_rules_met(rules: Rules, counts: Mapping[str, int], model: PreTrainedModel) -> None:
-    """Refuse a model in which the rules met fewer operations than it has.
-
-    Raises:
-        UnsupportedModel: fewer attentions, norms or activation functions; or linear layers that cannot be told apart.
-    """
+def _require_rules_met(rules: Rules, counts: Mapping[str, int], model: PreTrainedModel) -> None:
     layers = layers_of(model)
     expected = {
         "attention": sum(1 if layer.cross is None else 2 for layer in layers) if rules.attention != "exact" else 0,

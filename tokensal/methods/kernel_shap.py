@@ -42,7 +42,8 @@ class KernelSHAP(SampledMethod):
     Error: the standard error of each score, by the jackknife; none where all coalitions are listed. The scores add up
     to the score minus that without any unit.
 
-    Use: Shapley values of more than 12 units.
+    Use: Shapley values of more than 12 units. With eight coalitions a unit and more, its errors were a quarter to a third
+    smaller than those of 'shapley_sampling' (hand-made scores of 20 units that saturate); with four, no smaller.
 
     Args:
         samples: how many coalitions at most. If there are no more, all are listed.

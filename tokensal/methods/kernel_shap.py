@@ -42,7 +42,9 @@ class KernelSHAP(SampledMethod):
     Error: the standard error of each score, by the jackknife; none where all coalitions are listed. The scores add up
     to the score minus that without any unit.
 
-    Use: Shapley values of more than 12 units.
+    Use: Shapley values of more than 12 units. With sixteen coalitions a unit and more, its errors were a fifth to a
+    third smaller than those of 'shapley_sampling' (two hand-made scores of 20 units); with four, no smaller. In a first
+    look at three questions whose answer stands in the prompt, it pointed at it each time.
 
     Args:
         samples: how many coalitions at most. If there are no more, all are listed.

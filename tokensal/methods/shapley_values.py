@@ -34,8 +34,8 @@ class ShapleyValues(RemovalMethod):
     Error: none, all coalitions are scored. The values add up to the score minus that without any unit; what rounding
     makes of that is among the diagnostics.
 
-    Use: few units, such as sentences, passages or the words of a short prompt, of which some say the same or need each
-    other: units share what they only add together.
+    Use: few units, such as sentences, passages or the words of a short prompt. What units only add together they share
+    in equal parts, and evidence that the prompt has twice gets half in each place, where occlusion gives it none.
     """
 
     name: ClassVar[str] = "shapley_values"

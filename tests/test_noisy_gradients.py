@@ -167,7 +167,7 @@ def test_it_is_integrated_gradients_of_a_quadratic_in_expectation():
     own = torch.randn(6, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     baselines = ["zero", "mean", own]
     exact = IntegratedGradients(baseline=baselines, steps=1, keep=())(example, Engine(model, square)).matrix
-    sampled = GradientSHAP(baseline=baselines, keep=(), samples=4096, tolerance=1e-3)(example, Engine(model, square))
+    sampled = GradientSHAP(baseline=baselines, keep=(), samples=2048, tolerance=1e-3)(example, Engine(model, square))
     errors, total = sampled.diagnostics["standard_error"].values, sampled.diagnostics["total"].values
     distances = ((sampled.matrix - exact) / errors)[errors > 0]
     assert distances.abs().max() < 4 and 0.5 < distances.square().mean().sqrt() < 1.7

@@ -33,19 +33,14 @@ class Moments:
 
     def plus(self, other: Moments) -> Moments:
         """Those of both."""
+        # not strict: without squares there are no pairs
+        pairs = zip(self.squares, other.squares, self.gradients, other.gradients, strict=False)
         return Moments(
             self.weights + other.weights,
             self.values + other.values,
             _sums(self.activations, other.activations),
             _sums(self.gradients, other.gradients),
-            [
-                one + another + _between(self.weights, other.weights, *means)
-                for one, another, *means in zip(
-                    self.squares, other.squares, self.gradients, other.gradients, strict=True
-                )
-            ]
-            if self.squares
-            else (),
+            [one + another + _between(self.weights, other.weights, *means) for one, another, *means in pairs],
         )
 
 

@@ -23,8 +23,8 @@ class SmoothGrad(NoisyGradientMethod):
 
     Error: the standard error of each score is among the diagnostics; it falls with the square root of `samples`.
 
-    Use: a calmer map where a method's own gradient jumps from one input to the next. Around `grad_cam` or `lrp` it
-    finds what these find; it does not make the plain gradient point.
+    Use: a calmer map where a method's own gradient jumps from one input to the next. It points where the other method
+    points: around `gradient` at the word that an answer is copied from in .68 of the prompts, as `gradient` does.
     """
 
     name: ClassVar[str] = "smooth_grad"

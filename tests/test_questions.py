@@ -18,14 +18,19 @@ from counting import CountingAdapter
 from models import ARCHITECTURES, ENCODER_DECODERS, adapter, ending_tokenizer
 
 from tokensal import (
+    LIME,
     LRP,
     METHODS,
+    RISE,
     AttentionGradCAM,
     AttentionRollout,
     Attribution,
+    ContextCite,
+    ExtremalPerturbation,
     GradCAM,
     Gradient,
     GradientRollout,
+    HierarchicalOcclusion,
     InputXGradient,
     IntegratedGradients,
     Occlusion,
@@ -65,7 +70,22 @@ TWINS_IN_BATTERY = {
     "attention_rollout": AttentionRollout(),
     "value_zeroing": ValueZeroing(),
     "lrp": LRP(),
+    "hierarchical_occlusion": HierarchicalOcclusion(),
+    "rise": RISE(samples=8),
+    "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
+    "lime": LIME(samples=16),
+    "context_cite": ContextCite(samples=16),
 }
+# What is not credited is not altered either, which changes the scores of the others
+TOGETHER = (
+    "integrated_gradients",
+    "smooth_grad",
+    "hierarchical_occlusion",
+    "rise",
+    "extremal_perturbation",
+    "lime",
+    "context_cite",
+)
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
 SIGNS = {
     "answer": [(1, ANSWER)],
@@ -449,7 +469,7 @@ def test_only_the_chosen_roles_are_credited_with_the_same_numbers(method):
     assert limited.sources == everything.sources
     assert chosen.any() and not chosen.all()
     assert limited.visible.equal(everything.visible & chosen)
-    if method not in ("integrated_gradients", "smooth_grad"):  # what is not credited is not altered either
+    if method not in TOGETHER:
         left = limited.scores[limited.visible]
         torch.testing.assert_close(left, everything.scores[limited.visible], rtol=1e-4, atol=1e-5)
 

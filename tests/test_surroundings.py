@@ -9,16 +9,33 @@ import pytest
 import torch
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 
-from tokensal import LRP, Budget, IntegratedGradients, SmoothGrad, adapt, attribute, compare
+from tokensal import (
+    LIME,
+    LRP,
+    RISE,
+    Budget,
+    ContextCite,
+    ExtremalPerturbation,
+    HierarchicalOcclusion,
+    IntegratedGradients,
+    SmoothGrad,
+    adapt,
+    attribute,
+    compare,
+)
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
 
-METHODS_TRIED = [
-    *(name for name in METHODS if name not in ("integrated_gradients", "smooth_grad")),
-    IntegratedGradients(steps=4),
-    SmoothGrad(samples=3),
-    LRP(rule="attn"),
-]
+FEW = {
+    "integrated_gradients": IntegratedGradients(steps=4),
+    "smooth_grad": SmoothGrad(samples=3),
+    "hierarchical_occlusion": HierarchicalOcclusion(replacement="zero"),  # of an encoder without a special token
+    "rise": RISE(replacement="zero", samples=8),
+    "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
+    "lime": LIME(replacement="zero", samples=8),
+    "context_cite": ContextCite(replacement="zero", samples=8),
+}
+METHODS_TRIED = [*(FEW.get(name, name) for name in METHODS), LRP(rule="attn")]
 
 
 @contextmanager

@@ -12,7 +12,11 @@ from simulated_devices import distributed
 from state import assert_unchanged, model_state
 
 from tokensal import (
+    LIME,
+    RISE,
     AttentionGradCAM,
+    ContextCite,
+    ExtremalPerturbation,
     GradCAM,
     GradientSHAP,
     IntegratedGradients,
@@ -34,6 +38,10 @@ FEW = {
     "shapley_sampling": ShapleySampling(samples=4),
     "kernel_shap": KernelSHAP(samples=64),
     "owen_values": OwenValues(samples=4),
+    "rise": RISE(samples=8),
+    "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
+    "lime": LIME(samples=8),
+    "context_cite": ContextCite(samples=8),
 }
 METHODS_TRIED = [FEW.get(name, name) for name in METHODS]
 

@@ -224,6 +224,12 @@ def test_other_diagnostics_are_shown_by_their_range():
     assert lay_out(replace(attribution_of(TEXTS, SCORES), diagnostics={})).caption
 
 
+def test_a_fit_says_what_it_was_measured_on():
+    sentence = "R² median 0.75, from 0.5 to 1, rank correlation 0.5, on coalitions that it was not fitted to"
+    assert facts(fit=numbers(0.5, 1.0), rank_fit=numbers(0.5, NAN)) == {"fit": sentence}
+    assert facts(fit=numbers(NAN, NAN), rank_fit=numbers(NAN, NAN)) == {}
+
+
 def test_the_legend_has_the_entries_that_occur_in_one_order():
     scores = [[9.0, -2.0, NAN, NAN], [5.0, 1.0, -4.0, NAN], [1.0, 1.0, 1.0, 1.0]]
     entries = lay_out(attribution_of(["<s>", " cat", "\n", " cat", " on"], scores)).legend.entries

@@ -11,15 +11,19 @@ import test_battery
 import test_captum
 import test_deep_lift
 import test_engine
+import test_extremal_perturbation
 import test_further
 import test_gradients
+import test_hierarchical_occlusion
 import test_integrated_gradients
 import test_noisy_gradients
 import test_occlusion
 import test_operations
 import test_prefixes
+import test_rise
 import test_shapley
 import test_slots
+import test_surrogates
 import test_surroundings
 import test_tracing
 import test_trials
@@ -34,15 +38,21 @@ from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
     alti_logit,
+    context_cite,
+    extremal_perturbation,
     gim,
     gradient,
+    hierarchical_occlusion,
     kernel_shap,
+    lime,
     owen_values,
     quadrature,
     removal,
+    rise,
     sampling,
     shapley_values,
     shares,
+    surrogates,
 )
 from tokensal.perturbations import coalitions, paths, removals
 from tokensal.results import tracing
@@ -375,6 +385,93 @@ def stream_left_out(patch):
     patch.setattr(alti_logit, "own_parts", shares.own_parts)
 
 
+def surrogates_judged_by_what_they_were_fitted_to(patch):
+    patch.setattr(lime, "ridge", lambda penalty: of_everything(surrogates.ridge(penalty)))
+    patch.setattr(context_cite, "lasso", lambda penalty: of_everything(surrogates.lasso(penalty)))
+
+
+def of_everything(fit):
+    """No fold is left out."""
+
+    def fitted(present, values, weights, seen):
+        targets = weights.shape[1] // (1 + surrogates.FOLDS)
+        return fit(present, values, weights[:, :targets].repeat(1, 1 + surrogates.FOLDS), seen)
+
+    return fitted
+
+
+def doubles_in_several_folds(patch):
+    patch.setattr(surrogates, "_folds", lambda coalitions: torch.arange(len(coalitions)) % surrogates.FOLDS)
+
+
+def players_not_standardised(patch):
+    original = surrogates._lasso_path
+    patch.setattr(surrogates, "_lasso_path", lambda x, y, penalty: original(x / 2, y, penalty) / 2)
+
+
+def coefficients_that_return_to_zero_kept(patch):
+    """The positive ones."""
+    original = surrogates._step
+    patch.setattr(
+        surrogates,
+        "_step",
+        lambda distance, speed: torch.where(distance < -1e-9, torch.inf, original(distance, speed)),
+    )
+
+
+def kernel_of_captums_width(patch):
+    original = lime.LIME._weights
+    patch.setattr(lime.LIME, "_weights", lambda self, *given: original(replace(self, kernel_width=1.0), *given))
+
+
+def log_odds_forgotten(patch):
+    patch.setattr(context_cite, "log_odds", lambda logprobs: logprobs)
+
+
+def divided_by_the_expected_number_of_masks(patch):
+    def difference(kept, scores):
+        half = len(kept) / 2
+        return (scores.T @ kept.double() - scores.T @ (~kept).double()) / half, original(kept, scores)[1]
+
+    original = rise.kept_less_removed
+    patch.setattr(rise, "kept_less_removed", difference)
+
+
+def windows_that_do_not_move(patch):
+    original = torch.randint
+    patch.setattr(torch, "randint", lambda *given, **options: original(*given, **options) * 0)
+
+
+def drops_not_shared(patch):
+    original = hierarchical_occlusion.HierarchicalOcclusion.estimate
+
+    def estimate(self, game):
+        scores, diagnostics = original(self, game)
+        return torch.where(scores.abs() > 0, scores * 2, scores), diagnostics
+
+    patch.setattr(hierarchical_occlusion.HierarchicalOcclusion, "estimate", estimate)
+
+
+def opened_without_magnitude(patch):
+    original = torch.Tensor.topk
+    patch.setattr(torch.Tensor, "topk", lambda self, count, dim=-1: original(self, 1, dim=dim))
+
+
+def slopes_of_the_input_itself(patch):
+    patch.setattr(
+        extremal_perturbation.Blending,
+        "_blends",
+        lambda self, masks, original=extremal_perturbation.Blending._blends: replace(
+            original(self, masks), baseline=self.baseline / 2
+        ),
+    )
+
+
+def area_of_all_units(patch):
+    original = extremal_perturbation._budgets
+    patch.setattr(extremal_perturbation, "_budgets", lambda areas, visible: original(areas, torch.ones_like(visible)))
+
+
 TWIN = partial(test_gradients.test_agrees_with_its_slow_twin, "Llama", "sdpa", ("input_x_gradient", None))
 SLOPES = partial(test_gradients.test_gradients_are_finite_differences, "Llama")
 CHUNKS = partial(test_gradients.test_chunks_change_no_number, "Llama", 25)
@@ -430,6 +527,19 @@ TRACED_SUMS = partial(test_tracing.test_rows_add_up_and_the_sink_keeps_what_it_h
 PARTS = partial(test_attention_methods.test_the_parts_of_every_attention_add_up, "GPT-2")
 UPPER = partial(test_attention_methods.test_value_x_gradient_is_attention_x_gradient_of_all_that_look, "GPT-2")
 FLOW_SHARES = test_attention_methods.test_shares_of_a_hand_made_attention_in_closed_form
+NOISE, SPARSE_NOISE = (
+    partial(test_surrogates.test_a_surrogate_of_noise_predicts_nothing, method)
+    for method in test_surrogates.METHODS.values()
+)
+FOLDS = test_surrogates.test_fit_and_error_are_those_of_fits_without_each_fold
+LASSO = partial(test_surrogates.test_a_lasso_meets_the_conditions_of_its_minimum, 24, 40, 1e-4)
+LOG_ODDS = test_surrogates.test_context_cite_explains_the_log_odds_of_the_group
+LIME_OF_CAPTUM = test_surrogates.test_lime_is_captums_with_the_same_coalitions_kernel_and_regression
+KEPT = partial(test_rise.test_estimates_are_as_far_off_as_their_standard_errors_say, 1)
+WINDOWS = test_rise.test_every_player_is_kept_as_often_and_neighbours_together
+OPENED = test_hierarchical_occlusion.test_units_of_opened_passages_have_their_own_drop_and_others_a_share
+SLOPES_OF_MASKS = test_extremal_perturbation.test_slopes_are_finite_differences
+AREAS = test_extremal_perturbation.test_scores_are_the_mean_of_masks_within_zero_and_one
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
 
 
@@ -501,6 +611,19 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (bias_left_out, PARTS),
         (stream_left_out, FLOW_SHARES),
         (operations_followed_outside, UPPER),
+        (surrogates_judged_by_what_they_were_fitted_to, NOISE),
+        (surrogates_judged_by_what_they_were_fitted_to, SPARSE_NOISE),
+        (doubles_in_several_folds, FOLDS),
+        (players_not_standardised, LASSO),
+        (coefficients_that_return_to_zero_kept, LASSO),
+        (kernel_of_captums_width, LIME_OF_CAPTUM),
+        (log_odds_forgotten, LOG_ODDS),
+        (divided_by_the_expected_number_of_masks, KEPT),
+        (windows_that_do_not_move, WINDOWS),
+        (drops_not_shared, OPENED),
+        (opened_without_magnitude, OPENED),
+        (slopes_of_the_input_itself, SLOPES_OF_MASKS),
+        (area_of_all_units, AREAS),
     ],
 )
 def test_a_mistake_turns_its_oracle_red(mutant, oracle, monkeypatch):

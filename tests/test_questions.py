@@ -18,15 +18,20 @@ from counting import CountingAdapter
 from models import ARCHITECTURES, ENCODER_DECODERS, adapter, ending_tokenizer
 
 from tokensal import (
+    LIME,
     LRP,
     METHODS,
+    RISE,
     AttentionGradCAM,
     AttentionRollout,
     Attribution,
+    ContextCite,
+    ExtremalPerturbation,
     GradCAM,
     Gradient,
     GradientRollout,
     GradientSHAP,
+    HierarchicalOcclusion,
     InputXGradient,
     IntegratedGradients,
     KernelSHAP,
@@ -77,6 +82,11 @@ TWINS_IN_BATTERY = {
     "shapley_sampling": ShapleySampling(samples=4),
     "kernel_shap": KernelSHAP(),
     "owen_values": OwenValues(samples=4),
+    "hierarchical_occlusion": HierarchicalOcclusion(),
+    "rise": RISE(samples=8),
+    "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
+    "lime": LIME(samples=16),
+    "context_cite": ContextCite(samples=16),
 }
 # What is not credited is not altered either, which changes the scores of the others
 TOGETHER = (
@@ -88,6 +98,11 @@ TOGETHER = (
     "shapley_sampling",
     "kernel_shap",
     "owen_values",
+    "hierarchical_occlusion",
+    "rise",
+    "extremal_perturbation",
+    "lime",
+    "context_cite",
 )
 LINEAR = ("input_x_gradient", "integrated_gradients", "occlusion")
 SIGNS = {

@@ -330,7 +330,7 @@ def test_the_caption_says_how_well_unseen_coalitions_are_predicted(tmp_path):
     caption = dict(lay_out(result).caption)
     assert caption["coalitions"] == "40"
     assert "of the largest score, at most" in caption["standard error"]
-    assert re.fullmatch("on coalitions .* not used for it, R² median .*, rank correlation median .*", caption["fit"])
+    assert re.fullmatch("R² median .*, rank correlation median .*, on coalitions .* not fitted to", caption["fit"])
     result.save(tmp_path / "result.json")
     assert list(Attribution.load(tmp_path / "result.json").diagnostics) == [
         "standard_error",

@@ -10,9 +10,14 @@ import torch
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 
 from tokensal import (
+    LIME,
     LRP,
+    RISE,
     Budget,
+    ContextCite,
+    ExtremalPerturbation,
     GradientSHAP,
+    HierarchicalOcclusion,
     IntegratedGradients,
     KernelSHAP,
     OwenValues,
@@ -36,6 +41,11 @@ FEW = {
     "shapley_sampling": ShapleySampling(replacement="zero", samples=4),  # of an encoder without a special token
     "kernel_shap": KernelSHAP(replacement="zero", samples=64),
     "owen_values": OwenValues(replacement="zero", samples=4),
+    "hierarchical_occlusion": HierarchicalOcclusion(replacement="zero"),  # of an encoder without a special token
+    "rise": RISE(replacement="zero", samples=8),
+    "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
+    "lime": LIME(replacement="zero", samples=8),
+    "context_cite": ContextCite(replacement="zero", samples=8),
 }
 METHODS_TRIED = [*(FEW.get(name, name) for name in METHODS), LRP(rule="attn")]
 

@@ -557,14 +557,16 @@ def drawn_orders(players: list[int], samples: int, seed: int) -> Iterator[list[i
 
 
 def mean_contributions(network: nn.Module, example: Example, target: int, orders) -> list[float]:
-    scores, count = torch.zeros(example.predictors[target] + 1, dtype=torch.float64), 0
+    scores, count = [0.0] * (example.predictors[target] + 1), 0
     for order in orders:
         present, count = frozenset(), count + 1
+        before = padded_value(network, example, target, present)
         for player in order:
-            before, present = present, present | {player}
-            scores[player] += padded_value(network, example, target, present)
-            scores[player] -= padded_value(network, example, target, before)
-    return padded(scores / count, len(example.sources))
+            present |= {player}
+            after = padded_value(network, example, target, present)
+            scores[player] += after - before
+            before = after
+    return padded(torch.tensor(scores, dtype=torch.float64) / count, len(example.sources))
 
 
 def kernel_shap(samples: int, seed: int) -> Twin:

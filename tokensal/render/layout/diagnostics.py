@@ -89,9 +89,10 @@ def _standard_error(errors: list[list[float]], rows: Sequence[Row]) -> str:
 
 
 def _fit(fit: Diagnostic, rank_fit: Diagnostic | None) -> str:
-    """How well a surrogate predicts coalitions that it was not fitted to."""
-    ranks = f", rank correlation {_summary(rank_fit)}" if rank_fit else ""
-    return f"on coalitions that were not used for it, R² {_summary(fit)}{ranks}"
+    """How well a surrogate predicts coalitions that it was not fitted to; nothing where that is unknown."""
+    pairs = (("R²", fit), ("rank correlation", rank_fit))
+    parts = [f"{name} {text}" for name, each in pairs if each and (text := _summary(each))]
+    return f"{', '.join(parts)}, on coalitions that it was not fitted to" if parts else ""
 
 
 def _summary(diagnostic: Diagnostic) -> str:

@@ -80,13 +80,13 @@ def test_other_names_of_methods(name, meant):
     ],
 )
 def test_an_unknown_name_offers_the_nearest(name, nearest):
-    with pytest.raises(InputError, match=f"did you mean '.*{nearest}'.*Known: attention_grad_cam, "):
+    with pytest.raises(InputError, match=f"did you mean '.*{nearest}'.*Known: .*attention_grad_cam, "):
         build(name)
 
 
 @pytest.mark.parametrize("name", ["", "?", "xyz"])
 def test_a_name_that_is_near_none_lists_all(name):
-    with pytest.raises(InputError, match=r": Known: attention_grad_cam, "):
+    with pytest.raises(InputError, match=r": Known: .*attention_grad_cam, "):
         build(name)
 
 

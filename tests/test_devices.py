@@ -16,6 +16,7 @@ from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
 
 NAMES = ["Llama", "GPT-2", "Gemma 3", "OPT", "T5", "BART", "M2M100"]
+REFUSED = [("BART", "alti_logit")]  # its layers norm the sum
 METHODS_TRIED = [name for name in METHODS if name != "integrated_gradients"] + [IntegratedGradients(steps=3)]
 
 
@@ -58,6 +59,8 @@ def test_numbers_are_those_of_the_plain_model_and_nothing_is_changed(name, way, 
     before = model_state(network)
     adapted = adapt(network, coder)
     for method in METHODS_TRIED:
+        if (name, method) in REFUSED:
+            continue
         result = attribute(adapted, "The cat sat", method=method, max_new_tokens=3)
         expected = attribute(undispatched, "The cat sat", method=method, max_new_tokens=3)
         assert result.targets == expected.targets
@@ -168,6 +171,8 @@ def halves(network):
 def test_a_model_on_several_devices_gives_the_numbers_of_one(name):
     network, coder = model_and_tokenizer(name)
     for method in [*METHODS, *OPTIONS]:
+        if (name, method) in REFUSED:
+            continue
         expected = attribute(adapt(network, coder), "The cat sat", continuation=" on", method=method)
         with distributed(network, halves(network)):
             result = attribute(adapt(network, coder), "The cat sat", continuation=" on", method=method)

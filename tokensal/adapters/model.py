@@ -15,7 +15,7 @@ from tokensal.adapters.branches import join_forwards, split_branches, split_inpu
 from tokensal.adapters.decomposed import decomposed
 from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.generating import generate_options, most_new_tokens
-from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
+from tokensal.adapters.hooks import cut_at_the_head, edited, linear_head, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import RuleMode
 from tokensal.adapters.placement import device_of
@@ -317,25 +317,9 @@ class ModelAdapter(ABC):
         require_eager_agreement(self, self._findings)
         return decomposed(self.model, layers, measure)
 
-    @contextmanager
-    def linear_head(self) -> Iterator[list[Tensor]]:
-        """Inside, a forward fills the list with what the highest layer returns, (R, S, H), on which the graph begins.
-
-        What follows is linear in it, with the scale of the last norm constant. No layer has a graph or needs a
-        gradient, so that quantised ones do as well.
-        """
-        leaves: list[Tensor] = []
-
-        def cut(activation: LayerActivation) -> Tensor:
-            leaves.append(activation.tensor.detach().requires_grad_())
-            return leaves[-1]
-
-        highest = (self.layer_count - 1,)
-        with (
-            edited(self.model, frozenset({HookPoint.RESIDUAL}), highest, cut),
-            RuleMode(Rules(norm="constant"), self.model),
-        ):
-            yield leaves
+    def linear_head(self) -> AbstractContextManager[list[Tensor]]:
+        """Inside, a forward has a graph above its layers alone; see `tokensal.adapters.hooks`."""
+        return linear_head(self.model)
 
     @contextmanager
     def ruled(self, rules: Rules, constants: Tensor | None) -> Iterator[None]:

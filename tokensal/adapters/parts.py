@@ -95,7 +95,7 @@ def parts_of(trace: LayerTrace, output: Tensor | None, tolerance: float) -> list
     if stream is None or output is None or not trace.attentions:
         raise Unseen("they do not take and return their hidden states as others do")
     parts: list[AttentionParts] = []
-    streams = [stream]
+    streams = [stream.to(output.device)]  # accelerate brings it there after it was seen
     for attention in trace.attentions:
         parts.append(_parts(attention, trace, streams, output, tolerance))
         after = parts[-1].after

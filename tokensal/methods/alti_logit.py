@@ -50,7 +50,8 @@ class ALTILogit:
     Use: TODO
 
     Args:
-        layers: see `tokensal.methods.layers`; by default all, as published.
+        layers: whose attention is credited, and traced down to the lowest of them; see `tokensal.methods.layers`. By
+            default the upper half; "all" as published.
     """
 
     name: ClassVar[str] = "alti_logit"
@@ -58,7 +59,7 @@ class ALTILogit:
     paper: ClassVar[str] = "Ferrando, Gállego, Tsiamas, Costa-jussà 2023, arXiv:2305.12535"
     signed: ClassVar[bool] = True
 
-    layers: Layers = "all"
+    layers: Layers = "0.5:"
 
     def __post_init__(self) -> None:
         check_layers(self.layers)

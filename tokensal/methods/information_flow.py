@@ -23,6 +23,7 @@ from tokensal.engine import Engine
 from tokensal.engine.activations import raised
 from tokensal.engine.contributions import over_contributions
 from tokensal.errors import InputError, require_known
+from tokensal.methods.layers import Layers
 from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.methods.shares import completed, divided, own_parts, proximity
 from tokensal.types import AttentionParts, Example
@@ -50,7 +51,7 @@ class InformationFlowRoutes(MixingMethod):
     Use: TODO
 
     Args:
-        layers: see `tokensal.methods.layers`; by default all, as published.
+        layers: see `tokensal.methods.layers`; by default the upper half; "all" as published.
         heads: "apart", as published, makes a share of each head's vector and adds them up; "together" makes one of the
             sum of all heads' vectors.
         threshold: shares up to this are cut; 0 cuts none, the paper's graphs are made with 0.01 and more.
@@ -62,6 +63,7 @@ class InformationFlowRoutes(MixingMethod):
     )
     paper: ClassVar[str] = "Ferrando, Voita 2024, arXiv:2403.00824"
 
+    layers: Layers = "0.5:"
     heads: Literal["apart", "together"] = "apart"
     threshold: float = 0.0
 

@@ -132,7 +132,7 @@ def test_value_x_gradient_is_a_finite_difference_of_scaled_values(name, attentio
     adapted, step = tiny(name, attention), 1e-5
     example, engine = example_of(name), Engine(adapted)
     layer = adapted.layer_count - 2
-    matrix = ValueXGradient(layers=layer)(example, engine).matrix
+    matrix = ValueXGradient(layers=layer, rule="signed")(example, engine).matrix
     embeds, seen = adapted.embed(example)[None], visible_sources(example)
 
     def score(source, factor):
@@ -167,7 +167,7 @@ def test_value_x_gradient_is_attention_x_gradient_of_all_that_look(name):
         return sum((gradient * activation).sum((-3, -2)) for activation, gradient in pairs)
 
     for layers in ("all", 1):
-        method = ValueXGradient(layers=layers)
+        method = ValueXGradient(layers=layers, rule="signed")
         [weights] = engine.gradients(
             example,
             Unperturbed(engine.embed(example)),
@@ -185,9 +185,10 @@ def test_recorded_values_change_no_number_and_both_kernels_agree(name):
     fused, eager = (ValueXGradient(layers="all")(example, Engine(tiny(name, kind))) for kind in ("sdpa", "eager"))
     torch.testing.assert_close(fused.values, Engine(tiny(name)).original(example), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(fused.matrix, eager.matrix, rtol=1e-5, atol=1e-5)
-    positive = ValueXGradient(layers=0, rule="relu")(example, Engine(tiny(name)))
-    signed = ValueXGradient(layers=0)(example, Engine(tiny(name)))
-    assert positive.matrix.equal(signed.matrix.relu()) and not ValueXGradient(rule="relu").signed
+    positive = ValueXGradient(layers=0)(example, Engine(tiny(name)))
+    signed = ValueXGradient(layers=0, rule="signed")(example, Engine(tiny(name)))
+    torch.testing.assert_close(positive.matrix, signed.matrix.relu())
+    assert not ValueXGradient().signed and ValueXGradient(rule="signed").signed
 
 
 def test_smooth_grad_of_value_x_gradient_without_noise_is_value_x_gradient():

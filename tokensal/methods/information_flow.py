@@ -50,13 +50,13 @@ class InformationFlowRoutes(MixingMethod):
 
     Use: where there is one place to look. Of ten prompts with a fact hidden in prose, the word that the answer was
     copied from came first in all (recall at a tenth 1.00); of ten with facts about several people only in 5 (recall
-    .87), since the states are made of the other facts, too. With all layers, as published, it came first in 7 and 1.
+    .87). With all layers, as published, it came first in 7 and 1.
 
     Args:
         layers: see `tokensal.methods.layers`; by default the upper half; "all" as published.
         heads: "apart", as published, makes a share of each head's vector and adds them up; "together" makes one of the
             sum of all heads' vectors.
-        threshold: shares up to this are cut; 0 cuts none, the paper's graphs are made with 0.01 and more.
+        threshold: shares up to this are cut; 0 cuts none. The paper cuts to keep its graphs small.
     """
 
     name: ClassVar[str] = "information_flow_routes"

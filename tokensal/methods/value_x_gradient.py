@@ -32,10 +32,10 @@ RULES = ("relu", "signed")
 class ValueXGradient(LayerGradientMethod):
     """Value vectors times their gradients, Σ_layers ReLU(⟨∂y/∂v, v⟩): what the score gains from each source's values.
 
-    Never negative; with rule="signed" without the ReLU, and signed. Unit: that of the score. It is Grad-CAM (Selvaraju et
-    al. 2017, arXiv:1610.02391) on value vectors, which have a gradient at every source, also in the highest layer. Before
-    the ReLU it equals attention weights times their gradients, summed over all positions that look (Barkan et al. 2021,
-    arXiv:2204.11073), but the weights need not exist: the fused kernel stays.
+    Never negative; with rule="signed" without the ReLU, and signed. Unit: that of the score. It is Grad-CAM (Selvaraju
+    et al. 2017, arXiv:1610.02391) on value vectors, which have a gradient at every source, also in the highest layer.
+    Before the ReLU it equals attention weights times their gradients, summed over all positions that look (Barkan et
+    al. 2021, arXiv:2204.11073), but the weights need not exist: the fused kernel stays.
 
     Cost: one forward, and one backward a target, from the lowest chosen layer on.
 

@@ -171,7 +171,8 @@ ROWS = {
     "grad_cam": Row(GradCAM()),
     "attention_grad_cam": Row(AttentionGradCAM()),
     "gradient_rollout": Row(GradientRollout()),
-    "value_x_gradient": Row(ValueXGradient(), linear=True),  # its twins are in test_attention_methods.py
+    "value_x_gradient": Row(ValueXGradient()),  # its twins, and those of alti_logit, are in test_attention_methods.py
+    "value_x_gradient, signed": Row(ValueXGradient(rule="signed"), linear=True),
     "attention": Row(Attention(), linear=True, contrast=False),
     "attention_rollout": Row(AttentionRollout(), attention_rollout, linear=True, contrast=False, attention="eager"),
     "value_zeroing": Row(ValueZeroing(), value_zeroing, linear=True, contrast=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import (
@@ -40,6 +42,8 @@ NORMED_SUMS = ("BART", "Marian")  # their layers norm the sum
 BY_NAME = ("Llama", "GPT-2", "GPT-NeoX")  # whose modules the twins know by their names
 
 EVERYWHERE = [*ARCHITECTURES, *ENCODER_DECODERS]
+
+ROUTES, LOGIT = InformationFlowRoutes(layers="all"), ALTILogit(layers="all")
 
 every_twin = pytest.mark.parametrize("name", BY_NAME)
 
@@ -107,7 +111,8 @@ def test_attention_of_what_does_not_predict_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("method", "forwards"), [(Attention(), 1), (InformationFlowRoutes(), 1), (ALTILogit(), 2), (ValueXGradient(), 1)]
+    ("method", "forwards"),
+    [(Attention(), 1), (ROUTES, 1), (LOGIT, 2), (ValueXGradient(), 1)],
 )
 def test_few_forwards_serve_all_targets(method, forwards):
     counting = CountingAdapter(tiny("Llama"))
@@ -127,7 +132,7 @@ def test_value_x_gradient_is_a_finite_difference_of_scaled_values(name, attentio
     adapted, step = tiny(name, attention), 1e-5
     example, engine = example_of(name), Engine(adapted)
     layer = adapted.layer_count - 2
-    matrix = ValueXGradient(layers=layer)(example, engine).matrix
+    matrix = ValueXGradient(layers=layer, rule="signed")(example, engine).matrix
     embeds, seen = adapted.embed(example)[None], visible_sources(example)
 
     def score(source, factor):
@@ -162,7 +167,7 @@ def test_value_x_gradient_is_attention_x_gradient_of_all_that_look(name):
         return sum((gradient * activation).sum((-3, -2)) for activation, gradient in pairs)
 
     for layers in ("all", 1):
-        method = ValueXGradient(layers=layers)
+        method = ValueXGradient(layers=layers, rule="signed")
         [weights] = engine.gradients(
             example,
             Unperturbed(engine.embed(example)),
@@ -180,9 +185,10 @@ def test_recorded_values_change_no_number_and_both_kernels_agree(name):
     fused, eager = (ValueXGradient(layers="all")(example, Engine(tiny(name, kind))) for kind in ("sdpa", "eager"))
     torch.testing.assert_close(fused.values, Engine(tiny(name)).original(example), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(fused.matrix, eager.matrix, rtol=1e-5, atol=1e-5)
-    positive = ValueXGradient(layers=0, rule="relu")(example, Engine(tiny(name)))
-    signed = ValueXGradient(layers=0)(example, Engine(tiny(name)))
-    assert positive.matrix.equal(signed.matrix.relu()) and not ValueXGradient(rule="relu").signed
+    positive = ValueXGradient(layers=0)(example, Engine(tiny(name)))
+    signed = ValueXGradient(layers=0, rule="signed")(example, Engine(tiny(name)))
+    torch.testing.assert_close(positive.matrix, signed.matrix.relu())
+    assert not ValueXGradient().signed and ValueXGradient(rule="signed").signed
 
 
 def test_smooth_grad_of_value_x_gradient_without_noise_is_value_x_gradient():
@@ -221,7 +227,7 @@ def test_the_parts_of_every_attention_add_up(name):
 def test_information_flow_routes_agree_with_their_slow_twin(name, options):
     adapted = adapt(biased(name), tokenizer_of(name))
     heads = "together" if options.get("together") else "apart"
-    matrix = exact_scores(adapted, InformationFlowRoutes(heads=heads, threshold=options.get("threshold", 0.0))).matrix
+    matrix = exact_scores(adapted, replace(ROUTES, heads=heads, threshold=options.get("threshold", 0.0))).matrix
     for target in range(len(CONTINUATION)):
         expected = information_flow(adapted.model, PROMPT + CONTINUATION[:target], **options)
         torch.testing.assert_close(matrix[target, : len(expected)], expected, rtol=1e-8, atol=1e-10)
@@ -232,7 +238,7 @@ def test_information_flow_routes_agree_with_their_slow_twin(name, options):
 @every_twin
 def test_alti_logit_agrees_with_its_slow_twin(name, score):
     adapted = adapt(biased(name), tokenizer_of(name))
-    scores = exact_scores(adapted, ALTILogit(), score=SCORES[score])
+    scores = exact_scores(adapted, LOGIT, score=SCORES[score])
     for target, id in enumerate(CONTINUATION):
         expected, untraced = alti_logit(adapted.model, PROMPT + CONTINUATION[:target], id, score)
         torch.testing.assert_close(scores.matrix[target, : len(expected)], expected, rtol=1e-8, atol=1e-10)
@@ -245,7 +251,7 @@ def test_alti_logit_agrees_with_its_slow_twin(name, score):
 @pytest.mark.parametrize("foil", [[9], [9, 77, 30]])
 def test_a_contrast_is_the_difference_of_two_texts(foil):
     adapted, answer = tiny("Llama"), CONTINUATION[: len(foil)]
-    result = attribute(adapted, PROMPT, continuation=answer, contrast=foil, method=ALTILogit(), score="logit")
+    result = attribute(adapted, PROMPT, continuation=answer, contrast=foil, method=LOGIT, score="logit")
     for row in range(len(foil)):
         ways = [
             alti_logit(tiny("Llama", "eager").model, PROMPT + text[:row], text[row], "logit")[0]
@@ -260,13 +266,13 @@ def test_a_contrast_is_the_difference_of_two_texts(foil):
 @every_architecture
 def test_shares_add_up_to_one_and_scores_to_what_attention_adds(name):
     example = example_of(name)
-    rows = exact_scores(tiny(name), InformationFlowRoutes(threshold=0.01)).matrix
+    rows = exact_scores(tiny(name), replace(ROUTES, threshold=0.01)).matrix
     torch.testing.assert_close(rows.sum(1), torch.ones_like(rows[:, 0]), rtol=1e-9, atol=1e-9)
     if name in NORMED_SUMS:
         with pytest.raises(UnsupportedModel, match="its layers norm the sum"):
-            exact_scores(tiny(name), ALTILogit())
+            exact_scores(tiny(name), LOGIT)
         return
-    scores = exact_scores(tiny(name), ALTILogit(), score=logit)
+    scores = exact_scores(tiny(name), LOGIT, score=logit)
     total, untraced, error = (scores.diagnostics[key].values for key in ("total", "untraced", "decomposition_error"))
     torch.testing.assert_close(total, scores.values, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(scores.matrix.sum(1) + untraced, total, rtol=1e-9, atol=1e-9)
@@ -296,13 +302,13 @@ def test_shares_of_a_hand_made_attention_in_closed_form():
     torch.testing.assert_close(measurement.shares(parts), torch.tensor([[1.0, 0], [1 / 6, 5 / 6]]))
     assert measurement.added[0].tolist() == [[100, 3000]]  # what each source adds, in the direction of the target
     engine.decomposed = lambda example, measure, layers: [measure(parts)]
-    [mixing] = InformationFlowRoutes().mixing(example, engine, (0,)).layers
+    [mixing] = ROUTES.mixing(example, engine, (0,)).layers
     torch.testing.assert_close(mixing, torch.tensor([[1.0, 0], [1 / 6, 5 / 6]]))
-    [mixing] = InformationFlowRoutes(threshold=0.2).mixing(example, engine, (0,)).layers
+    [mixing] = replace(ROUTES, threshold=0.2).mixing(example, engine, (0,)).layers
     torch.testing.assert_close(mixing[1], torch.tensor([0.0, 1]))
 
 
-@pytest.mark.parametrize("method", [InformationFlowRoutes(), ALTILogit()])
+@pytest.mark.parametrize("method", [ROUTES, LOGIT])
 def test_attention_that_adds_nothing_leaves_every_position_to_itself(method):
     adapted = adapter("Llama")
     for layer in adapted.model.model.layers:
@@ -320,7 +326,7 @@ def test_one_layer_of_uniform_attention_in_closed_form():
     network.config.num_hidden_layers = 1
     nn.init.zeros_(network.model.layers[0].self_attn.q_proj.weight)
     example = adapted.example(PROMPT, continuation=CONTINUATION[:1])
-    matrix = ALTILogit()(example, Engine(adapted, logit)).matrix
+    matrix = LOGIT(example, Engine(adapted, logit)).matrix
     layer, size = network.model.layers[0], len(PROMPT)
     with torch.no_grad():
         embeds = adapted.embed(example)
@@ -334,7 +340,14 @@ def test_one_layer_of_uniform_attention_in_closed_form():
     torch.testing.assert_close(matrix[0], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", [InformationFlowRoutes(), InformationFlowRoutes(heads="together"), ALTILogit()])
+@pytest.mark.parametrize(
+    "method",
+    [
+        ROUTES,
+        replace(ROUTES, heads="together"),
+        LOGIT,
+    ],
+)
 def test_few_rows_at_a_time_change_no_number(method):
     pieces = exact_scores(tiny("Llama"), method, budget=Budget(rows=3)).matrix
     torch.testing.assert_close(pieces, exact_scores(tiny("Llama"), method).matrix, rtol=1e-10, atol=1e-12)
@@ -349,7 +362,7 @@ def test_a_layer_that_adds_something_else_is_refused_with_numbers():
         lambda module, inputs, output: (output[0] + output[0].flip(-1), *output[1:])
     )
     with pytest.raises(UnsupportedModel, match=r"cannot be read in parts: no sum .* should be 1e-06 at most"):
-        exact_scores(adapted, InformationFlowRoutes())
+        exact_scores(adapted, ROUTES)
 
 
 def test_a_projection_that_is_not_linear_is_refused_with_numbers():
@@ -357,7 +370,7 @@ def test_a_projection_that_is_not_linear_is_refused_with_numbers():
     projection = adapted.model.model.layers[1].self_attn.o_proj
     projection.register_forward_hook(lambda module, inputs, output: output + output.pow(2))
     with pytest.raises(UnsupportedModel, match=r"does not add up to what it adds .* should be 1e-06 at most"):
-        exact_scores(adapted, InformationFlowRoutes())
+        exact_scores(adapted, ROUTES)
 
 
 @pytest.mark.parametrize(

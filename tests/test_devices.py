@@ -44,6 +44,7 @@ FEW = {
     "context_cite": ContextCite(samples=8),
 }
 METHODS_TRIED = [FEW.get(name, name) for name in METHODS]
+REFUSED = [("BART", "alti_logit")]  # its layers norm the sum
 
 
 def to_the_cpu(network, folder):
@@ -85,6 +86,8 @@ def test_numbers_are_those_of_the_plain_model_and_nothing_is_changed(name, way, 
     before = model_state(network)
     adapted = adapt(network, coder)
     for method in METHODS_TRIED:
+        if (name, method) in REFUSED:
+            continue
         result = attribute(adapted, "The cat sat", method=method, max_new_tokens=3)
         expected = attribute(undispatched, "The cat sat", method=method, max_new_tokens=3)
         assert result.targets == expected.targets
@@ -195,6 +198,8 @@ def halves(network):
 def test_a_model_on_several_devices_gives_the_numbers_of_one(name):
     network, coder = model_and_tokenizer(name)
     for method in [*METHODS_TRIED, *OPTIONS]:
+        if (name, method) in REFUSED:
+            continue
         expected = attribute(adapt(network, coder), "The cat sat", continuation=" on", method=method)
         with distributed(network, halves(network)):
             result = attribute(adapt(network, coder), "The cat sat", continuation=" on", method=method)

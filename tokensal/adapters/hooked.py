@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tokensal.adapters.decomposed import decomposed
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.hooks import edited, recorded
+from tokensal.adapters.hooks import edited, linear_head, recorded
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.quantised import check_gradients
-from tokensal.adapters.rules import RuleMode, ruled
+from tokensal.adapters.rules import ruled
 from tokensal.adapters.secants import compared
 from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
 
@@ -74,25 +74,9 @@ class HookedModel(ABC):
         self._require_eager()
         return decomposed(self.model, layers, measure)
 
-    @contextmanager
-    def linear_head(self) -> Iterator[list[Tensor]]:
-        """Inside, a forward fills the list with what the highest layer returns, (R, S, H), on which the graph begins.
-
-        What follows is linear in it, with the scale of the last norm constant. No layer has a graph or needs a
-        gradient, so that quantised ones do as well.
-        """
-        leaves: list[Tensor] = []
-
-        def cut(activation: LayerActivation) -> Tensor:
-            leaves.append(activation.tensor.detach().requires_grad_())
-            return leaves[-1]
-
-        highest = (self.layer_count - 1,)
-        with (
-            edited(self.model, frozenset({HookPoint.RESIDUAL}), highest, cut),
-            RuleMode(Rules(norm="constant"), self.model),
-        ):
-            yield leaves
+    def linear_head(self) -> AbstractContextManager[list[Tensor]]:
+        """Inside, a forward has a graph above its layers alone; see `tokensal.adapters.hooks`."""
+        return linear_head(self.model)
 
     def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
         """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`."""

@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from tokensal.adapters.frozen import in_this_thread
 from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
+from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
-from tokensal.types import HookPoint, LayerActivation, Part
+from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -103,6 +104,24 @@ def edited(
                 label = partial(LayerActivation, HookPoint.RESIDUAL, number, rows=layer.part)
                 undo.enter_context(layer.block.register_forward_hook(in_this_thread(_replacer(write, label))))
         yield
+
+
+@contextmanager
+def linear_head(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Inside, a forward fills the list with what the highest layer returns, (R, S, H), on which the graph begins.
+
+    What follows is linear in it, with the scale of the last norm constant. No layer has a graph or needs a gradient, so
+    that quantised ones do as well.
+    """
+    leaves: list[Tensor] = []
+
+    def cut(activation: LayerActivation) -> Tensor:
+        leaves.append(_leaf(activation.tensor))
+        return leaves[-1]
+
+    highest = (len(layers_of(model)) - 1,)
+    with edited(model, frozenset({HookPoint.RESIDUAL}), highest, cut), RuleMode(Rules(norm="constant"), model):
+        yield leaves
 
 
 @contextmanager

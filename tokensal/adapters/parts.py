@@ -95,7 +95,7 @@ def parts_of(trace: LayerTrace, output: Tensor | None, tolerance: float) -> list
     if stream is None or output is None or not trace.attentions:
         raise Unseen("they do not take and return their hidden states as others do")
     parts: list[AttentionParts] = []
-    streams = [stream]
+    streams = [stream.to(output.device)]  # accelerate brings it there after it was seen
     for attention in trace.attentions:
         parts.append(_parts(attention, trace, streams, output, tolerance))
         after = parts[-1].after
@@ -122,9 +122,9 @@ def _parts(
     nearest = min(_sums(streams, [attention], totals, tolerance), key=lambda sum: sum.error, default=None)
     beside = None
     if nearest is None or nearest.error > tolerance:
-        [nearest] = _sums(streams[:1], [attention], [output], tolerance, multiple=1.0)
-        beside = output - nearest.stream - attention
-        error = min((_apart(nearest.stream + attention + mlp, output) for mlp in _returned(layer)), default=1.0)
+        beside = output - streams[0] - attention
+        error = min((_apart(streams[0] + attention + mlp, output) for mlp in _returned(layer)), default=1.0)
+        nearest = Sum(streams[0], 1.0, output, error)
         if error > tolerance:
             raise Unseen(
                 f"no sum of the residual stream and what its attention adds can be seen; the nearest is {error:.2g} of "
@@ -154,18 +154,16 @@ def _parts(
 
 
 def _sums(
-    streams: Sequence[Tensor],
-    parts: Sequence[Tensor],
-    totals: Sequence[Tensor],
-    tolerance: float,
-    multiple: float | None = None,
+    streams: Sequence[Tensor], parts: Sequence[Tensor], totals: Sequence[Tensor], tolerance: float
 ) -> Iterator[Sum]:
     """For each total, how it may be a stream plus a multiple of a part: 1, or if that is too far off, the nearest."""
     for stream in streams:
-        for part in parts:
-            for total in totals:
+        for total in totals:
+            if total.equal(stream):  # in half precision, a small part would hardly be missed
+                continue
+            for part in parts:
                 error = _apart(stream + part, total)
-                if error <= tolerance or multiple is not None:
+                if error <= tolerance:
                     yield Sum(stream, 1.0, total, error)
                     continue
                 nearest = _multiple(part, total - stream)

@@ -15,8 +15,8 @@ from tokensal.types import Footprint
 
 T = TypeVar("T")
 
-# Numbers of the contributions that are taken apart at once on a CPU: what its cache holds, and a matrix product likes.
-CPU_CONTRIBUTIONS = 2**21
+# Numbers of the contributions that are taken apart at once on a CPU: about what its cache holds.
+CPU_CONTRIBUTIONS = 2**19
 
 # Rows (tokens × perturbations × cotangents) of one backward on a CPU. Measured by tests/benchmarks/chunks.py: fewer
 # rows leave the matrix products too thin, more fall out of the cache and are slower again.

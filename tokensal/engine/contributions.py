@@ -39,18 +39,22 @@ def over_contributions(parts: AttentionParts, read: Read, budget: Budget, *, hea
     weights, scale, projected = raised(parts.weights), raised(parts.scale), _projected(parts)
     _, rows, columns = weights.shape
     table = weights.new_zeros(len(weights) if heads else 1, rows, columns)
-    sums = raised(parts.bias).clone()
-    equation = "hrc,hcd->rhcd" if heads else "hrc,hcd->rcd"
+    scaled = bool((scale != 1).any())
 
     def piece(chunk: slice) -> None:
-        seen = int(weights[:, chunk].any(0).any(0).nonzero().max()) + 1
-        vectors = torch.einsum(equation, weights[:, chunk, :seen], projected[:, :seen])
-        vectors = (vectors if heads else vectors[:, None]) * scale[chunk, None, None]
-        sums[chunk] = raised(parts.bias)[chunk] + vectors.sum((1, 2))
+        looking = weights[:, chunk]
+        seen = int(looking.any(0).any(0).nonzero().max()) + 1
+        if heads:
+            vectors = looking[:, :, :seen, None].movedim(0, 1) * projected[:, :seen]
+        else:
+            vectors = torch.einsum("hrc,hcd->rcd", looking[..., :seen], projected[:, :seen])[:, None]
+        if scaled:
+            vectors *= scale[chunk, None, None]
         table[:, chunk, :seen] = read(vectors, chunk)
 
     for _ in in_chunks(rows, budget.pieces(rows, len(table) * columns * scale.shape[-1], weights.device), piece):
         pass
+    sums = torch.einsum("hrc,hcd->rd", weights, projected) * scale + raised(parts.bias)
     return table, _error(sums, parts)
 
 

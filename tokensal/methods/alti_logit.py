@@ -47,10 +47,14 @@ class ALTILogit:
     `untraced`: what its own embedding, the MLPs and biases add, often the larger part. For another score, the
     logit is replaced by ⟨∂y/∂logits, logits⟩.
 
-    Use: TODO
+    Use: points at the evidence without a backward through the layers, and says what speaks against: of ten prompts with
+    facts and ten with a fact hidden in prose, the word that the answer was copied from came first in all, the first
+    token included (recall at a tenth .87 and .95). With all layers, as published, top-1 is .80 on both. It is blind to
+    what attention decides by (queries and keys), and to what MLPs add.
 
     Args:
-        layers: see `tokensal.methods.layers`; by default all, as published.
+        layers: whose attention is credited, and traced down to the lowest of them; see `tokensal.methods.layers`. By
+            default the upper half; "all" as published.
     """
 
     name: ClassVar[str] = "alti_logit"
@@ -58,7 +62,7 @@ class ALTILogit:
     paper: ClassVar[str] = "Ferrando, Gállego, Tsiamas, Costa-jussà 2023, arXiv:2305.12535"
     signed: ClassVar[bool] = True
 
-    layers: Layers = "all"
+    layers: Layers = "0.5:"
 
     def __post_init__(self) -> None:
         check_layers(self.layers)

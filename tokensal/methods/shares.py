@@ -21,7 +21,9 @@ from tokensal.types import AttentionParts
 
 def proximity(part: Tensor, total: Tensor) -> Tensor:
     """max(0, ‖total‖₁ − ‖total − part‖₁) over the last dimension."""
-    return (total.abs().sum(-1) - (total - part).abs().sum(-1)).clamp(min=0)
+    length: Tensor = torch.linalg.vector_norm(total, ord=1, dim=-1)
+    missed: Tensor = torch.linalg.vector_norm(total - part, ord=1, dim=-1)
+    return (length - missed).clamp(min=0)
 
 
 def own_parts(parts: AttentionParts) -> Tensor:

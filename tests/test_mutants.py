@@ -153,8 +153,8 @@ def shared_beginning_off_by_one(patch):
 def coalitions_unsorted(patch):
     original = prefixes.by_pattern
 
-    def by_pattern(starts, lengths, pattern):
-        sorted_rows = original(starts, lengths, pattern)
+    def by_pattern(starts, pattern, lengths):
+        sorted_rows = original(starts, pattern, lengths)
         order = torch.arange(len(starts))
         return replace(sorted_rows, order=order, starts=starts, lengths=lengths)
 
@@ -174,8 +174,8 @@ def states_of_another_prefix(patch):
 def prefixes_alike_one_token_too_far(patch):
     original = prefixes.by_pattern
 
-    def by_pattern(starts, lengths, pattern):
-        sorted_rows = original(starts, lengths, pattern)
+    def by_pattern(starts, pattern, lengths):
+        sorted_rows = original(starts, pattern, lengths)
         return replace(sorted_rows, shared=sorted_rows.shared + 1)
 
     patch.setattr(scoring, "by_pattern", by_pattern)

@@ -14,6 +14,7 @@ from models import CONTEXT, GROUPED, tokenizer
 from test_battery import Scarce
 
 from tokensal import Budget, adapt
+from tokensal.adapters.layers import smallest_window, unscaled_length
 from tokensal.engine import Engine, budget
 from tokensal.engine.prefixes import by_pattern, with_best_cuts
 from tokensal.perturbations.removals import Removals
@@ -204,9 +205,9 @@ def test_nested_coalitions_share_half():
 
 def test_single_removals_are_not_cut():
     """From where each removes its source on, as little is run as can be."""
-    prefixes = by_pattern(torch.arange(40), torch.arange(41).expand(40, -1), torch.eye(40, dtype=torch.uint8))
+    prefixes = by_pattern(torch.arange(40), torch.eye(40, dtype=torch.uint8), torch.arange(41).expand(40, -1))
     assert prefixes.order.tolist() == list(range(40))
-    assert with_best_cuts(prefixes, 40, 38, fixed=24).cuts == ()
+    assert with_best_cuts(prefixes, latest=38, fixed=24).cuts == ()
 
 
 def test_cuts_are_where_many_go_on_from_few():
@@ -214,7 +215,28 @@ def test_cuts_are_where_many_go_on_from_few():
     pattern[32:, 0] = 1
     pattern[:, 20:26] = (torch.arange(64)[:, None] >> torch.arange(6)) % 2
     starts, lengths = torch.zeros(64, dtype=torch.int64), torch.arange(31).expand(64, -1)
-    prefixes = with_best_cuts(by_pattern(starts, lengths, pattern), 30, 29, fixed=24)
+    prefixes = with_best_cuts(by_pattern(starts, pattern, lengths), latest=29, fixed=24)
     assert prefixes.cuts[0] == 20
-    assert with_best_cuts(prefixes, 30, 19, fixed=24).cuts == ()  # not behind the last source that may be one
-    assert with_best_cuts(prefixes, 30, 29, fixed=10**6).cuts == ()
+    assert with_best_cuts(prefixes, latest=19, fixed=24).cuts == ()  # not behind the last source that may be one
+    assert with_best_cuts(prefixes, latest=29, fixed=10**6).cuts == ()
+
+
+@pytest.mark.parametrize(
+    ("scaling", "length"),
+    [
+        (None, float("inf")),
+        ({"rope_type": "linear", "factor": 2.0}, float("inf")),
+        ({"rope_type": "dynamic", "factor": 2.0}, CONTEXT),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 20}, 20),
+    ],
+)
+def test_states_are_of_positions_that_do_not_depend_on_the_length_of_a_text(scaling, length):
+    config = hf.LlamaConfig(**GROUPED)
+    config.rope_parameters = scaling
+    assert unscaled_length(config) == length
+
+
+def test_windows_are_read_off_configurations():
+    assert smallest_window(hf.Qwen3Config(**GROUPED)) == float("inf")  # which says how many layers have no window
+    assert smallest_window(hf.Gemma3TextConfig(sliding_window=512)) == 512
+    assert smallest_window(hf.GPTNeoConfig(window_size=256)) == 256

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.layers import smallest_window
+from tokensal.adapters.layers import smallest_window, unscaled_length
 from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer
 from tokensal.errors import InputError
@@ -42,8 +42,8 @@ class States:
         """What each perturbation goes on from, a row for each: its parent, or the sources before its first."""
         first, rows, parents = perturbed.first, len(perturbed), perturbed.parents
         if parents is not None:
-            index = parents.to(self.keep.device)
-            return States([(keys[index], values[index]) for keys, values in self.layers], self.keep[index])
+            layers = [tuple(part[parents.to(part.device)] for part in layer) for layer in self.layers]
+            return States(layers, self.keep[parents.to(self.keep.device)])
         layers = [tuple(part[:, :, :first].expand(rows, -1, -1, -1) for part in layer) for layer in self.layers]
         return States(layers, self.keep[:, :first].expand(rows, -1))
 
@@ -136,6 +136,10 @@ class CausalAdapter(ModelAdapter):
             "use_cache": cache is not None,
         }
         return self._called(inputs, predictors, start)[0]
+
+    def continues(self, example: Example) -> bool:
+        """As in `ModelAdapter`; positions must not be scaled by how long a text is, as some are beyond a length."""
+        return self._findings.continues and len(example.sources) <= unscaled_length(self.model.config.get_text_config())
 
     def skips(self, example: Example) -> bool:
         """As in `ModelAdapter`; no window of a layer may end inside of the example, since it counts what is skipped."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tokensal.adapters.decomposed import decomposed
+from tokensal.adapters.footprints import footprint_of
 from tokensal.adapters.frozen import frozen
 from tokensal.adapters.hooks import edited, linear_head, recorded
 from tokensal.adapters.layers import layers_of
@@ -99,18 +100,8 @@ class HookedModel(ABC):
         return frozen(self.model)
 
     def footprint(self, sources: int) -> Footprint:
-        """Estimated from the model's widths: what a layer keeps for its backward, times the layers."""
-        config = self.model.config.get_text_config()
-        hidden, heads = config.hidden_size, config.num_attention_heads
-        widths = (getattr(config, name, None) for name in ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "d_ff"))
-        wide = next((width for width in widths if width), 4 * hidden)
-        attention = heads * sources if config._attn_implementation == "eager" else 0
-        layer = 10 * hidden + 4 * wide + 2 * attention
-        size = torch.finfo(self.model.dtype).bits // 8
-        head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
-        shared = getattr(config, "num_key_value_heads", None) or heads
-        states = 2 * size * hidden * shared // heads * self._depth
-        return Footprint(kept=size * layer * self._depth, moved=size * layer, head=head, states=states)
+        """Estimated from the model's widths."""
+        return footprint_of(self.model, sources, self._depth)
 
     def width(self, point: HookPoint, sources: int) -> int:
         """How many numbers there are for each source, in one layer, at a hook point."""

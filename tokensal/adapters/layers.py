@@ -73,6 +73,15 @@ def _innermost(block: nn.Module) -> list[nn.Module]:
     return [module for module in _attentions(block) if not _attentions(module)]
 
 
+def unscaled_length(config: PretrainedConfig) -> float:
+    """Up to how many tokens positions are encoded the same in texts of any length."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if "dynamic" not in str(rope) and "longrope" not in str(rope):
+        return math.inf
+    lengths = (getattr(config, "original_max_position_embeddings", None), rope.get("original_max_position_embeddings"))
+    return min(filter(None, (*lengths, config.max_position_embeddings)))
+
+
 def smallest_window(config: PretrainedConfig) -> float:
     """How many tokens the attention of every layer looks back at least, as far as the configuration says."""
     sizes = (value for name, value in vars(config).items() if WINDOW.search(name) and type(value) is int and value > 0)

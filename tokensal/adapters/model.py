@@ -248,10 +248,9 @@ class ModelAdapter(HookedModel):
         """
         return self._states(example, perturbed, states[0] if isinstance(states, list) else states)
 
-    @property
-    def continues(self) -> bool:
+    def continues(self, example: Example) -> bool:
         """Whether perturbations can go on from the `states` of others."""
-        return self._findings.continues
+        return False
 
     def skips(self, example: Example) -> bool:
         """Whether sources that attention does not see need not be run, where the others keep their positions."""

@@ -51,8 +51,7 @@ class Adapter(Protocol):
         """
         ...
 
-    @property
-    def continues(self) -> bool:
+    def continues(self, example: Example) -> bool:
         """Whether perturbations can go on from the `states` of others."""
         ...
 

@@ -42,53 +42,50 @@ class Prefixes:
         return self.lengths[rows, stop] - self.lengths[rows, start]
 
 
-def by_start(starts: Tensor, lengths: Tensor) -> Prefixes:
-    """Perturbations that have nothing in common but what the example has, too."""
+def by_start(starts: Tensor, sources: int) -> Prefixes:
+    """Perturbations of so many sources that have nothing in common but what the example has, too."""
     order = starts.argsort(stable=True)
-    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths[order])
+    lengths = torch.arange(sources + 1).expand(len(starts), -1)
+    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths)
 
 
-def by_pattern(starts: Tensor, lengths: Tensor, pattern: Tensor) -> Prefixes:
+def by_pattern(starts: Tensor, pattern: Tensor, lengths: Tensor) -> Prefixes:
     """Perturbations sorted by their patterns (R, S): those that alter an earlier source come first."""
-    _, rank = torch.unique(pattern.cpu(), dim=0, return_inverse=True)
+    _, rank = torch.unique(pattern, dim=0, return_inverse=True)
     order = rank.argsort(stable=True, descending=True)
-    rows = pattern.cpu()[order]
+    rows = pattern[order]
     differs = rows[1:] != rows[:-1]
     shared = torch.where(differs.any(1), differs.int().argmax(1), rows.shape[1])
     return Prefixes(order, starts[order], torch.cat([torch.tensor([-1]), shared]), lengths[order])
 
 
-def with_best_cuts(prefixes: Prefixes, sources: int, latest: int, fixed: int) -> Prefixes:
+def with_best_cuts(prefixes: Prefixes, *, latest: int, fixed: int) -> Prefixes:
     """The same with the cuts of the least cost.
 
     Args:
         prefixes: what the perturbations have in common.
-        sources: how many sources they have.
         latest: the last source that may be a cut.
         fixed: what a further run costs, however short it is, in tokens.
     """
-    places = torch.tensor(sorted({place for place in prefixes.shared.tolist() if 0 < place <= latest}))
+    places = sorted({place for place in prefixes.shared.tolist() if 0 < place <= latest})
     if len(places) > MOST_CUTS:
-        places = places[torch.linspace(0, len(places) - 1, MOST_CUTS).long()]
-    ends = [0, *places.tolist(), sources]
+        places = [places[index * len(places) // MOST_CUTS] for index in range(MOST_CUTS)]
+    ends = torch.tensor([0, *places, prefixes.lengths.shape[1] - 1])
+    lengths = prefixes.lengths[:, ends]
+    at_start = prefixes.lengths.gather(1, prefixes.starts[:, None])
     costs, before = [0.0], [0]
-    for index, end in enumerate(ends[1:], start=1):
-        begins = torch.tensor(ends[:index])
-        total = torch.tensor(costs) + _cost(prefixes, begins, end, to_the_end=end == sources) + fixed * (begins > 0)
+    for index in range(1, len(ends)):
+        last = index == len(ends) - 1
+        rows = (prefixes.starts < ends[index]) & (last | (prefixes.shared < ends[index]))
+        going_on = prefixes.starts[rows, None] < ends[:index]
+        begins = torch.where(going_on, lengths[rows, :index], at_start[rows])
+        cost = (lengths[rows, index, None] - begins + COPYING * begins * going_on).sum(0)
+        total = torch.tensor(costs) + cost + fixed * (ends[:index] > 0)
         best = int(total.argmin())
         costs.append(float(total[best]))
         before.append(best)
     cuts, index = [], before[-1]
     while index:
-        cuts.append(ends[index])
+        cuts.append(int(ends[index]))
         index = before[index]
     return replace(prefixes, cuts=tuple(reversed(cuts)))
-
-
-def _cost(prefixes: Prefixes, begins: Tensor, end: int, *, to_the_end: bool) -> Tensor:
-    """(n,) what it costs to run all prefixes up to `end`, or all perturbations, from each of the cuts before it on."""
-    rows = (prefixes.starts < end) & (to_the_end | (prefixes.shared < end))
-    starts, lengths = prefixes.starts[rows, None], prefixes.lengths[rows]
-    run = lengths[:, end, None] - lengths.gather(1, torch.maximum(starts, begins))
-    going_on = lengths[:, begins] * (starts < begins)
-    return (run + COPYING * going_on).sum(0)

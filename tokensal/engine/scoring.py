@@ -63,16 +63,16 @@ class Scoring:
     ) -> Scoring:
         """How the work is shared; by default, the tally counts these perturbations alone."""
         adapter, starts = forwards.adapter, _starts(example, perturbations)
-        pattern = perturbations.pattern if isinstance(perturbations, Patterned) else None
-        shares = pattern is not None and adapter.continues
-        skips = shares and adapter.skips(example)
-        lengths = _lengths(example, perturbations, skips=skips)
-        prefixes = by_start(starts, lengths)
-        if pattern is not None and shares:
-            latest = example.predictors[0]  # both continuations of a contrast read what is before it
-            fixed = forwards.budget.fixed(adapter.device)
-            prefixes = with_best_cuts(by_pattern(starts, lengths, pattern), len(example.sources), latest, fixed)
         tally = tally or Tally(forwards.progress, len(perturbations))
+        patterned = perturbations if isinstance(perturbations, Patterned) else None
+        pattern = None if patterned is None else patterned.pattern
+        if patterned is None or pattern is None or not adapter.continues(example):
+            return cls(forwards, example, perturbations, by_start(starts, len(example.sources)), False, tally)
+        skips = adapter.skips(example)
+        seen = patterned.seen(torch.arange(len(perturbations))) if skips else None
+        prefixes = by_pattern(starts, pattern.cpu(), _lengths(example, pattern, seen))
+        # both continuations of a contrast read what comes before the first predictor
+        prefixes = with_best_cuts(prefixes, latest=example.predictors[0], fixed=forwards.budget.fixed(adapter.device))
         return cls(forwards, example, perturbations, prefixes, skips, tally)
 
     def scores(self) -> Tensor:
@@ -171,18 +171,11 @@ class Scoring:
         return size
 
 
-def _lengths(example: Example, perturbations: Perturbations, *, skips: bool) -> Tensor:
+def _lengths(example: Example, pattern: Tensor, seen: Tensor | None) -> Tensor:
     """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all."""
-    sources = len(example.sources)
-    everything = torch.ones(len(perturbations), sources, dtype=torch.bool)
-    run = (
-        perturbations.seen(torch.arange(len(perturbations))) if isinstance(perturbations, Patterned) and skips else None
-    )
-    if run is None:
-        run = everything
-    else:
-        run = run.cpu() | (torch.zeros(sources).index_fill(0, torch.tensor(example.predictors), 1) > 0)
-    return torch.nn.functional.pad(run.cumsum(1), (1, 0))
+    run = torch.ones(pattern.shape, dtype=torch.bool) if seen is None else seen.cpu().clone()
+    run[:, list(example.predictors)] = True
+    return torch.nn.functional.pad(run.cumsum(1, dtype=torch.int32), (1, 0))
 
 
 def _starts(example: Example, perturbations: Perturbations) -> Tensor:

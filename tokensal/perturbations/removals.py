@@ -75,7 +75,8 @@ class Removals:
         """None where gaps are closed: what is as long as something else need not be after it."""
         if self.closed:
             return None
-        return self.absent * (1 + self._choice) if self.fillers is not None else self.absent.to(torch.uint8)
+        absent = self.absent.to(torch.uint8)
+        return absent if self.fillers is None else absent * (1 + self._choice).to(torch.uint8)
 
     @property
     def _choice(self) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tokensal.errors import InputError, require_known
 from tokensal.methods.removal import Game, RemovalMethod
-from tokensal.questions.selection import split_at_parts
+from tokensal.questions.selection import passages_of_units
 from tokensal.questions.units import UNITS
 from tokensal.types import Diagnostic, Diagnostics
 from tokensal.values import read_whole, store
@@ -72,7 +72,8 @@ class HierarchicalOcclusion(RemovalMethod):
         scores = torch.zeros(len(game.full), players, dtype=torch.float64)
         drops: dict[Part, Tensor] = {}
         passages: list[Part] = [tuple(range(players))]
-        for labels in (*(_labels(game, level) for level in self.levels), range(players)):
+        by_level = [passages_of_units(game.example, level) for level in self.levels]
+        for labels in (*([passages[unit] for unit in game.players] for passages in by_level), range(players)):
             parts = [part for passage in passages for part in _split(passage, labels)]
             unknown = [part for part in parts if part not in drops]
             drops.update(zip(unknown, _drops(game, unknown), strict=True))
@@ -87,13 +88,6 @@ class HierarchicalOcclusion(RemovalMethod):
         best = sizes.topk(min(self.opened, len(parts)), dim=1)
         numbers = set(best.indices[best.values > 0].tolist())
         return [part for number, part in enumerate(parts) if number in numbers]
-
-
-def _labels(game: Game, level: str) -> Sequence[int]:
-    """The number of the passage that each player is in: that of the first source of its unit."""
-    spans = split_at_parts(game.example, UNITS[level])
-    numbers = [number for number, (start, stop) in enumerate(spans) for _ in range(start, stop)]
-    return [numbers[game.example.units[unit][0]] for unit in game.players.tolist()]
 
 
 def _split(passage: Part, labels: Sequence[int]) -> list[Part]:

@@ -23,7 +23,7 @@ from tokensal.methods.removal import Game
 from tokensal.methods.shapley_sampling import ShapleySampling, from_permutations
 from tokensal.methods.shapley_values import size_weights
 from tokensal.perturbations.coalitions import Hierarchy, every_coalition
-from tokensal.questions.selection import split_at_parts
+from tokensal.questions.selection import passages_of_units
 from tokensal.questions.units import UNITS
 from tokensal.types import Diagnostic, Diagnostics, Example
 from tokensal.values import store
@@ -74,14 +74,8 @@ class OwenValues(ShapleySampling):
 
 def hierarchy(example: Example, players: Sequence[int], levels: Sequence[str]) -> Hierarchy:
     """The players, units of the example, in groups: those whose first tokens are in the same message, sentence, …"""
-    return _grouped(range(len(players)), [_labels(example, players, level) for level in levels])
-
-
-def _labels(example: Example, players: Sequence[int], level: str) -> list[int]:
-    """For each player, the number of the group that its first source is in."""
-    spans = split_at_parts(example, UNITS[level])
-    numbers = [number for number, (start, stop) in enumerate(spans) for _ in range(start, stop)]
-    return [numbers[example.units[unit][0]] for unit in players]
+    by_level = [passages_of_units(example, level) for level in levels]
+    return _grouped(range(len(players)), [[passages[unit] for unit in players] for passages in by_level])
 
 
 def _grouped(players: Sequence[int], levels: Sequence[Sequence[int]]) -> Hierarchy:

@@ -209,6 +209,13 @@ def split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence
             yield from ((begin + start, begin + stop) for start, stop in split(part))
 
 
+def passages_of_units(example: Example, level: str) -> list[int]:
+    """For each unit, the number of the sentence, message … that its first source is in; `level` is one of `units.UNITS`."""
+    spans = split_at_parts(example, units.UNITS[level])
+    numbers = [number for number, (start, stop) in enumerate(spans) for _ in range(start, stop)]
+    return [numbers[start] for start, _ in example.units]
+
+
 def merge_tokens(tokens: Sequence[Token]) -> Unit:
     """Neighbouring tokens as one; what they are is what the first of them is."""
     places = [token.in_prompt for token in tokens if token.in_prompt and token.message == tokens[0].message]

@@ -210,7 +210,7 @@ def split_at_parts(example: Example, split: Callable[[Sequence[Token]], Sequence
 
 
 def passages_of_units(example: Example, level: str) -> list[int]:
-    """For each unit, the number of the sentence, message … that its first source is in; `level` is one of `units.UNITS`."""
+    """For each unit, the number of the sentence, message … that its first source is in."""
     spans = split_at_parts(example, units.UNITS[level])
     numbers = [number for number, (start, stop) in enumerate(spans) for _ in range(start, stop)]
     return [numbers[start] for start, _ in example.units]

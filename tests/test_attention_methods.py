@@ -101,8 +101,9 @@ def test_attention_is_that_of_the_plain_model(name, heads):
 
 
 def test_attention_of_what_does_not_predict_is_refused():
-    with pytest.raises(InputError, match="of the encoder alone, but the decoder predicts"):
-        exact_scores(tiny("T5"), Attention(layers=":2"))
+    for method in (Attention(layers=":2"), ALTILogit(layers=":2")):
+        with pytest.raises(InputError, match="of the encoder alone, but the decoder predicts"):
+            exact_scores(tiny("T5"), method)
     with pytest.raises(InputError, match="heads is 4, but the model has 4 heads: choose from 0 to 3"):
         exact_scores(tiny("Llama"), Attention(heads=4))
     for heads in ("men", -1, 1.5, True, None):

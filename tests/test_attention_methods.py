@@ -101,8 +101,9 @@ def test_attention_is_that_of_the_plain_model(name, heads):
 
 
 def test_attention_of_what_does_not_predict_is_refused():
-    with pytest.raises(InputError, match="of the encoder alone, but the decoder predicts"):
-        exact_scores(tiny("T5"), Attention(layers=":2"))
+    for method in (Attention(layers=":2"), ALTILogit(layers=":2")):
+        with pytest.raises(InputError, match="of the encoder alone, but the decoder predicts"):
+            exact_scores(tiny("T5"), method)
     with pytest.raises(InputError, match="heads is 4, but the model has 4 heads: choose from 0 to 3"):
         exact_scores(tiny("Llama"), Attention(heads=4))
     for heads in ("men", -1, 1.5, True, None):
@@ -306,6 +307,20 @@ def test_shares_of_a_hand_made_attention_in_closed_form():
     torch.testing.assert_close(mixing, torch.tensor([[1.0, 0], [1 / 6, 5 / 6]]))
     [mixing] = replace(ROUTES, threshold=0.2).mixing(example, engine, (0,)).layers
     torch.testing.assert_close(mixing[1], torch.tensor([0.0, 1]))
+
+
+def test_a_position_that_does_not_look_at_itself_keeps_its_stream():
+    before, values = torch.tensor([[1.0, 0, 0], [0, 2, 0]]), torch.tensor([[[0.0, 0, 4], [0, 0, 9]]])
+    weights = torch.tensor([[[1.0, 0], [1, 0]]])
+    output = (weights @ values)[0]
+    parts = AttentionParts(
+        step=0, rows=Part.LAST, columns=Part.LAST, weights=weights, values=values, project=lambda x: x,
+        scale=torch.ones(2, 3), bias=torch.zeros(2, 3), output=output, before=before, beside=None,
+        after=before + output, additive=True, tolerance=1e-6,
+    )  # fmt: skip
+    engine = Engine(tiny("Llama"))
+    measurement = Measurement(tiny("Llama").example([5, 6], continuation=[7]), engine, torch.ones(1, 3))
+    torch.testing.assert_close(measurement.shares(parts), torch.tensor([[1.0, 0], [2 / 3, 1 / 3]]))
 
 
 @pytest.mark.parametrize("method", [ROUTES, LOGIT])

@@ -18,9 +18,8 @@ from tokensal.engine.budget import Budget, in_chunks
 from tokensal.errors import UnsupportedModel
 from tokensal.types import AttentionParts
 
-# From the contributions (r, heads, columns, H) to some rows, and which rows, to (heads, r, columns). The last columns,
-# which these rows do not look at, may be left out of both. It may alter
-# the contributions.
+# From the contributions (r, heads, columns, H) to some rows, and which rows, to (heads, r, columns). Columns after the
+# last of the rows that none of them looks at are left out of both. It may alter the contributions.
 Read = Callable[[Tensor, slice], Tensor]
 
 
@@ -43,7 +42,8 @@ def over_contributions(parts: AttentionParts, read: Read, budget: Budget, *, hea
 
     def piece(chunk: slice) -> None:
         looking = weights[:, chunk]
-        seen = int(looking.any(0).any(0).nonzero().max()) + 1
+        looked_at = looking.any(0).any(0).nonzero().flatten().tolist()
+        seen = 1 + max([min(chunk.stop, columns) - 1, *looked_at])
         if heads:
             vectors = looking[:, :, :seen, None].movedim(0, 1) * projected[:, :seen]
         else:

@@ -23,7 +23,7 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.engine.activations import raised
 from tokensal.engine.contributions import over_contributions
-from tokensal.errors import UnsupportedModel
+from tokensal.errors import InputError, UnsupportedModel
 from tokensal.methods.layers import Layers, check_layers, select_layers
 from tokensal.methods.shares import completed, divided, own_parts, proximity
 from tokensal.questions.masks import branch_sources, group_weights, pool_to_units, predictor_places
@@ -72,6 +72,10 @@ class ALTILogit:
         measurement = Measurement(example, engine, directions)
         layers = select_layers(self.layers, engine.adapter.layer_count)
         steps = engine.decomposed(example, measurement.shares, layers=layers)
+        if not measurement.predicts:
+            raise InputError(
+                f"layers is {self.layers!r}, of the encoder alone, but the decoder predicts: choose the last layers."
+            )
         below = torch.eye(len(example.sources), dtype=directions.dtype, device=directions.device)
         scores = torch.zeros(len(totals), len(below), dtype=below.dtype, device=below.device)
         for step, shares in enumerate(steps):
@@ -98,6 +102,7 @@ class Measurement:
         added: for each attention, what it adds to each target's score, (G, S) by source.
         error: the largest of all attentions, see `over_contributions`.
         branch: the continuation that runs.
+        predicts: whether there was an attention of positions that predict.
     """
 
     example: Example
@@ -106,6 +111,7 @@ class Measurement:
     added: list[Tensor] = field(default_factory=list, repr=False)
     error: float = 0.0
     branch: int = -1  # none yet
+    predicts: bool = False
 
     def shares(self, parts: AttentionParts) -> Tensor:
         """(rows, columns) the shares by ALTI; what the attention adds to the scores is kept."""
@@ -136,6 +142,7 @@ class Measurement:
         """The targets that the rows of an attention predict, with the row of each."""
         if parts.rows is Part.FIRST:
             return []
+        self.predicts = True
         if not parts.additive:
             raise UnsupportedModel(
                 "What attention adds to the logit cannot be read off this model: its layers norm the sum of the "

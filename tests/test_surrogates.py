@@ -245,6 +245,19 @@ def test_the_error_of_what_nothing_is_known_of_is_said_and_shown():
             assert scores.matrix[:, 1:].isfinite().all()
 
 
+@every_method
+@pytest.mark.parametrize("name", ["Llama", "T5"])
+def test_a_target_that_sees_no_player_has_no_scores(method, name):
+    result = attribute(tiny(name), PROMPT, continuation=CONTINUATION, sources="generated", method=method)
+    keys = ("standard_error", "fit", "rank_fit")
+    error, fit, rank_fit = (result.diagnostics[key].values for key in keys)
+    assert not result.visible[0].any() and not error[0].any()
+    assert fit[0].abs() < 1e-6 or not fit[0].isfinite()
+    assert rank_fit[0].isnan()
+    assert result.scores[-1, result.visible[-1]].isfinite().all()
+    assert lay_out(result).caption
+
+
 # Samples
 
 

@@ -21,6 +21,7 @@ from tokensal.types import Diagnostic, Diagnostics
 FOLDS = 8
 STEPS = 10  # of a LASSO's path for each coalition, at most
 ROUNDING = 1e-12  # what is nearer to 0 is 0
+CONSTANT = 1e-6  # a player whose presence deviates less is present, or absent, in all coalitions of a fit
 
 # From coalitions (n, P) as 0 and 1, values (n, Q), weights (n, Q) and what is seen (Q, P) bool to the coefficients
 # (Q, P) and intercepts (Q,) of Q surrogates
@@ -60,9 +61,9 @@ def fit_surrogates(
 
 def _folds(coalitions: Tensor) -> Tensor:
     """(n,) the fold of each coalition: different ones take turns, in the order in which they are first met."""
-    _, number = torch.unique(coalitions, dim=0, return_inverse=True)
-    turns: dict[int, int] = {}
-    return torch.tensor([turns.setdefault(each, len(turns)) % FOLDS for each in number.tolist()])
+    turns: dict[bytes, int] = {}
+    keys = [row.numpy().tobytes() for row in coalitions]
+    return torch.tensor([turns.setdefault(key, len(turns)) % FOLDS for key in keys])
 
 
 def _jackknife_error(left_out: Tensor, folds: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ def ridge(regularization: float) -> Fit:
         for row, columns, value, weight in zip(coefficients, seen, values.T, weights.T, strict=True):
             x = present[:, columns]
             weighted = weight[:, None] * (x - weight @ x / weight.sum())
-            matrix = weighted.T @ x + regularization * torch.eye(x.shape[1]).to(x)
+            matrix = weighted.T @ x + regularization * torch.eye(x.shape[1], dtype=x.dtype)
             row[columns] = _solve(matrix, weighted.T @ value)
         return coefficients, _mean(values - present @ coefficients.T, weights)
 
@@ -116,7 +117,7 @@ def lasso(regularization: float) -> Fit:
             share = weight / weight.sum()
             mean = share @ present
             deviation = (mean * (1 - mean)).clamp(min=0).sqrt()
-            varied = columns & (deviation > ROUNDING)
+            varied = columns & (deviation > CONSTANT)
             standardised = (present - mean)[:, varied] / deviation[varied]
             root = share.sqrt()
             path = _lasso_path(root[:, None] * standardised, root * (value - share @ value), regularization)

@@ -36,15 +36,25 @@ import tokensal
 from tokensal.engine import Engine
 from tokensal.methods import (
     LRP,
+    RISE,
+    ALTILogit,
+    Attention,
     AttentionGradCAM,
+    DeepLift,
     GradCAM,
     Gradient,
     GradientRollout,
+    GradientSHAP,
+    InformationFlowRoutes,
     InputXGradient,
     IntegratedGradients,
+    KernelSHAP,
     Method,
     Occlusion,
+    OwenValues,
+    ShapleySampling,
     SmoothGrad,
+    ValueXGradient,
 )
 from tokensal.types import Diagnostics, Example, Scores
 
@@ -97,9 +107,22 @@ METHODS: Mapping[str, Method] = {
     "random": Random(),
     "recency": Recency(),
     **{name: method() for name, method in tokensal.METHODS.items() if name != "shapley_values"},  # of 12 units at most
+    # with fewer samples than by default, since a prompt would take minutes
+    "shapley_sampling": ShapleySampling(samples=4),
+    "kernel_shap": KernelSHAP(samples=512),
+    "owen_values": OwenValues(samples=4),
+    "gradient_shap": GradientSHAP(samples=32),
+    "rise": RISE(samples=256),
+    # with other options
     "lrp attn": LRP(rule="attn"),
     "lrp gate constant": LRP(gate="constant"),
+    "lrp gamma": LRP(gamma=0.1),
+    "deep_lift from the mean": DeepLift(baseline="mean"),
     "smooth_grad grad_cam": SmoothGrad(method="grad_cam"),
+    "value_x_gradient signed": ValueXGradient(rule="signed"),
+    "attention upper": Attention(layers="0.67:"),
+    "information_flow_routes all": InformationFlowRoutes(layers="all"),
+    "alti_logit all": ALTILogit(layers="all"),
 }
 DEPTHS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, "all", ":0.33", ":0.5", ":0.6", "0.33:0.67", "0.5:")
 REPLACEMENTS = ("mask", "delete", "zero", "mean", "pad", "space")

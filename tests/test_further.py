@@ -22,9 +22,10 @@ from models import (
     ending_tokenizer,
     tokenizer,
 )
+from test_prefixes import each_alone, removed, table
 
 from tokensal import adapt
-from tokensal.engine import Engine
+from tokensal.engine import Engine, budget
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     GIM,
@@ -189,6 +190,18 @@ def test_occlusion_is_that_of_the_plain_model_without_the_token(name):
         for source in range(min(6, example.encoder or 6)):  # before the first predictor
             drop = before - scores_of(network, example, without=source)
             torch.testing.assert_close(matrix[:, source], drop, rtol=1e-3, atol=1e-4)
+
+
+@every_further
+def test_coalitions_have_the_scores_of_each_alone(name, monkeypatch):
+    """Whether states are shared and masked sources skipped is tried with each model: MPT, say, skips none."""
+    monkeypatch.setattr(budget, "CPU_FIXED", 0)
+    _, adapted = build(name)
+    example = adapted.example(PROMPT, continuation=ANSWER)
+    absent = table(example, rows=8)
+    absent[:, 0] = False
+    scores = Engine(adapted, logprob).scores(example, removed(adapted, example, absent))
+    torch.testing.assert_close(scores, each_alone(adapted, example, absent), rtol=1e-4, atol=1e-4)
 
 
 @every_further

@@ -131,7 +131,8 @@ class Case:
 
         Args:
             present: which units are present; rows may come in any order.
-            replacement: what an absent unit is replaced by, as in `tokensal.Occlusion`; fillers come first.
+            replacement: what an absent unit is replaced by, as in `tokensal.Occlusion`; a slot by its fillers, of which
+                the mean counts.
 
         Raises:
             InputError: a table for another number of units, or a row that leaves nothing to predict a target from.

@@ -189,7 +189,7 @@ def test_occlusion_is_that_of_the_plain_model_without_the_token(name):
         before = scores_of(network, example)
         for source in range(min(6, example.encoder or 6)):  # before the first predictor
             drop = before - scores_of(network, example, without=source)
-            torch.testing.assert_close(matrix[:, source], drop, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(matrix[:, source], drop.double(), rtol=1e-3, atol=1e-4)
 
 
 @every_further

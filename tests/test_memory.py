@@ -10,8 +10,9 @@ import psutil
 import pytest
 import torch
 
-from tokensal.engine import memory
+from tokensal.engine import Budget, memory
 from tokensal.engine.memory import free_memory
+from tokensal.errors import InputError
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -72,3 +73,10 @@ def test_a_limit_of_the_address_space_counts():
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert 0.9 * GIB < int(output) <= GIB
     assert list(memory._left_by_address_space()) == [] or resource.getrlimit(resource.RLIMIT_AS)[0] > 0
+
+
+@pytest.mark.parametrize("bound", [{"rows": 0}, {"rows": "many"}, {"memory": 1.5}, {"memory": True}])
+def test_a_budget_is_of_positive_whole_numbers(bound):
+    [name] = bound
+    with pytest.raises(InputError, match=rf"budget\.{name}"):
+        Budget(**bound)

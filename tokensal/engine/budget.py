@@ -12,6 +12,7 @@ from torch import Tensor
 from tokensal.engine.memory import free_memory
 from tokensal.errors import MemoryShortage, is_shortage
 from tokensal.types import Footprint
+from tokensal.values import read_whole, store
 
 T = TypeVar("T")
 
@@ -47,10 +48,20 @@ class Budget:
         memory: bytes that activations may take; None takes half of what the device has free at that moment.
         rows: the most rows (tokens × perturbations × cotangents) in one backward; None leaves it to the device:
             1024 on a CPU (256 in a forward before it), as many as the memory holds elsewhere.
+
+    Raises:
+        InputError: one of these is no positive whole number.
     """
 
     memory: int | None = None
     rows: int | None = None
+
+    def __post_init__(self) -> None:
+        store(
+            self,
+            memory=read_whole("budget.memory", self.memory, least=1, optional=True),
+            rows=read_whole("budget.rows", self.rows, least=1, optional=True),
+        )
 
     def perturbations(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
         """How many perturbations go into one forward whose graph is kept.

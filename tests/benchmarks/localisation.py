@@ -202,9 +202,10 @@ def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> R
 
 
 def hits(result: tokensal.Attribution, relevant: Tensor) -> dict[str, tuple[Hit, Hit]]:
-    """Each ranking of the first target's sources, without the first and with it."""
+    """Each ranking of the first target's sources, without the first and with it; what has no score is the last."""
     scores, others = result.scores[0], torch.arange(len(relevant)) > 0
     rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
+    rankings = {name: ranked.nan_to_num(nan=-math.inf) for name, ranked in rankings.items()}
     return {name: (hit(ranked[others], relevant[others]), hit(ranked, relevant)) for name, ranked in rankings.items()}
 
 

@@ -159,3 +159,8 @@ def test_an_unknown_theme_is_refused_also_where_there_is_no_colour(monkeypatch, 
     for refuse in (lambda: colours_of(Console(file=io.StringIO()), theme), lambda: Output(theme=theme)):
         with pytest.raises(InputError, match=r"'ligth'.*did you mean 'light'"):
             refuse()
+
+
+def test_a_notebook_is_light_unless_somebody_says_otherwise():
+    console = Console(force_jupyter=True)
+    assert not colours_of(console).dark and colours_of(console, "dark").dark

@@ -163,9 +163,13 @@ def test_a_function_is_called_and_no_bar_drawn(monkeypatch):
     assert steps[-1] == (3, 3) and not sys.stderr.getvalue()
 
 
-@pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_gets_a_bar_with_and_without_widgets(monkeypatch, widgets):
+def test_a_notebook_gets_a_line_that_is_written_again_without_codes(monkeypatch):
+    """A notebook shows the codes by which a terminal erases a line; with `ipywidgets` there is a widget instead."""
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if widgets else None)
-    console = progress._console(wanted=False)
-    assert console.is_jupyter is widgets and (console.is_terminal or widgets)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    attribute(tiny(), PROMPT, continuation=ANSWER)
+    text = sys.stderr.getvalue()
+    assert "attributing" in text and "\x1b" not in text
+    assert text.endswith("\r") and not text.split("\r")[-2].strip()  # of which nothing remains

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import threading
@@ -37,28 +38,34 @@ def reporting(progress: Progress | bool | None) -> Iterator[Progress | None]:
             )
         yield progress
         return
-    console = None if progress is False else _console(wanted=progress is True)
-    if console is None:
+    if progress is False:
         yield None
         return
-    with delayed_bar(console) as bar:
-        task = bar.add_task("attributing", total=None)
-        yield lambda done, total: bar.update(task, total=total, completed=done)
-
-
-def _console(*, wanted: bool) -> Console | None:
-    """Where a bar is drawn; None where it should not be, unless it is wanted there."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if console.is_jupyter:
-        # without widgets, rich would warn in place of a bar; a line that is written again works too
-        return (
-            console
-            if importlib.util.find_spec("ipywidgets")
-            else Console(stderr=True, force_jupyter=False, force_terminal=True)
-        )
-    return console if wanted or getattr(sys.stderr, "isatty", bool)() else None
+        with _notebook_bar() as report:
+            yield report
+    elif progress is None and not getattr(sys.stderr, "isatty", bool)():
+        yield None
+    else:
+        with delayed_bar(console) as bar:
+            task = bar.add_task("attributing", total=None)
+            yield lambda done, total: bar.update(task, total=total, completed=done)
+
+
+@contextmanager
+def _notebook_bar() -> Iterator[Progress]:
+    """A widget where there are any, else a line that is written again, without the codes that rich erases by."""
+    module = importlib.import_module("tqdm.notebook" if importlib.util.find_spec("ipywidgets") else "tqdm.std")
+    with module.tqdm(desc="attributing", leave=False, delay=PATIENCE) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
 
 
 @contextmanager

@@ -124,7 +124,8 @@ def _locate_dates(revision: str | None) -> tuple[str, str, dict[str, Any]]:
 def _load(
     name: str, options: dict[str, Any], weights: dict[str, Any], device: torch.device | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    with quiet_libraries():
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     auto_class, base = AutoModelForCausalLM, _with_base(name, options)
     with quiet_libraries(), foreign(ModelError, f"Could not load model {name!r}", _remedy(name, options)):

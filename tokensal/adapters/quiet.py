@@ -33,14 +33,14 @@ def quiet_libraries() -> Iterator[None]:
 
 def _silenced() -> ExitStack:
     """Silence them; closing the stack restores them."""
-    from huggingface_hub.utils import logging as hub_logging
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from transformers import modeling_gguf_pytorch_utils as gguf
-    from transformers.utils import logging as transformers_logging
-
     with ExitStack() as undo:
         undo.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # also of what is imported here for the first time
+        from huggingface_hub.utils import logging as hub_logging
+        from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+        from transformers import modeling_gguf_pytorch_utils as gguf
+        from transformers.utils import logging as transformers_logging
+
         for module in (hub_logging, transformers_logging):
             undo.callback(module.set_verbosity, module.get_verbosity())
             module.set_verbosity_error()

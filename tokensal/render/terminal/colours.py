@@ -60,7 +60,9 @@ def colours_of(console: Console, theme: str = "auto") -> Colours:
     if system == "none":
         return Colours()
     names = {"standard": "16", "windows": "16"}
-    return Colours(names.get(system, system), dark=is_dark(console.file) if theme == "auto" else theme == "dark")
+    if theme == "auto":  # a notebook is on paper, unless somebody says otherwise
+        theme = "dark" if not console.is_jupyter and is_dark(console.file) else "light"
+    return Colours(names.get(system, system), dark=theme == "dark")
 
 
 def shading(colours: Colours, shade: float) -> Style:

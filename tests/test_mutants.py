@@ -536,7 +536,7 @@ LASSO = partial(test_surrogates.test_a_lasso_meets_the_conditions_of_its_minimum
 LOG_ODDS = test_surrogates.test_context_cite_explains_the_log_odds_of_the_group
 LIME_OF_CAPTUM = test_surrogates.test_lime_is_captums_with_the_same_coalitions_kernel_and_regression
 KEPT = partial(test_rise.test_estimates_are_as_far_off_as_their_standard_errors_say, 1)
-WINDOWS = test_rise.test_every_player_is_kept_as_often_and_neighbours_together
+MASK_WINDOWS = test_rise.test_every_player_is_kept_as_often_and_neighbours_together
 OPENED = test_hierarchical_occlusion.test_units_of_opened_passages_have_their_own_drop_and_others_a_share
 SLOPES_OF_MASKS = test_extremal_perturbation.test_slopes_are_finite_differences
 AREAS = test_extremal_perturbation.test_scores_are_the_mean_of_masks_within_zero_and_one
@@ -619,7 +619,7 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (kernel_of_captums_width, LIME_OF_CAPTUM),
         (log_odds_forgotten, LOG_ODDS),
         (divided_by_the_expected_number_of_masks, KEPT),
-        (windows_that_do_not_move, WINDOWS),
+        (windows_that_do_not_move, MASK_WINDOWS),
         (drops_not_shared, OPENED),
         (opened_without_magnitude, OPENED),
         (slopes_of_the_input_itself, SLOPES_OF_MASKS),

@@ -3,7 +3,8 @@
 The first two of a run of opening brackets open a passage, the last two of a run of closing ones close it, so that
 "[[a[0]]]" marks "a[0]". Inside of it, a bar separates what is read from its fillers, which stand in its place where a
 method takes it away: "[[Dave|Sarah|Tom]]" is read as "Dave", with two fillers. A bar that is part of the text is
-written as "\\|". Outside of passages a bar is a bar, and so it is where passages are marked by spans.
+written as "\\|"; those of special tokens, "<|…|>", need no backslash. Outside of passages a bar is a bar, and so it is
+where passages are marked by spans.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tokensal.errors import InputError
 from tokensal.questions.units import Span
 
 BRACKETS = re.compile(r"\[\[|\]\](?!\])")
-BAR, ESCAPED_BAR = "|", r"\|"
+BAR = re.compile(r"(?<![<\\])\|(?!>)")
+ESCAPED_BAR = r"\|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _between_bars(text: str, places: range) -> list[list[int]]:
     """Which characters there are between bars, without the backslashes before bars that are part of the text."""
     pieces: list[list[int]] = [[]]
     for index in places:
-        if text[index] == BAR and text[index - 1] != "\\":
+        if BAR.match(text, index):
             pieces.append([])
         elif text[index : index + 2] != ESCAPED_BAR or index + 1 == places.stop:
             pieces[-1].append(index)

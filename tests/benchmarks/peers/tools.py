@@ -81,7 +81,7 @@ PEERS = (
     ),
     Tool(
         "captum",
-        (("captum", "transformers", "torch"),),
+        (("captum", "scikit-learn", "transformers", "torch"),),
         {
             "input_x_gradient": Call("layer_gradient_x_activation", faster=3),
             "occlusion": Call("feature_ablation", faster=30),

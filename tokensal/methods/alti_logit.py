@@ -47,10 +47,10 @@ class ALTILogit:
     `untraced`: what its own embedding, the MLPs and biases add, often the larger part. For another score, the
     logit is replaced by ⟨∂y/∂logits, logits⟩.
 
-    Use: points at the evidence without a backward through the layers, and says what speaks against: of ten prompts with
-    facts and ten with a fact hidden in prose, the word that the answer was copied from came first in all, the first
-    token included (recall at a tenth .87 and .95). With all layers, as published, top-1 is .80 on both. It is blind to
-    what attention decides by (queries and keys), and to what MLPs add.
+    Use: points at the evidence without a backward through the layers, and says what speaks against: copied evidence
+    comes first in .97 of forty prompts with facts and in .95 of forty with a fact hidden in prose. With all layers,
+    as published, in .55 of the former. It is blind to what attention decides by (queries and keys), and to what MLPs
+    add.
 
     Args:
         layers: whose attention is credited, and traced down to the lowest of them; see `tokensal.methods.layers`. By

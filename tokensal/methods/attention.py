@@ -40,10 +40,10 @@ class Attention(MixingMethod):
 
     Error: none is measured; the numbers are the model's own.
 
-    Use: a baseline. Most weight lies on the first token, and the mean over all layers hides what a few heads look at:
-    of ten prompts with facts and ten with a fact hidden in prose, the word that the answer was copied from came first
-    in none, even without the first token in the ranking. In the upper third of the layers ("0.67:") it came first in 6
-    and 7 of 10.
+    Use: a baseline. In a causal model most weight lies on the first token, and the mean over all layers hides what a
+    few heads look at: copied evidence never comes first, even without that token in the ranking; in the upper third
+    of the layers ("0.67:") it does in .25 of forty prompts with facts. Of an encoder–decoder, cross-attention finds
+    the aligned word nearly always.
 
     Args:
         layers: see `tokensal.methods.layers`; by default all.

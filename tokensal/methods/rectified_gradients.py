@@ -54,8 +54,9 @@ class Deconvnet(_RectifiedGradient):
 
     Error: none is measured; the scores add up to nothing.
 
-    Use: to compare with the literature. It does not point at the evidence, on none of the prompts tried: choose 'lrp'.
-    The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292) is about methods like this one.
+    Use: to compare with the literature. In a causal model it never points at copied evidence (none of eighty
+    prompts); in a small encoder–decoder it does. The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292)
+    is about methods like this one: choose 'lrp'.
 
     Args:
         norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".
@@ -83,8 +84,9 @@ class GuidedBackprop(_RectifiedGradient):
 
     Error: none is measured; the scores add up to nothing.
 
-    Use: to compare with the literature. It does not point at the evidence, on none of the prompts tried: choose 'lrp'.
-    The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292) is about methods like this one.
+    Use: to compare with the literature. In a causal model it never points at copied evidence (none of eighty
+    prompts); in a small encoder–decoder it does. The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292)
+    is about methods like this one: choose 'lrp'.
 
     Args:
         norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".

@@ -41,9 +41,9 @@ class ValueXGradient(LayerGradientMethod):
 
     Error: none is measured. It is a first-order estimate, and layers that hand on the same content each count it.
 
-    Use: points at the evidence with one backward a target: of ten prompts with facts and ten with a fact hidden in
-    prose, the word that the answer was copied from came first in all (recall at a tenth .90 and 1.00). With their sign,
-    layers cancel one another in prose (top-1 .60). The lower half of the layers does not point (0 of 10 with facts).
+    Use: where the answer is read from, by what is read: of forty prompts with facts it names copied evidence first in
+    .97, of forty with a fact hidden in prose in all. With their sign, layers cancel one another in prose. It points
+    badly in an encoder–decoder (.50 of the parts of dates).
 
     Args:
         layers: see `tokensal.methods.layers`; by default the upper half.

@@ -33,9 +33,9 @@ class VarGrad(NoisyGradientMethod):
 
     Error: the standard error of each score is among the diagnostics; it falls with the square root of `samples`.
 
-    Use: where the score is curved, not where it is high: for small noise it holds second derivatives alone, and nothing
-    of the gradient itself (Seo et al. 2018, arXiv:1806.03000). A linear model gets 0 everywhere. It does not point at
-    the word that an answer is copied from (top-1 in 1 of 5 prompts, around `gradient` and around `grad_cam` alike).
+    Use: where the score is curved, not where it is high: for small noise it holds second derivatives alone, and
+    nothing of the gradient itself (Seo et al. 2018, arXiv:1806.03000). A linear model gets 0 everywhere. Around
+    `gradient` it names copied evidence first in 4 of 10 prompts, where `gradient` does in two of three.
 
     Args:
         norm: how the variances of a source's numbers become one around `gradient`, whose own norm plays no part: "l1"

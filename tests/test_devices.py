@@ -12,38 +12,34 @@ from simulated_devices import distributed
 from state import assert_unchanged, model_state
 
 from tokensal import (
-    LIME,
-    RISE,
     AttentionGradCAM,
-    ContextCite,
     ExtremalPerturbation,
     GradCAM,
     GradientSHAP,
     IntegratedGradients,
     KernelSHAP,
     Occlusion,
-    OwenValues,
-    ShapleySampling,
     adapt,
     attribute,
     load,
 )
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
+from tokensal.methods.removal import RemovalMethod
 
 NAMES = ["Llama", "GPT-2", "Gemma 3", "OPT", "T5", "BART", "M2M100"]
+# These ask for nothing but the scores of coalitions, as occlusion and KernelSHAP do
+SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod)} - {
+    "occlusion",
+    "kernel_shap",
+}
 FEW = {
     "integrated_gradients": IntegratedGradients(steps=3),
     "gradient_shap": GradientSHAP(samples=3),
-    "shapley_sampling": ShapleySampling(samples=4),
     "kernel_shap": KernelSHAP(samples=64),
-    "owen_values": OwenValues(samples=4),
-    "rise": RISE(samples=8),
     "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
-    "lime": LIME(samples=8),
-    "context_cite": ContextCite(samples=8),
 }
-METHODS_TRIED = [FEW.get(name, name) for name in METHODS]
+METHODS_TRIED = [FEW.get(name, name) for name in METHODS if name not in SCORED_ALIKE]
 REFUSED = [("BART", "alti_logit")]  # its layers norm the sum
 
 

@@ -10,19 +10,12 @@ import torch
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 
 from tokensal import (
-    LIME,
     LRP,
-    RISE,
     Budget,
-    ContextCite,
     ExtremalPerturbation,
     GradientSHAP,
-    HierarchicalOcclusion,
     IntegratedGradients,
     KernelSHAP,
-    OwenValues,
-    ShapleySampling,
-    ShapleyValues,
     SmoothGrad,
     VarGrad,
     adapt,
@@ -31,23 +24,22 @@ from tokensal import (
 )
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import METHODS
+from tokensal.methods.removal import RemovalMethod
 
+# These ask for nothing but the scores of coalitions, as occlusion and KernelSHAP do
+SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod)} - {
+    "occlusion",
+    "kernel_shap",
+}
 FEW = {
     "integrated_gradients": IntegratedGradients(steps=4),
     "smooth_grad": SmoothGrad(samples=3),
     "var_grad": VarGrad(samples=3),
     "gradient_shap": GradientSHAP(samples=3),
-    "shapley_values": ShapleyValues(replacement="zero", keep=("sink", "generated")),
-    "shapley_sampling": ShapleySampling(replacement="zero", samples=4),  # of an encoder without a special token
     "kernel_shap": KernelSHAP(replacement="zero", samples=64),
-    "owen_values": OwenValues(replacement="zero", samples=4),
-    "hierarchical_occlusion": HierarchicalOcclusion(replacement="zero"),  # of an encoder without a special token
-    "rise": RISE(replacement="zero", samples=8),
     "extremal_perturbation": ExtremalPerturbation(steps=2, areas=(0.5,)),
-    "lime": LIME(replacement="zero", samples=8),
-    "context_cite": ContextCite(replacement="zero", samples=8),
 }
-METHODS_TRIED = [*(FEW.get(name, name) for name in METHODS), LRP(rule="attn")]
+METHODS_TRIED = [*(FEW.get(name, name) for name in METHODS if name not in SCORED_ALIKE), LRP(rule="attn")]
 
 
 @contextmanager

@@ -43,8 +43,8 @@ class KernelSHAP(SampledMethod):
     to the score minus that without any unit.
 
     Use: Shapley values of more than 12 units. With sixteen coalitions a unit and more, its errors were a fifth to a
-    third smaller than those of 'shapley_sampling' (two hand-made scores of 20 units); with four, no smaller. In a first
-    look at three questions whose answer stands in the prompt, it pointed at it each time.
+    third smaller than those of 'shapley_sampling' (two hand-made scores of 20 units); with four, no smaller. From 512
+    coalitions of tokens, copied evidence came first in 8 of 10 prompts.
 
     Args:
         samples: how many coalitions at most. If there are no more, all are listed.

@@ -39,9 +39,9 @@ class RISE(RemovalMethod):
 
     Error: the standard error of each score. Masks are drawn until it is within the tolerance, or there are `samples`.
 
-    Use: a first look at any model, without assumptions. It takes many masks to tell units apart, since each mask takes
-    away much at once. A window finds passages, and spreads the score of a single word over its neighbours. Of three
-    prompts with known evidence, it came first in all, from at most 192 masks.
+    Use: a first look at any model, without assumptions. It takes many masks to tell units apart, since each mask
+    takes away much at once. A window finds passages, and spreads the score of a single word over its neighbours. From
+    256 masks, copied evidence came first in 9 of 10 prompts.
 
     Args:
         samples: how many masks at most.

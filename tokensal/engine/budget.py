@@ -50,7 +50,7 @@ class Budget:
             1024 on a CPU (256 in a forward before it), as many as the memory holds elsewhere.
 
     Raises:
-        InputError: one of these is no positive whole number.
+        InputError: one of these is no whole number.
     """
 
     memory: int | None = None
@@ -59,8 +59,8 @@ class Budget:
     def __post_init__(self) -> None:
         store(
             self,
-            memory=read_whole("budget.memory", self.memory, least=1, optional=True),
-            rows=read_whole("budget.rows", self.rows, least=1, optional=True),
+            memory=read_whole("budget.memory", self.memory, optional=True),
+            rows=read_whole("budget.rows", self.rows, optional=True),
         )
 
     def perturbations(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:

@@ -46,8 +46,8 @@ class ExtremalPerturbation:
 
     Error: the score that is left at each area, as `score_at_5%`; none is certified. Another mask may keep more.
 
-    Use: which few words the answer can do with, where the diagnostics say that it can. It does not point at known
-    evidence reliably: first in one of three prompts, with "mean" and 20 steps. Much depends on the baseline: on one
+    Use: which few words the answer can do with, where the diagnostics say that it can. It does not point at copied
+    evidence: first in none of five prompts, and in one of three with "mean". Much depends on the baseline: on one
     prompt "space" left more of the score than "mean" and "eos", and a blend with zeros is no removal for a model that
     normalises its embeddings.
 

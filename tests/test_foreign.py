@@ -168,12 +168,16 @@ def _warn_and_fail():
 
 def test_two_threads_that_load_leave_the_settings_alone(folder):
     level = transformers.logging.get_verbosity()
-    threads = [threading.Thread(target=load, args=(folder,)) for _ in range(3)]
+    loaded = []
+    threads = [threading.Thread(target=lambda: loaded.append(load(folder))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert transformers.logging.get_verbosity() == level
+    assert len(loaded) == 4  # and nothing of how modules are built is left behind
+    later = model("T5")
+    assert later.shared.weight is later.encoder.embed_tokens.weight is later.decoder.embed_tokens.weight
 
 
 # Tokenizers and templates

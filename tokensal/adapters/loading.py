@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger("tokensal")
+
+# transformers changes how modules of the whole process are built while it loads weights: one thread at a time
+_LOADING = threading.RLock()
 
 ADAPTER, BASE = "adapter_config.json", "base_model_name_or_path"  # of a folder that peft saves
 
@@ -103,7 +107,7 @@ def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[st
 
 def _locate_gguf(name: str, gguf: Path) -> tuple[str, str | None, dict[str, Any]]:
     """A .gguf file, converted; the revision says which file, to the bit, the weights came from."""
-    with quiet_libraries(), foreign(ModelError, f"Could not convert {name!r}"):
+    with _LOADING, quiet_libraries(), foreign(ModelError, f"Could not convert {name!r}"):
         folder = embedded.converted(gguf)
     if folder is None:
         return name, None, {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
@@ -128,7 +132,7 @@ def _load(
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     auto_class, base = AutoModelForCausalLM, _with_base(name, options)
-    with quiet_libraries(), foreign(ModelError, f"Could not load model {name!r}", _remedy(name, options)):
+    with _LOADING, quiet_libraries(), foreign(ModelError, f"Could not load model {name!r}", _remedy(name, options)):
         if "gguf_file" not in options:  # reading its configuration would convert all its weights
             config = AutoConfig.from_pretrained(**base)
             check_config(config)

@@ -98,7 +98,7 @@ def test_the_seed_decides():
         attribute(tiny(), PROMPT, continuation=CONTINUATION, method=RISE(samples=20, seed=seed)) for seed in (1, 1, 2)
     ]
     first, again, other = (result.scores.nan_to_num() for result in results)
-    torch.testing.assert_close(first, again, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(first, again, rtol=1e-6, atol=1e-6)
     assert not first.allclose(other)
 
 

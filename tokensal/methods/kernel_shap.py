@@ -22,7 +22,14 @@ from torch import Tensor
 
 from tokensal.errors import InputError
 from tokensal.methods.removal import Game
-from tokensal.methods.sampling import MOST_SAMPLES, Estimate, SampledMethod, allowed_error, until_precise
+from tokensal.methods.sampling import (
+    MOST_SAMPLES,
+    Estimate,
+    SampledMethod,
+    allowed_error,
+    jackknife_error,
+    until_precise,
+)
 from tokensal.perturbations.coalitions import KernelPairs, every_coalition
 from tokensal.types import Diagnostic, Diagnostics
 from tokensal.values import read_whole, store
@@ -146,9 +153,7 @@ class _Fit:
 
     def errors(self) -> Tensor:
         """(K, P) the standard errors, from fits without each batch."""
-        count = self.batches
-        without = self._solved(self.gram.sum(0) - self.gram, self.moments.sum(0) - self.moments)  # (B, K, P)
-        return ((count - 1) / count * (without - without.mean(0)).pow(2).sum(0)).sqrt()
+        return jackknife_error(self._solved(self.gram.sum(0) - self.gram, self.moments.sum(0) - self.moments))
 
     def _solved(self, gram: Tensor, moments: Tensor) -> Tensor:
         """(…, K, P) from (…, P, P) and (…, P, K). Targets that see the same players share their equations."""

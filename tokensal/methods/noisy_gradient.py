@@ -23,6 +23,7 @@ from tokensal.engine.activations import raised
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import InputError
 from tokensal.methods.method import GradientMethod
+from tokensal.methods.sampling import jackknife_error
 from tokensal.perturbations.noise import Noise
 from tokensal.perturbations.protection import check_keep, protected_sources
 from tokensal.types import Diagnostic, Example, HookPoint, Scores
@@ -93,7 +94,7 @@ class NoisyGradientMethod(ABC):
             variance=self.variance,
         )
         matrix, *left_out = statistics.reduced
-        diagnostics = {"standard_error": Diagnostic(_jackknife_error(torch.stack(left_out)))}
+        diagnostics = {"standard_error": Diagnostic(jackknife_error(torch.stack(left_out)))}
         return Scores(matrix, engine.original(example), diagnostics)
 
     def _gradient_method(self) -> GradientMethod:
@@ -123,9 +124,3 @@ def _weights(samples: int) -> Tensor:
     batch = torch.arange(samples) % batches
     others = (batch != torch.arange(batches)[:, None]).double()
     return torch.cat([torch.full((1, samples), 1 / samples, dtype=torch.float64), others / others.sum(1, keepdim=True)])
-
-
-def _jackknife_error(left_out: Tensor) -> Tensor:
-    """(K, J) from the scores without each batch (B, K, J)."""
-    count = len(left_out)
-    return ((count - 1) / count * (left_out - left_out.mean(0)).pow(2).sum(0)).sqrt()

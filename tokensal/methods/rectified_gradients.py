@@ -22,6 +22,13 @@ from tokensal.values import read_flag, store
 
 @dataclass(frozen=True, kw_only=True)
 class _RectifiedGradient(GradientMethod):
+    """A gradient that is cut at activation functions by a rule.
+
+    Args:
+        norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".
+        times_input: multiply with the embedding instead, Σ_d x_d R_d; the scores then have a sign.
+    """
+
     rule: ClassVar[Literal["positive", "guided"]]
 
     norm: Literal["l2", "l1", "max"] = "l2"
@@ -57,19 +64,12 @@ class Deconvnet(_RectifiedGradient):
     Use: to compare with the literature. In a causal model it never points at copied evidence (none of eighty
     prompts); in a small encoder–decoder it does. The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292)
     is about methods like this one: choose 'lrp'.
-
-    Args:
-        norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".
-        times_input: multiply with the embedding instead, Σ_d x_d R_d; the scores then have a sign.
     """
 
     name: ClassVar[str] = "deconvnet"
     summary: ClassVar[str] = "the gradient, cut to its positive part at every activation function (a norm: no sign)"
     paper: ClassVar[str] = "Zeiler, Fergus 2014, arXiv:1311.2901"
     rule: ClassVar[Literal["positive", "guided"]] = "positive"
-
-    norm: Literal["l2", "l1", "max"] = "l2"
-    times_input: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +87,6 @@ class GuidedBackprop(_RectifiedGradient):
     Use: to compare with the literature. In a causal model it never points at copied evidence (none of eighty
     prompts); in a small encoder–decoder it does. The paper on sanity checks (Adebayo et al. 2018, arXiv:1810.03292)
     is about methods like this one: choose 'lrp'.
-
-    Args:
-        norm: over the D numbers of an embedding: "l2" (Euclidean), "l1" (sum of magnitudes), or "max".
-        times_input: multiply with the embedding instead, Σ_d x_d R_d; the scores then have a sign.
     """
 
     name: ClassVar[str] = "guided_backprop"
@@ -99,6 +95,3 @@ class GuidedBackprop(_RectifiedGradient):
     )
     paper: ClassVar[str] = "Springenberg, Dosovitskiy, Brox, Riedmiller 2014, arXiv:1412.6806"
     rule: ClassVar[Literal["positive", "guided"]] = "guided"
-
-    norm: Literal["l2", "l1", "max"] = "l2"
-    times_input: bool = False

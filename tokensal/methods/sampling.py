@@ -111,3 +111,9 @@ class RunningMean:
         if self.count == 1:
             return torch.full_like(self.value, torch.inf)
         return (self._squares / (self.count - 1) / self.count).sqrt()
+
+
+def jackknife_error(left_out: Tensor) -> Tensor:
+    """(K, J) the standard error of scores, from those without each of B batches of samples (B, K, J)."""
+    count = len(left_out)
+    return ((count - 1) / count * (left_out - left_out.mean(0)).pow(2).sum(0)).sqrt()

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tokensal.perturbations.draws import generator
+
 # Players, or groups of players and of further groups: ((0, 1), 2, ((3, 4), 5)). A player is its number, 0 to P - 1.
 Hierarchy = tuple["int | Hierarchy", ...]
 
@@ -22,11 +24,6 @@ class Sampler(Protocol):
     def block(self, number: int) -> Tensor:
         """The coalitions of the block of that number: (n, P) bool, True where a player is present."""
         ...
-
-
-def generator(seed: int, number: int) -> torch.Generator:
-    """The random numbers of the block of that number."""
-    return torch.Generator().manual_seed((seed << 20) + number)
 
 
 def every_coalition(players: int) -> Tensor:

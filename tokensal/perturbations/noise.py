@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.perturbations.draws import generator
 from tokensal.perturbations.inputs import PerturbedInputs
 
 
@@ -43,5 +44,4 @@ class Noise:
         )
 
     def _drawn(self, row: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self.seed << 20) + row)
-        return torch.randn(self.embeds.shape, generator=generator, dtype=torch.float64)
+        return torch.randn(self.embeds.shape, generator=generator(self.seed, row), dtype=torch.float64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tokensal.perturbations.draws import generator
 from tokensal.perturbations.inputs import PerturbedInputs
 
 
@@ -88,11 +89,11 @@ class RandomPoints:
 
     def _draw(self, number: int, first: int) -> tuple[Tensor, Tensor, Tensor]:
         """The baseline, the point within [0, 1) and the noisy copy (S - first, D) of that number."""
-        generator = torch.Generator().manual_seed((self.seed << 20) + number)
-        baseline = torch.randint(len(self.baselines), (), generator=generator)
-        point = torch.rand((), generator=generator, dtype=torch.float64)
+        random = generator(self.seed, number)
+        baseline = torch.randint(len(self.baselines), (), generator=random)
+        point = torch.rand((), generator=random, dtype=torch.float64)
         end = self.embeds[first:]
         if self.deviation:
-            noise = torch.randn(self.embeds.shape, generator=generator, dtype=torch.float64)[first:].to(end)
+            noise = torch.randn(self.embeds.shape, generator=random, dtype=torch.float64)[first:].to(end)
             end = torch.where(self.altered[first:, None].to(end.device), end + self.deviation * noise, end)
         return baseline, point, end

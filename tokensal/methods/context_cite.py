@@ -16,19 +16,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.methods.lime import MOST_SAMPLES
-from tokensal.methods.removal import Game, RemovalMethod
-from tokensal.methods.surrogates import FOLDS, fit_surrogates, lasso
+from tokensal.methods.removal import Game
+from tokensal.methods.surrogates import SurrogateMethod, fit_surrogates, lasso
 from tokensal.perturbations.coalitions import Independent
 from tokensal.scores import logprob
 from tokensal.types import Diagnostics, Example
-from tokensal.values import read_number, read_whole, store
 
 SMALLEST = 1e-6  # a probability counts as at most 1 minus this, since float32 tells no larger ones apart
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContextCite(RemovalMethod):
+class ContextCite(SurrogateMethod):
     """What a unit adds to the log-odds of the answer in a sparse linear model of random halves of the prompt. Signed.
 
     Cohen-Wang, Shah, Georgiev, Mądry 2024, arXiv:2409.00729. Unit: that of logit(p), the log-odds of a group of
@@ -44,9 +42,7 @@ class ContextCite(RemovalMethod):
     With as many units as words, give more samples. From 64, copied evidence came first in 9 of 10 prompts.
 
     Args:
-        samples: how many coalitions.
         regularization: the LASSO penalty, for log-odds divided by the number of targets and standardised units.
-        seed: of the coalitions.
     """
 
     name: ClassVar[str] = "context_cite"
@@ -57,20 +53,9 @@ class ContextCite(RemovalMethod):
 
     samples: int = 64
     regularization: float = 0.01
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        store(
-            self,
-            samples=read_whole("samples", self.samples, least=FOLDS, most=MOST_SAMPLES),
-            regularization=read_number("regularization", self.regularization, least=0),
-            seed=read_whole("seed", self.seed, most=2**32 - 1),
-        )
 
     def estimate(self, game: Game) -> tuple[Tensor, Diagnostics]:
-        sampler = Independent(len(game.players), self.seed)
-        present = torch.cat([sampler.block(number) for number in range(self.samples)])
+        present = self.drawn(Independent(len(game.players), self.seed), self.samples)
         values = game.scores(present)
         if game.engine.score is logprob:
             values = torch.where(_contrasted(game.example), values, log_odds(values))

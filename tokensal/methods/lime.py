@@ -15,17 +15,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.methods.removal import Game, RemovalMethod
-from tokensal.methods.surrogates import FOLDS, fit_surrogates, ridge
+from tokensal.methods.removal import Game
+from tokensal.methods.surrogates import SurrogateMethod, fit_surrogates, ridge
 from tokensal.perturbations.coalitions import UniformSizes
 from tokensal.types import Diagnostics
-from tokensal.values import read_number, read_whole, store
-
-MOST_SAMPLES = 65_536
+from tokensal.values import read_number, store
 
 
 @dataclass(frozen=True, kw_only=True)
-class LIME(RemovalMethod):
+class LIME(SurrogateMethod):
     """What a unit adds to the score in a linear model of it near the input, a ridge regression. Signed, in its units.
 
     Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938. Coalitions, kernel, kernel width and ridge penalty are those of the
@@ -41,10 +39,8 @@ class LIME(RemovalMethod):
     twice. From 256 samples, copied evidence came first in all of 10 prompts.
 
     Args:
-        samples: how many coalitions.
         kernel_width: of the weights; the smaller, the closer to the input.
         regularization: the ridge penalty.
-        seed: of the coalitions.
     """
 
     name: ClassVar[str] = "lime"
@@ -56,22 +52,15 @@ class LIME(RemovalMethod):
     samples: int = 256
     kernel_width: float = 0.25
     regularization: float = 1.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        store(
-            self,
-            samples=read_whole("samples", self.samples, least=FOLDS, most=MOST_SAMPLES),
-            kernel_width=read_number("kernel_width", self.kernel_width, above=0),
-            regularization=read_number("regularization", self.regularization, least=0),
-            seed=read_whole("seed", self.seed, most=2**32 - 1),
-        )
+        store(self, kernel_width=read_number("kernel_width", self.kernel_width, above=0))
 
     def estimate(self, game: Game) -> tuple[Tensor, Diagnostics]:
         sampler = UniformSizes(len(game.players), self.seed)
         full = torch.ones(1, len(game.players), dtype=torch.bool)
-        present = torch.cat([full, *(sampler.block(number) for number in range(self.samples - 1))])
+        present = torch.cat([full, self.drawn(sampler, self.samples - 1)])
         weights = self._weights(present, game.visible)
         return fit_surrogates(ridge(self.regularization), present, game.scores(present), weights, game.visible)
 

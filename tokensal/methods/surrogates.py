@@ -12,13 +12,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tokensal.methods.removal import RemovalMethod
+from tokensal.perturbations.coalitions import Sampler
 from tokensal.types import Diagnostic, Diagnostics
+from tokensal.values import read_number, read_whole, store
 
 FOLDS = 8
+MOST_SAMPLES = 65_536
 STEPS = 10  # of a LASSO's path for each coalition, at most
 ROUNDING = 1e-12  # what is nearer to 0 is 0
 CONSTANT = 1e-6  # a player whose presence deviates less is present, or absent, in all coalitions of a fit
@@ -26,6 +31,33 @@ CONSTANT = 1e-6  # a player whose presence deviates less is present, or absent, 
 # From coalitions (n, P) as 0 and 1, values (n, Q), weights (n, Q) and what is seen (Q, P) bool to the coefficients
 # (Q, P) and intercepts (Q,) of Q surrogates
 Fit = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurrogateMethod(RemovalMethod):
+    """A method that fits a linear surrogate to random coalitions.
+
+    Args:
+        samples: how many coalitions.
+        seed: of the coalitions.
+    """
+
+    samples: int
+    regularization: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        store(
+            self,
+            samples=read_whole("samples", self.samples, least=FOLDS, most=MOST_SAMPLES),
+            regularization=read_number("regularization", self.regularization, least=0),
+            seed=read_whole("seed", self.seed, most=2**32 - 1),
+        )
+
+    def drawn(self, sampler: Sampler, count: int) -> Tensor:
+        """(n, P) bool, the first so many coalitions of a sampler."""
+        return torch.cat([sampler.block(number) for number in range(count)])
 
 
 def fit_surrogates(

@@ -27,7 +27,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings"}
+DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
@@ -38,6 +38,7 @@ LAYERS = {
     "types": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
+    "drawing": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
     "scores": DATA,
     "questions": DATA | {"scores"},
@@ -49,8 +50,8 @@ LAYERS = {
     "case": ONE_QUESTION,
     "api": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
-    "config": {"errors", "options", "questions"},
-    "cli": {"drawable", "errors", "options", "questions", "config", "progress", "tokensal"},
+    "config": {"drawing", "errors", "options", "questions"},
+    "cli": {"drawable", "drawing", "errors", "options", "questions", "config", "progress", "tokensal"},
     "__init__": {"version"},
     "__main__": {"cli"},
 }

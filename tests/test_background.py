@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tokensal.config import Output
+from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.render.terminal import background
 from tokensal.render.terminal.colours import colours_of
@@ -156,7 +156,7 @@ def test_a_theme_goes_before_the_environment(monkeypatch, theme, variable, dark)
 @pytest.mark.parametrize(("theme", "variable"), [("ligth", ""), ("auto", "ligth")])
 def test_an_unknown_theme_is_refused_also_where_there_is_no_colour(monkeypatch, theme, variable):
     monkeypatch.setenv("TOKENSAL_THEME", variable)
-    for refuse in (lambda: colours_of(Console(file=io.StringIO()), theme), lambda: Output(theme=theme)):
+    for refuse in (lambda: colours_of(Console(file=io.StringIO()), theme), lambda: Drawing(theme=theme)):
         with pytest.raises(InputError, match=r"'ligth'.*did you mean 'light'"):
             refuse()
 

@@ -226,7 +226,7 @@ def test_every_output_is_tried_and_the_heatmap_shown_before_a_failure_is_told(fo
 
 def test_a_bug_in_one_format_costs_no_other(folder, here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tokensal.render.html.draw_heatmap", lambda heatmap: 1 / 0)
+    monkeypatch.setattr("tokensal.render.html.draw_heatmap", lambda heatmap, drawing: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         here("attribute", "The cat", "--model", folder, "--continuation", " sat", "-o", "r.html", "-o", "r.json")
     assert os.listdir(tmp_path) == ["r.json"]

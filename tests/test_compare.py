@@ -22,6 +22,7 @@ from test_terminal import printed, text_page
 import tokensal
 from tokensal import Attribution, Comparison, GradCAM, Gradient, Occlusion, compare
 from tokensal.config import resolve
+from tokensal.drawing import Drawing
 from tokensal.errors import FormatError, InputError
 from tokensal.render import terminal
 from tokensal.render.layout import lay_out, lay_out_comparison
@@ -228,7 +229,7 @@ def test_facts_are_said_once_where_they_hold_for_all():
     assert layout.heatmaps[0] == lay_out(three().attributions[0])
     assert layout.agreement[0][0] == 1.0 and layout.agreement[0][2] == 1.0
     assert "the sink left out" in layout.meaning
-    assert "the sink left out" not in lay_out_comparison(three(), sink=True).meaning
+    assert "the sink left out" not in lay_out_comparison(three(), Drawing(sink=True)).meaning
 
 
 GOLDEN = """\

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tokensal.drawing import Drawing
 from tokensal.errors import NonFiniteScores
 from tokensal.render import html
 from tokensal.render.html.panels import LISTED
@@ -81,8 +82,8 @@ def attribute(
 def document_of(result: Attribution | Comparison, *, sink: bool = False) -> str:
     """The result as an HTML document."""
     if isinstance(result, Comparison):
-        return html.draw_comparison(lay_out_comparison(result, sink=sink))
-    return html.draw_heatmap(lay_out(result, sink=sink))
+        return html.draw_comparison(lay_out_comparison(result, Drawing(sink=sink)))
+    return html.draw_heatmap(lay_out(result, Drawing(sink=sink)))
 
 
 def capital(**options: Any) -> Attribution:

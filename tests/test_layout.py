@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tokensal.drawing import Drawing
 from tokensal.render.layout import lay_out, lay_out_matrix
 from tokensal.results.attribution import Attribution, Provenance
 from tokensal.types import Diagnostic, Role, Unit
@@ -53,7 +54,7 @@ def test_the_sink_stands_apart_and_both_limits_are_kept():
 
 
 def test_the_sink_counts_where_asked_for():
-    heatmap = lay_out(attribution_of(TEXTS, SCORES), sink=True)
+    heatmap = lay_out(attribution_of(TEXTS, SCORES), Drawing(sink=True))
     assert heatmap.rows[0].limit == heatmap.rows[0].full_scale.limit == 9.0
     assert [cell.source for cell in heatmap.rows[1].top(2)] == [0, 2]
     assert not any(cell.clipped for cell in heatmap.rows[0].cells)
@@ -80,7 +81,7 @@ def test_a_heatmap_opens_with_the_mean_share_in_which_each_target_weighs_the_sam
     )
     assert overview.scale.write(overview.cells[1].value) == "−40.0\u00a0%"
     assert overview.title.lead == "Mean share over all generated tokens"
-    counted = lay_out(attribution_of(TEXTS, SCORES), sink=True).overview
+    counted = lay_out(attribution_of(TEXTS, SCORES), Drawing(sink=True)).overview
     assert [cell.value for cell in counted.cells] == pytest.approx(
         [100 * (9 / 11 + 5 / 10) / 2, 100 * (-2 / 11 + 1 / 10) / 2, 100 * (-4 / 10) / 2]
     )

@@ -14,6 +14,7 @@ import torch
 from models import adapter
 
 from tokensal import Attribution, Comparison, attribute
+from tokensal.drawing import Drawing
 from tokensal.errors import FormatError, OutputError
 from tokensal.render import check_output, stored
 from tokensal.render.json import dumps, loads
@@ -88,7 +89,7 @@ def assert_holds(attribution, data):
         assert rounded(getattr(attribution, name).tolist()) == data[name]
     assert attribution.visible.tolist() == data["visible"]
     assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
-    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}, "credit": "direct"}
+    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}, "credit": "direct", "quantity": ""}
 
 
 @pytest.mark.parametrize("name", VERSION_2)
@@ -400,6 +401,6 @@ def test_a_renderer_is_a_module_that_draws_a_heatmap_and_a_comparison(result, su
     """What the table promises of each: the same layout gives the same document, in the one form and the other."""
     draw, heatmap = renderer(suffix), lay_out(result)
     comparison = lay_out_comparison(Comparison((result, result)))
-    assert draw.draw_heatmap(heatmap) == draw.draw_heatmap(heatmap)
-    assert draw.draw_comparison(comparison) == draw.draw_comparison(comparison)
-    assert draw.draw_heatmap(heatmap) != draw.draw_comparison(comparison)
+    assert draw.draw_heatmap(heatmap, Drawing()) == draw.draw_heatmap(heatmap, Drawing())
+    assert draw.draw_comparison(comparison, Drawing()) == draw.draw_comparison(comparison, Drawing())
+    assert draw.draw_heatmap(heatmap, Drawing()) != draw.draw_comparison(comparison, Drawing())

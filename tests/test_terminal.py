@@ -14,6 +14,7 @@ from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
 
+from tokensal.drawing import Drawing
 from tokensal.render import terminal
 from tokensal.render.layout import lay_out, lay_out_comparison
 from tokensal.render.layout.labels import cut
@@ -71,21 +72,22 @@ WIDE = ["日本", "の首都", FAMILY, "cafe\u0301", " שלום", " عالم", "
 MIXED = attribution_of(["<s>", "user", "\n", *WIDE, " fin\n\n", " 東京", " שלום", FAMILY, "ok", "."], prompt=17)
 
 
-def laid_out(result, sink=False):
-    return lay_out_comparison(result, sink=sink) if isinstance(result, Comparison) else lay_out(result, sink=sink)
+def laid_out(result, drawing):
+    return lay_out_comparison(result, drawing) if isinstance(result, Comparison) else lay_out(result, drawing)
 
 
-def printed(result, width=80, system=None, sink=False, **options):
+def printed(result, width=80, system=None, **options):
     """What a terminal shows of the result."""
     console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=False)
-    terminal.show(laid_out(result, sink), console=console, **options)
+    drawing = Drawing(**options)
+    terminal.show(laid_out(result, drawing), drawing, console=console)
     return console.file.getvalue()
 
 
 def text_page(result, *, sink=False, width=100):
     """The result as a .txt file."""
     draw = terminal.draw_comparison if isinstance(result, Comparison) else terminal.draw_heatmap
-    return draw(laid_out(result, sink), width=width)
+    return draw(laid_out(result, Drawing(sink=sink)), width=width)
 
 
 def bare(text):
@@ -359,7 +361,7 @@ def test_colours_are_lighter_on_a_light_terminal(monkeypatch):
 def test_no_escape_codes_without_colour(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console = Console(file=io.StringIO(), width=72, color_system="truecolor", force_terminal=True)
-    terminal.show(lay_out(small()), console=console, matrix=True)
+    terminal.show(lay_out(small()), Drawing(matrix=True), console=console)
     assert "\x1b" not in console.file.getvalue()
     assert console.file.getvalue() == GOLDEN
     plain = io.StringIO()

@@ -121,6 +121,7 @@ class Case:
                 **self.facts,
                 method=name_of(method),
                 method_repr=repr(method),
+                quantity=getattr(method, "quantity", ""),
                 options=differences(method),
                 seconds=round(time.perf_counter() - started, 3),
             )

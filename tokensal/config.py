@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokensal.drawing import Drawing
 from tokensal.errors import InputError, unknown
-from tokensal.options import COMPARED, Generation, Loading, option, options_of, theme_of
+from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
@@ -127,7 +128,7 @@ class Output:
     """What is shown, and where it is written.
 
     Raises:
-        InputError: standard output without a format, a format without an output, or an unknown theme.
+        InputError: standard output without a format, or a format without an output.
     """
 
     output: Sequence[str] = option(
@@ -137,15 +138,9 @@ class Output:
     format: str | None = option(
         None, "The format of all outputs, whatever their suffix: html, json or txt.", metavar="NAME"
     )
-    matrix: bool = option(False, "Show the full table in the terminal too.")
-    sink: bool = option(False, "Count the sink, a special or template token that comes first, into scale and ranking.")
     trace: bool = option(
         False, "Also show the credit through the answer, before the direct one: what went to the answer's own tokens "
         "is passed on to what these came from.",
-    )  # fmt: skip
-    theme: str = option(
-        "auto", "The background of the terminal: light, dark, or auto, which asks TOKENSAL_THEME, then the terminal.",
-        metavar="THEME",
     )  # fmt: skip
     quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
 
@@ -154,7 +149,6 @@ class Output:
             raise InputError("Output '-', standard output, has no suffix: name its format, such as --format json.")
         if self.format is not None and not self.output:
             raise InputError(f"Format {self.format!r} is for outputs, but there are none: add '-o FILE', or '-o -'.")
-        theme_of(self.theme)
 
 
 def require_traceable(question: Question) -> None:
@@ -177,7 +171,8 @@ def require_traceable(question: Question) -> None:
 # The groups of options that each command takes; its name is also that of its table in a configuration file.
 EXPLANATIONS: Mapping[str, type[Explanation | Explanations]] = {"attribute": Explanation, "compare": Explanations}
 COMMANDS: Mapping[str, tuple[type, ...]] = {
-    command: (explanation, Question, Generation, Chat, Loading, Output) for command, explanation in EXPLANATIONS.items()
+    command: (explanation, Question, Generation, Chat, Loading, Output, Drawing)
+    for command, explanation in EXPLANATIONS.items()
 }
 
 
@@ -255,10 +250,17 @@ def _table(file: Path, command: str) -> dict[str, Any]:
     return table
 
 
-KINDS = {str: "a string", bool: "true or false", int: "a whole number", dict: "a table", list: "a list of strings"}
+KINDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    dict: "a table",
+    list: "a list of strings",
+}
 
 
 def _require_kind(value: object, kind: type, name: str) -> None:
-    fits = type(value) is kind  # a bool is no whole number
+    fits = type(value) in ((int, float) if kind is float else (kind,))  # a bool is no number
     if not fits or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
         raise InputError(f"{name} should be {KINDS[kind]}, but is {value!r} ({type(value).__name__}).")

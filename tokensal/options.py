@@ -37,7 +37,7 @@ class Option:
     Attributes:
         default: its value where nothing is said.
         help: what it means, in full sentences.
-        kind: str, int, bool, list (of strings) or dict: its type in a configuration file and on the command line.
+        kind: str, int, float, bool, list (of strings) or dict: its type in a file and on the command line.
         python: what Python callers need to know besides.
         flag: its flag on the command line, or several; None for --name.
         metavar: what stands for its value in the help of the command line.

@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal show`, `tokensal methods`.
+"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal show`, `tokensal render`, `tokensal methods`.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from tokensal.config import (
     resolve,
 )
 from tokensal.drawable import drawable
+from tokensal.drawing import Drawing
 from tokensal.errors import InputError, OutputError, TokensalError
 from tokensal.options import Generation, Loading, build, values_of
 from tokensal.questions.question import Question
@@ -174,16 +175,29 @@ def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: Confi
     _run("compare", settings, _prompt(prompt, prompt_file, settings))
 
 
-@command([Output], example="tokensal show paris.json --matrix -o paris.html")
+@command([Output, Drawing], example="tokensal show paris.json --matrix")
 def show(file: ResultFile, **flags: Any) -> None:
-    """Show a saved result again, or write it in other formats."""
-    output = Output(**{name: value for name, value in read_flags([Output], flags).items() if value is not None})
+    """Show a saved result again, and write it in other formats."""
+    _draw_again(file, flags, shown=True)
+
+
+@command([Output, Drawing], example="tokensal render paris.json -o paris.html")
+def render(file: ResultFile, **flags: Any) -> None:
+    """Write a saved result in other formats, without a model."""
+    _draw_again(file, flags, shown=False)
+
+
+def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
+    settings = {name: value for name, value in read_flags([Output, Drawing], flags).items() if value is not None}
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    if not shown and not output.output:
+        raise InputError("There is no output to write: name a file, such as '-o paris.html', or '-o -'.")
     _require_reader(output)
 
-    from tokensal import render
+    from tokensal.render import load
 
     _check_places(output)
-    _deliver(render.load(sys.stdin.buffer if str(file) == "-" else file), output)
+    _deliver(load(sys.stdin.buffer if str(file) == "-" else file), output, drawing, shown=shown)
 
 
 @command(example="tokensal methods integrated_gradients")
@@ -215,7 +229,8 @@ def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | 
 def _run(command: str, settings: Settings, prompt: str | None) -> None:
     """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
     question, generation = build(Question, settings), build(Generation, settings)
-    loading, chat, output = build(Loading, settings), build(Chat, settings), build(Output, settings)
+    loading, chat = build(Loading, settings), build(Chat, settings)
+    output, drawing = build(Output, settings), build(Drawing, settings)
     _require_reader(output)
     if output.trace:
         require_traceable(question)
@@ -237,7 +252,7 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
             progress=lambda done, total: stage("attributing", done, total),
             config=settings,
         )
-    _deliver(result, output)
+    _deliver(result, output, drawing)
 
 
 def _require_reader(output: Output) -> None:
@@ -255,12 +270,12 @@ def _check_places(output: Output) -> None:
             check_output(path, output.format)
 
 
-def _deliver(result: Attribution | Comparison, output: Output) -> None:
+def _deliver(result: Attribution | Comparison, output: Output, drawing: Drawing, *, shown: bool = True) -> None:
     """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
     result, failures = _with_trace(result) if output.trace else (result, [])
-    steps: list[Callable[[], None]] = [partial(_write, result, path, output) for path in output.output]
-    if STDOUT not in output.output:
-        steps.append(partial(_show, result, output))
+    steps: list[Callable[[], None]] = [partial(_write, result, path, output, drawing) for path in output.output]
+    if shown and STDOUT not in output.output:
+        steps.append(partial(_show, result, drawing))
     for step in steps:
         try:
             step()
@@ -283,23 +298,23 @@ def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Compari
         return result, [error]
 
 
-def _write(result: Attribution | Comparison, path: str, output: Output) -> None:
+def _write(result: Attribution | Comparison, path: str, output: Output, drawing: Drawing) -> None:
     from tokensal import render
 
     if path == STDOUT:
         with writing_to_stdout():
-            sys.stdout.buffer.write(render.encode(result, path, sink=output.sink, format=output.format))
+            sys.stdout.buffer.write(render.encode(result, path, drawing, format=output.format))
         return
-    written = render.save(result, path, sink=output.sink, format=output.format)
+    written = render.save(result, path, drawing, format=output.format)
     if not output.quiet:
         link = f", to which {path} points" if str(written) != str(Path(path)) else ""
         _print(drawable(f"Wrote {written}{link}"))
 
 
-def _show(result: Attribution | Comparison, output: Output) -> None:
+def _show(result: Attribution | Comparison, drawing: Drawing) -> None:
     # where nobody reads any further rich ends the process, but there may be a failure to tell
     with writing_to_stdout(), suppress(SystemExit):
-        result.show(matrix=output.matrix, sink=output.sink, theme=output.theme)
+        result.show(**values_of(drawing))
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

@@ -12,6 +12,7 @@ import typer
 
 from tokensal.cli.catalogue import names as names_of_methods
 from tokensal.config import Chat, Explanation, Explanations, Output
+from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.options import Generation, Loading, Option, options_of
 from tokensal.questions.question import Question
@@ -25,6 +26,7 @@ HEADINGS = {
     Chat: "Prompt",
     Loading: "Model",
     Output: "Output",
+    Drawing: "Drawing",
 }
 
 
@@ -53,7 +55,8 @@ def _annotation(name: str, option: Option, heading: str) -> Any:
     if repeatable:
         sentences.append("Repeatable.")
     if option.default:
-        sentences.append(f"Default: {option.default if isinstance(option.default, str) else ','.join(option.default)}.")
+        default = ",".join(option.default) if option.kind is list else option.default
+        sentences.append(f"Default: {default}.")
     type_ = list[str] if repeatable else str if option.commas else option.kind
     details: dict[str, Any] = {"metavar": option.metavar, "help": " ".join(sentences), "rich_help_panel": heading}
     return Annotated[type_ | None, typer.Option(*_names(name, option), **details, autocompletion=COMPLETIONS.get(name))]

@@ -59,6 +59,7 @@ class ALTILogit:
 
     name: ClassVar[str] = "alti_logit"
     summary: ClassVar[str] = "what attention adds to the logit, traced to the tokens by their shares (signed)"
+    quantity: ClassVar[str] = "contribution of attention to the logit"
     paper: ClassVar[str] = "Ferrando, Gállego, Tsiamas, Costa-jussà 2023, arXiv:2305.12535"
     signed: ClassVar[bool] = True
 

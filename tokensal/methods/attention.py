@@ -52,6 +52,7 @@ class Attention(MixingMethod):
 
     name: ClassVar[str] = "attention"
     summary: ClassVar[str] = "the attention weights of the predicting position, a mean over layers and heads (no sign)"
+    quantity: ClassVar[str] = "attention weight"
     paper: ClassVar[str] = "Bahdanau, Cho, Bengio 2014, arXiv:1409.0473"
 
     heads: Literal["mean", "max"] | int = "mean"

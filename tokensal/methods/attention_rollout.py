@@ -45,6 +45,7 @@ class AttentionRollout(MixingMethod):
 
     name: ClassVar[str] = "attention_rollout"
     summary: ClassVar[str] = "attention weights chained through the layers, without gradients (no sign)"
+    quantity: ClassVar[str] = "attention weight, chained through the layers"
     paper: ClassVar[str] = "Abnar, Zuidema 2020, arXiv:2005.00928"
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:

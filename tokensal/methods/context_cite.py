@@ -49,6 +49,7 @@ class ContextCite(SurrogateMethod):
     summary: ClassVar[str] = (
         "sparse linear model of the answer's log-odds, fitted to random halves of the prompt (signed)"
     )
+    quantity: ClassVar[str] = "effect of its presence on the log-odds in a sparse linear model"
     paper: ClassVar[str] = "Cohen-Wang, Shah, Georgiev, Mądry 2024, arXiv:2409.00729"
 
     samples: int = 64

@@ -64,6 +64,7 @@ class DeepLift(BaselineMethod):
 
     name: ClassVar[str] = "deep_lift"
     summary: ClassVar[str] = "what each token adds to the change of the score from a baseline, in one backward (signed)"
+    quantity: ClassVar[str] = "contribution to the change of {score} from the baseline"
     paper: ClassVar[str] = "Shrikumar, Greenside, Kundaje 2017, arXiv:1704.02685"
     signed: ClassVar[bool] = True
 

@@ -62,6 +62,7 @@ class ExtremalPerturbation:
 
     name: ClassVar[str] = "extremal_perturbation"
     summary: ClassVar[str] = "how much of each token is kept where a few keep the score as high as possible"
+    quantity: ClassVar[str] = "how much of it is kept where {score} stays high"
     paper: ClassVar[str] = "Fong, Patrick, Vedaldi 2019, arXiv:1910.08485"
     signed: ClassVar[bool] = False
 

@@ -44,6 +44,7 @@ class GIM(GradientMethod):
 
     name: ClassVar[str] = "gim"
     summary: ClassVar[str] = "input × gradient that corrects for self-repair, by other gradients of attention (signed)"
+    quantity: ClassVar[str] = "contribution to {score} with corrected gradients"
     paper: ClassVar[str] = "Edin, Csordás, Ruotsalo, Wu, Maistro, Huang, Maaløe 2025, arXiv:2505.17630"
     signed: ClassVar[bool] = True
 

@@ -77,6 +77,7 @@ class GradCAM(LayerGradientMethod):
     summary: ClassVar[str] = (
         "attention outputs at chosen layers times their gradients: what speaks for the score there (no sign)"
     )
+    quantity: ClassVar[str] = "activation × gradient of {score}"
     paper: ClassVar[str] = "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391"
     signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_OUTPUT
@@ -128,6 +129,7 @@ class AttentionGradCAM(LayerGradientMethod):
     summary: ClassVar[str] = (
         "attention weights times their gradients: what the score gains from looking at each token (no sign)"
     )
+    quantity: ClassVar[str] = "attention × gradient of {score}"
     paper: ClassVar[str] = "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073"
     signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS
@@ -173,6 +175,7 @@ class GradientRollout(LayerGradientMethod):
 
     name: ClassVar[str] = "gradient_rollout"
     summary: ClassVar[str] = "attention weights times their gradients, chained through the layers (no sign)"
+    quantity: ClassVar[str] = "attention × gradient of {score}, chained through the layers"
     paper: ClassVar[str] = "Chefer, Gur, Wolf 2021, arXiv:2103.15679"
     signed: ClassVar[bool] = False
     at: ClassVar[HookPoint] = HookPoint.ATTENTION_WEIGHTS

@@ -39,6 +39,7 @@ class Gradient(GradientMethod):
     summary: ClassVar[str] = (
         "how strongly the score reacts to a small change of each token's embedding (a norm: no sign)"
     )
+    quantity: ClassVar[str] = "size of the gradient of {score}"
     paper: ClassVar[str] = "Simonyan, Vedaldi, Zisserman 2014, arXiv:1312.6034"
     signed: ClassVar[bool] = False
 
@@ -67,6 +68,7 @@ class InputXGradient(GradientMethod):
 
     name: ClassVar[str] = "input_x_gradient"
     summary: ClassVar[str] = "first-order estimate of what each token's embedding adds to the score (signed)"
+    quantity: ClassVar[str] = "first-order contribution to {score}"
     paper: ClassVar[str] = "Shrikumar, Greenside, Shcherbina, Kundaje 2016, arXiv:1605.01713"
     signed: ClassVar[bool] = True
 

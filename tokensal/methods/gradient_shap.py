@@ -62,6 +62,7 @@ class GradientSHAP(BaselineMethod):
     summary: ClassVar[str] = (
         "what each token adds to the score on the way from random baselines; its error is measured (signed)"
     )
+    quantity: ClassVar[str] = "contribution to the change of {score} from random baselines"
     paper: ClassVar[str] = "Lundberg, Lee 2017, arXiv:1705.07874"
     signed: ClassVar[bool] = True
 

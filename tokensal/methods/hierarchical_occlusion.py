@@ -53,6 +53,7 @@ class HierarchicalOcclusion(RemovalMethod):
     summary: ClassVar[str] = (
         "how much the score drops without each sentence, and without each token of those that matter (signed)"
     )
+    quantity: ClassVar[str] = "drop of {score} without it"
     paper: ClassVar[str] = "after Zeiler, Fergus 2014, arXiv:1311.2901"
 
     levels: Sequence[str] = ("sentence",)

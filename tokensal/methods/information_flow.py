@@ -62,6 +62,7 @@ class InformationFlowRoutes(MixingMethod):
     summary: ClassVar[str] = (
         "shares of the vectors that attention adds, by closeness to their sum, chained through the layers (no sign)"
     )
+    quantity: ClassVar[str] = "share of what attention adds, chained through the layers"
     paper: ClassVar[str] = "Ferrando, Voita 2024, arXiv:2403.00824"
 
     layers: Layers = "0.5:"

@@ -56,6 +56,7 @@ class IntegratedGradients(BaselineMethod):
     summary: ClassVar[str] = (
         "what each token adds to the score on the way from a baseline; its error is measured (signed)"
     )
+    quantity: ClassVar[str] = "contribution to the change of {score} from the baseline"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017, arXiv:1703.01365"
     signed: ClassVar[bool] = True
 

@@ -59,6 +59,7 @@ class KernelSHAP(SampledMethod):
 
     name: ClassVar[str] = "kernel_shap"
     summary: ClassVar[str] = "each unit's share of the score, from a fit to random coalitions, with its error (signed)"
+    quantity: ClassVar[str] = "share of {score} over random coalitions"
     paper: ClassVar[str] = "Lundberg, Lee 2017, arXiv:1705.07874"
 
     samples: int = 1024

@@ -47,6 +47,7 @@ class LIME(SurrogateMethod):
     summary: ClassVar[str] = (
         "linear model of the score near the input, fitted to random removals; its fit is measured (signed)"
     )
+    quantity: ClassVar[str] = "effect of its presence on {score} in a local linear model"
     paper: ClassVar[str] = "Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938"
 
     samples: int = 256

@@ -64,6 +64,7 @@ class LRP(GradientMethod):
     summary: ClassVar[str] = (
         "exact decomposition of the logit among the tokens, by one backward under other rules (signed)"
     )
+    quantity: ClassVar[str] = "relevance for {score}"
     paper: ClassVar[str] = "Ali, Schnake, Eberle, Montavon, Müller, Wolf 2022, arXiv:2202.07304"
     signed: ClassVar[bool] = True
 

@@ -19,12 +19,14 @@ class Method(Protocol):
     Attributes:
         name: how commands and configurations call it.
         summary: what its scores say, in a line.
+        quantity: what one of its scores is, for the legend of a figure; {score} stands for what is explained.
         paper: where it comes from.
         signed: whether a negative score means "spoke against"; norms have no sign. It may depend on options.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    quantity: ClassVar[str] = "contribution to {score}"
     paper: ClassVar[str]
 
     @property
@@ -42,6 +44,7 @@ class GradientMethod(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    quantity: ClassVar[str] = "contribution to {score}"
     paper: ClassVar[str]
     at: ClassVar[HookPoint] = HookPoint.EMBEDDINGS
 

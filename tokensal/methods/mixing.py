@@ -45,6 +45,7 @@ class MixingMethod(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    quantity: ClassVar[str] = "contribution to {score}"
     signed: ClassVar[bool] = False
 
     layers: Layers = "all"

@@ -42,6 +42,7 @@ class Occlusion(RemovalMethod):
 
     name: ClassVar[str] = "occlusion"
     summary: ClassVar[str] = "how much the score drops when each token is taken away (signed)"
+    quantity: ClassVar[str] = "drop of {score} without it"
     paper: ClassVar[str] = "Zeiler, Fergus 2014, arXiv:1311.2901"
 
     keep: Sequence[str] = ("special", "template")

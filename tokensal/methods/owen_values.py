@@ -54,6 +54,7 @@ class OwenValues(ShapleySampling):
     summary: ClassVar[str] = (
         "each unit's share of the score, where messages, sentences and words stay together (signed)"
     )
+    quantity: ClassVar[str] = "share of {score} over random orders that keep sentences together"
     paper: ClassVar[str] = "Owen 1977, doi:10.1007/978-3-642-45494-3_7"
 
     levels: Sequence[str] = ("message", "sentence", "word")

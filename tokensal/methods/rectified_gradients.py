@@ -68,6 +68,7 @@ class Deconvnet(_RectifiedGradient):
 
     name: ClassVar[str] = "deconvnet"
     summary: ClassVar[str] = "the gradient, cut to its positive part at every activation function (a norm: no sign)"
+    quantity: ClassVar[str] = "size of the rectified gradient of {score}"
     paper: ClassVar[str] = "Zeiler, Fergus 2014, arXiv:1311.2901"
     rule: ClassVar[Literal["positive", "guided"]] = "positive"
 
@@ -93,5 +94,6 @@ class GuidedBackprop(_RectifiedGradient):
     summary: ClassVar[str] = (
         "the gradient, cut to its positive part where activation functions had positive input (a norm: no sign)"
     )
+    quantity: ClassVar[str] = "size of the guided gradient of {score}"
     paper: ClassVar[str] = "Springenberg, Dosovitskiy, Brox, Riedmiller 2014, arXiv:1412.6806"
     rule: ClassVar[Literal["positive", "guided"]] = "guided"

@@ -119,6 +119,7 @@ class RemovalMethod(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    quantity: ClassVar[str] = "contribution to {score}"
     paper: ClassVar[str]
     signed: ClassVar[bool] = True
 

@@ -54,6 +54,7 @@ class RISE(RemovalMethod):
 
     name: ClassVar[str] = "rise"
     summary: ClassVar[str] = "how much higher the score is where a token is kept, over random masks (signed)"
+    quantity: ClassVar[str] = "rise of {score} where it is kept"
     paper: ClassVar[str] = "Petsiuk, Das, Saenko 2018, arXiv:1806.07421"
 
     samples: int = 1024

@@ -47,6 +47,7 @@ class ShapleySampling(SampledMethod):
 
     name: ClassVar[str] = "shapley_sampling"
     summary: ClassVar[str] = "each unit's share of the score, from random orders of the units, with its error (signed)"
+    quantity: ClassVar[str] = "share of {score} over random orders"
     paper: ClassVar[str] = "Castro, Gómez, Tejada 2009; Mitchell, Cooper, Frank, Holmes 2022, arXiv:2104.12199"
 
     samples: int = 100

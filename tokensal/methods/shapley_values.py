@@ -40,6 +40,7 @@ class ShapleyValues(RemovalMethod):
 
     name: ClassVar[str] = "shapley_values"
     summary: ClassVar[str] = "each unit's share of the score, from all coalitions of up to 12 units (signed)"
+    quantity: ClassVar[str] = "share of {score} over all coalitions"
     paper: ClassVar[str] = "Shapley 1953; Lundberg, Lee 2017, arXiv:1705.07874"
 
     def estimate(self, game: Game) -> tuple[Tensor, Diagnostics]:

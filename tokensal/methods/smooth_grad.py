@@ -29,6 +29,7 @@ class SmoothGrad(NoisyGradientMethod):
 
     name: ClassVar[str] = "smooth_grad"
     summary: ClassVar[str] = "a gradient method, its gradient averaged over noisy copies of the input"
+    quantity: ClassVar[str] = "mean gradient of {score} over noisy copies, reduced"
     paper: ClassVar[str] = "Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, arXiv:1706.03825"
 
     @property

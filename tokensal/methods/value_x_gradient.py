@@ -52,6 +52,7 @@ class ValueXGradient(LayerGradientMethod):
 
     name: ClassVar[str] = "value_x_gradient"
     summary: ClassVar[str] = "value vectors of chosen layers times their gradients: what attention hands on (no sign)"
+    quantity: ClassVar[str] = "value × gradient of {score}"
     paper: ClassVar[str] = "Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong, Koenigstein 2021, arXiv:2204.11073"
     at: ClassVar[HookPoint] = HookPoint.VALUES
 

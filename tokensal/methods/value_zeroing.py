@@ -46,6 +46,7 @@ class ValueZeroing(MixingMethod):
 
     name: ClassVar[str] = "value_zeroing"
     summary: ClassVar[str] = "how much the states change without each token's value vectors, chained (no sign)"
+    quantity: ClassVar[str] = "share of the change of states, chained through the layers"
     paper: ClassVar[str] = "Mohebbi, Zuidema, Chrupała, Alishahi 2023, arXiv:2301.12971"
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:

@@ -44,6 +44,7 @@ class VarGrad(NoisyGradientMethod):
 
     name: ClassVar[str] = "var_grad"
     summary: ClassVar[str] = "how much a gradient varies between noisy copies of the input (no sign)"
+    quantity: ClassVar[str] = "variance of the gradient of {score} over noisy copies"
     paper: ClassVar[str] = "Adebayo, Gilmer, Goodfellow, Kim 2018, arXiv:1810.03307"
     signed: ClassVar[bool] = False
     variance: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from tokensal.drawing import Drawing
 from tokensal.errors import OutputError, require_known
 from tokensal.render.files import writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
@@ -16,20 +17,21 @@ from tokensal.results.comparison import Comparison
 Loaded = TypeVar("Loaded", Attribution, Comparison)
 
 JSON = ".json"
+DEFAULT = Drawing()
 
 
-def show(result: Attribution | Comparison, *, matrix: bool = False, sink: bool = False, theme: str = "auto") -> None:
-    """Print the result to the terminal; the options are those of `Result.show`."""
+def show(result: Attribution | Comparison, drawing: Drawing = DEFAULT) -> None:
+    """Print the result to the terminal."""
     from tokensal.render import terminal
 
-    terminal.show(_layout(result, sink), matrix=matrix, theme=theme)
+    terminal.show(_layout(result, drawing), drawing)
 
 
 def notebook(result: Attribution | Comparison) -> str:
     """The result as HTML for the output of a notebook's cell."""
     from tokensal.render import html
 
-    return html.notebook(_layout(result, sink=False))
+    return html.notebook(_layout(result, DEFAULT))
 
 
 def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
@@ -51,14 +53,18 @@ def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
 
 
 def save(
-    result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False, format: str | None = None
+    result: Attribution | Comparison,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
 ) -> Path:
     """Write the result in the format of the suffix: aside first, then renamed into place.
 
     Args:
         result: what is written.
         path: the file; a symbolic link is followed, and stays.
-        sink: as for `Result.save`.
+        drawing: how it is drawn.
         format: "html", "json" or "txt", in place of that of the suffix.
 
     Returns:
@@ -68,12 +74,16 @@ def save(
         OutputError: as `check_output`, or the disk refused while writing.
     """
     place = check_output(path, format)
-    write(place, encode(result, path, sink=sink, format=format))
+    write(place, encode(result, path, drawing, format=format))
     return place
 
 
 def encode(
-    result: Attribution | Comparison, path: str | PathLike[str], *, sink: bool = False, format: str | None = None
+    result: Attribution | Comparison,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
 ) -> bytes:
     """What `save` writes to a file of that name; half of a surrogate pair, which no file can hold, becomes U+FFFD.
 
@@ -81,7 +91,7 @@ def encode(
         OutputError: no format is named, and the suffix is unknown.
         InputError: an unknown format.
     """
-    document = _document(result, suffix_of(path, format), sink)
+    document = _document(result, suffix_of(path, format), drawing)
     if isinstance(document, bytes):
         return document
     return document.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
@@ -112,14 +122,14 @@ def load(source: str | PathLike[str] | BinaryIO, kind: type[Loaded] | None = Non
     return json.read(source, kind)
 
 
-def _document(result: Attribution | Comparison, suffix: str, sink: bool) -> str | bytes:
+def _document(result: Attribution | Comparison, suffix: str, drawing: Drawing) -> str | bytes:
     if suffix == JSON:
         from tokensal.render import json
 
         return json.dumps(result)
-    layout, draw = _layout(result, sink), renderer(suffix)
-    return draw.draw_heatmap(layout) if isinstance(layout, Heatmap) else draw.draw_comparison(layout)
+    layout, draw = _layout(result, drawing), renderer(suffix)
+    return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
 
 
-def _layout(result: Attribution | Comparison, sink: bool) -> Heatmap | HeatmapComparison:
-    return lay_out_comparison(result, sink=sink) if isinstance(result, Comparison) else lay_out(result, sink=sink)
+def _layout(result: Attribution | Comparison, drawing: Drawing) -> Heatmap | HeatmapComparison:
+    return lay_out_comparison(result, drawing) if isinstance(result, Comparison) else lay_out(result, drawing)

@@ -16,8 +16,8 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config",
-                     "options", "credit"},     options only where some differ from the defaults, and credit where it is
-                                               not "direct": "through the answer"
+                     "options", "credit", "quantity"},     options only where some differ from the defaults, credit
+                                               where it is not "direct", and what one score is, where known
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -95,9 +95,9 @@ def _from_unit(unit: Unit) -> dict[str, Any]:
 
 
 def _from_provenance(provenance: Provenance) -> dict[str, Any]:
-    """Without options where all are the defaults, and without direct credit, as in files of before there were these."""
+    """Without what says no more than the defaults, as in files of before there was such."""
     values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
-    left_out = {"options": {}, "credit": DIRECT}
+    left_out = {"options": {}, "credit": DIRECT, "quantity": ""}
     return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
 

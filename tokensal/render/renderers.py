@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Protocol, cast
 
+from tokensal.drawing import Drawing
 from tokensal.render.layout import Heatmap, HeatmapComparison
 
 RENDERERS = {
@@ -17,13 +18,13 @@ RENDERERS = {
 
 
 class Renderer(Protocol):
-    """Draws what the layout has decided; the same layout gives the same file."""
+    """Draws what the layout has decided; the same layout and the same drawing give the same file."""
 
-    def draw_heatmap(self, heatmap: Heatmap, /) -> str | bytes:
+    def draw_heatmap(self, heatmap: Heatmap, drawing: Drawing, /) -> str | bytes:
         """A whole document about one heatmap."""
         ...
 
-    def draw_comparison(self, comparison: HeatmapComparison, /) -> str | bytes:
+    def draw_comparison(self, comparison: HeatmapComparison, drawing: Drawing, /) -> str | bytes:
         """A whole document about several heatmaps of the same tokens."""
         ...
 

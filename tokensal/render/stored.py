@@ -1,7 +1,7 @@
 """What a JSON result may hold, type by type, and the results that are made of it (see `tokensal.render.json`).
 
-Every key is required but a unit's place in the prompt, a method's options and credit that is direct; no other is
-accepted, and nothing is converted: true is no number, and 1.0 no index.
+Every key is required but a unit's place in the prompt, a method's options and quantity, and credit that is direct; no
+other is accepted, and nothing is converted: true is no number, and 1.0 no index.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class StoredProvenance(Stored):
     config: dict[str, Any]
     options: dict[str, str] = {}
     credit: str = DIRECT
+    quantity: str = ""
 
 
 class StoredDiagnostic(Stored):

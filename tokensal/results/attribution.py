@@ -26,6 +26,7 @@ class Provenance:
 
     `question` holds what differs from the default question: units, selected targets and sources, a contrast; `options`
     what differs from the default options of the method, while `method_repr` has all of them.
+    `quantity` is what one score is, where {score} stands for what is explained; empty where the method does not say.
     `credit` says whether the scores are the method's own, "direct", or traced (see `Attribution.traced`).
     `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
     comparison.
@@ -47,6 +48,7 @@ class Provenance:
     config: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     credit: str = DIRECT
+    quantity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

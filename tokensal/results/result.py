@@ -6,6 +6,9 @@ import importlib
 from os import PathLike
 from typing import Any, Self
 
+from tokensal.drawing import Drawing
+from tokensal.options import flattened
+
 
 def _render() -> Any:
     """The package that draws and stores results; it imports them, so it is imported here only when it is needed."""
@@ -17,33 +20,33 @@ class Result:
 
     __slots__ = ()
 
-    def show(self, *, matrix: bool = False, sink: bool = False, theme: str = "auto") -> None:
+    @flattened(drawing=Drawing)
+    def show(self, *, drawing: Drawing) -> None:
         """Print the heatmap, or the heatmaps, to the terminal.
 
         Args:
-            matrix: the full table of sources and targets as well.
-            sink: count the sink token into scales and rankings too.
-            theme: the background of the terminal: "light", "dark", or "auto", which asks the environment variable
-                TOKENSAL_THEME, and then the terminal itself.
+            {drawing}
 
         Raises:
-            InputError: an unknown theme.
+            InputError: an unknown option, or a value that it cannot have.
         """
-        _render().show(self, matrix=matrix, sink=sink, theme=theme)
+        _render().show(self, drawing)
 
-    def save(self, path: str | PathLike[str], *, sink: bool = False) -> None:
+    @flattened(drawing=Drawing)
+    def save(self, path: str | PathLike[str], *, drawing: Drawing) -> None:
         """Write the result to `path`; the suffix chooses the format (.html, .json or .txt).
 
         The file is written aside and renamed, so that an existing one is never half overwritten.
 
         Args:
             path: the file.
-            sink: count the sink token into scales and rankings too.
+            {drawing}
 
         Raises:
             OutputError: unknown suffix, or a place that cannot be written.
+            InputError: an unknown option, or a value that it cannot have.
         """
-        _render().save(self, path, sink=sink)
+        _render().save(self, path, drawing)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

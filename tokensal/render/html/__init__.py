@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from tokensal.drawing import Drawing
 from tokensal.render.html.page import Page, page
 from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout.heatmap import DEFAULT
 
 
-def draw_heatmap(heatmap: Heatmap) -> str:
+def draw_heatmap(heatmap: Heatmap, drawing: Drawing = DEFAULT) -> str:
     """The heatmap as one HTML document."""
     return _page(heatmap).document()
 
 
-def draw_comparison(comparison: HeatmapComparison) -> str:
+def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
     """The comparison as one HTML document. A target that is selected in one heatmap is selected in all."""
     return _page(comparison).document()
 

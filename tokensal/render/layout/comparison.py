@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokensal.render.layout.heatmap import Facts, Heatmap, lay_out
+from tokensal.drawing import Drawing
+from tokensal.render.layout.heatmap import DEFAULT, Facts, Heatmap, lay_out
 from tokensal.render.layout.legend import Entry, Kind, in_order
 from tokensal.render.layout.numbers import MINUS
 from tokensal.results.attribution import DIRECT
@@ -45,18 +46,18 @@ class HeatmapComparison:
         return "·" if row == column else "none" if value is None else f"{value:.2f}".replace("-", MINUS)
 
 
-def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> HeatmapComparison:
-    """Turn a comparison into heatmaps and a table; `sink` counts the sink into limits and rankings.
+def lay_out_comparison(comparison: Comparison, drawing: Drawing = DEFAULT) -> HeatmapComparison:
+    """Turn a comparison into heatmaps and a table.
 
     Raises:
         NonFiniteScores: a visible score is NaN or infinite.
     """
     credits = [attribution.provenance.credit for attribution in comparison.attributions]
     traced = set(credits) != {DIRECT}
-    heatmaps = tuple(lay_out(attribution, sink=sink, credit=traced) for attribution in comparison.attributions)
+    heatmaps = tuple(lay_out(attribution, drawing, credit=traced) for attribution in comparison.attributions)
     captions = [set(heatmap.caption) for heatmap in heatmaps]
     common = {fact for fact in set.intersection(*captions) if fact[0] != "method"}
-    left_out = ", the sink left out" if heatmaps[0].sink is not None and not sink else ""
+    left_out = ", the sink left out" if heatmaps[0].sink is not None and not drawing.sink else ""
     meaning = (
         f"Spearman correlation of how two methods rank the visible sources{left_out}, averaged over the targets: "
         "1 the same order, 0 unrelated, −1 reversed. Magnitudes are ranked, since some methods have no sign."
@@ -71,7 +72,7 @@ def lay_out_comparison(comparison: Comparison, *, sink: bool = False) -> Heatmap
         heading=tuple(fact for fact in heatmaps[0].heading if _is_shared(fact, heatmaps)),
         shared=tuple(fact for fact in heatmaps[0].caption if fact in common),
         own=tuple(tuple(fact for fact in heatmap.caption if fact not in common) for heatmap in heatmaps),
-        agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=sink).tolist()),
+        agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=drawing.sink).tolist()),
         meaning=meaning,
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tokensal.drawable import drawable
+from tokensal.drawing import Drawing
 from tokensal.errors import NonFiniteScores
 from tokensal.render.layout import diagnostics
 from tokensal.render.layout.aggregation import Table, mean_share, total
@@ -27,6 +28,9 @@ from tokensal.results.attribution import DIRECT, Alternative, Attribution
 from tokensal.types import Role, Unit
 
 CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
+DEFAULT = Drawing()
+SCORE_NAMES = {"logprob": "log p", "logit": "the logit", "prob": "p", "entropy": "the entropy"}
+UNITS = {"logprob": ", nats", "entropy": ", nats"}
 Facts = tuple[tuple[str, str], ...]  # (name, text) pairs, in the order to be shown
 
 
@@ -36,9 +40,10 @@ class Heatmap:
 
     The `sections` hold all sources, in order. Of an encoder–decoder model, the encoder reads the first `encoder`
     sources. Where the sources from `shared` on, before those of a contrast, are also what the targets consist of,
-    `places` are the first source of each target and where its sources end. `complete` says that
-    all that was generated is explained, and the sources before the targets are the prompt alone; `contrasted` that the
-    answer is explained against another text. `score` is what is explained, and `noun` what a target is called.
+    `places` are the first source of each target and where its sources end. `complete` says that all that was generated
+    is explained, and the sources before the targets are the prompt alone; `contrasted` that the answer is explained
+    against another text, the `foil`. `score` is what is explained, `quantity` what the score of a source is, with its
+    unit; `noun` and `source_noun` are what a target and a source are called.
     `overviews` show all targets in one: the mean share and the sum, or the scores of the only target.
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
     asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
@@ -59,8 +64,11 @@ class Heatmap:
     places: tuple[tuple[int, int], ...]
     complete: bool
     contrasted: bool
+    foil: str
     score: str
+    quantity: str
     noun: str
+    source_noun: str
     considered: tuple[Facts, ...]
     heading: Facts
     subject: str
@@ -93,12 +101,12 @@ class Heatmap:
         return Scale(max(values, default=0.0), signed=False)
 
 
-def lay_out(attribution: Attribution, *, sink: bool = False, credit: bool = False) -> Heatmap:
+def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: bool = False) -> Heatmap:
     """Turn an attribution into a heatmap.
 
     Args:
         attribution: the scores.
-        sink: count the sink into limits and rankings.
+        drawing: whether the sink counts into limits and rankings.
         credit: say of direct scores, too, that they are direct.
 
     Raises:
@@ -117,7 +125,7 @@ def lay_out(attribution: Attribution, *, sink: bool = False, credit: bool = Fals
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
     complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
-    overviews, rows = _rows(attribution, targets, noun, complete=complete, sink=sink)
+    overviews, rows = _rows(attribution, targets, noun, complete=complete, sink=drawing.sink)
     return Heatmap(
         sources=sources,
         targets=targets,
@@ -140,8 +148,11 @@ def lay_out(attribution: Attribution, *, sink: bool = False, credit: bool = Fals
         places=places,
         complete=complete,
         contrasted=contrasted,
+        foil=name_in_lists(drawable("".join(target.against for target in attribution.targets))) if contrasted else "",
         score=_score(attribution),
+        quantity=_quantity(attribution),
         noun=noun,
+        source_noun=_source_noun(attribution),
         considered=tuple(tuple(map(_considered, row)) for row in attribution.alternatives),
         heading=tuple(_heading(attribution, credit)),
         subject=subject(sources),
@@ -192,6 +203,22 @@ def _score(attribution: Attribution) -> str:
     """What is explained of a target; of a contrast, a difference."""
     contrasted = any(target.against for target in attribution.targets)
     return f"Δ {attribution.provenance.score}" if contrasted else attribution.provenance.score
+
+
+def _quantity(attribution: Attribution) -> str:
+    """What the score of a source is, in words and with its unit."""
+    provenance = attribution.provenance
+    explained = SCORE_NAMES.get(provenance.score, provenance.score)
+    if any(target.against for target in attribution.targets):
+        explained = f"Δ {explained.removeprefix('the ')}"
+    template = provenance.quantity or f"score of {provenance.method} for {{score}}"
+    unit = UNITS.get(provenance.score, "") if attribution.signed and "{score}" in template else ""
+    return drawable(template.replace("{score}", explained) + unit)
+
+
+def _source_noun(attribution: Attribution) -> str:
+    unit = attribution.provenance.question.get("unit", "token")
+    return unit if unit in ("token", "word", "sentence", "line", "message") else "source"
 
 
 def _passed_on(attribution: Attribution, overview: Row) -> int:

@@ -3,6 +3,7 @@
 cut        a text to a width, measured in terminal cells: an ideograph takes two, an accent none
 shortened  a text to a width, of which the end is seen as well
 subject    the first words of a prompt
+breakable  whether a line may end between two texts
 """
 
 from __future__ import annotations
@@ -127,6 +128,14 @@ def _ends(words: Sequence[str], count: int) -> str:
     """So many words, from both ends in turn."""
     first = (count + 1) // 2
     return " ".join([*words[:first], "…", *words[len(words) - (count - first) :]])
+
+
+def breakable(before: str, after: str) -> bool:
+    """Whether a line may end between two tokens: at spaces, and beside ideographs, but not before punctuation."""
+    if before.endswith(" ") or after.startswith(" "):
+        return True
+    beside_wide = 2 in (cell_len(before[-1]), cell_len(after[0]))
+    return beside_wide and not unicodedata.category(after[0]).startswith("P")
 
 
 def subject(sources: Sequence[Label]) -> str:

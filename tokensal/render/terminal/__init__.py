@@ -7,7 +7,9 @@ from typing import IO
 from rich.console import Console
 from rich.segment import Segment, Segments
 
+from tokensal.drawing import Drawing
 from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout.heatmap import DEFAULT
 from tokensal.render.layout.numbers import MINUS, PERCENT
 from tokensal.render.terminal.colours import Colours, colours_of
 from tokensal.render.terminal.comparison import comparison_lines
@@ -19,22 +21,21 @@ from tokensal.render.terminal.page import page_of
 WIDTH = 100  # cells of a .txt file
 
 
-def draw_heatmap(heatmap: Heatmap, *, width: int = WIDTH) -> str:
+def draw_heatmap(heatmap: Heatmap, drawing: Drawing = DEFAULT, *, width: int = WIDTH) -> str:
     """The heatmap as plain text `width` cells wide; with the full matrix where the width holds it."""
     page = page_of(heatmap, Colours(), width)
     return plain(heatmap_lines(page, matrix_of(page, panels=1)))
 
 
-def draw_comparison(comparison: HeatmapComparison, *, width: int = WIDTH) -> str:
+def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT, *, width: int = WIDTH) -> str:
     """The comparison as plain text `width` cells wide."""
     return plain(comparison_lines(comparison, Colours(), width))
 
 
 def show(
     layout: Heatmap | HeatmapComparison,
+    drawing: Drawing = DEFAULT,
     *,
-    matrix: bool = False,
-    theme: str = "auto",
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
@@ -42,21 +43,19 @@ def show(
 
     Args:
         layout: what to print.
-        matrix: the full table of sources and targets as well, in as many panels as it takes. Without it, the
-            alignment of an encoder–decoder model is printed where it fits one.
-        theme: the background, "light" or "dark"; "auto" finds out.
+        drawing: with the matrix, the full table of sources and targets as well, in as many panels as it takes; unless
+            told otherwise, the alignment of an encoder–decoder model is printed where it fits one.
         file: a text file.
         console: what decides on width and colours.
 
-    Raises:
-        InputError: an unknown theme.
     """
     console = console or Console(file=file)
-    colours = colours_of(console, theme)
+    colours = colours_of(console, drawing.theme)
     if isinstance(layout, HeatmapComparison):
-        return _print(console, comparison_lines(layout, colours, console.width, matrix=matrix))
+        return _print(console, comparison_lines(layout, colours, console.width, matrix=bool(drawing.matrix)))
     page = page_of(layout, colours, console.width)
-    table = matrix_of(page, panels=None if matrix else 1) if matrix or layout.encoder else []
+    wanted = bool(layout.encoder) if drawing.matrix is None else drawing.matrix
+    table = matrix_of(page, panels=None if drawing.matrix else 1) if wanted else []
     return _print(console, heatmap_lines(page, table))
 
 

@@ -7,12 +7,9 @@ Several words that are credited as one stand in ⟦brackets⟧.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
-from rich.cells import cell_len
-
-from tokensal.render.layout.labels import Label, cut
+from tokensal.render.layout.labels import Label, breakable, cut
 from tokensal.render.layout.legend import CLIPPED, GENERATED, SINK
 from tokensal.render.layout.numbers import MINUS
 from tokensal.render.layout.rows import Cell
@@ -42,7 +39,7 @@ def _section(page: Page, section: Section) -> list[Line]:
     before: Label | None = None
     for label, cell in zip((*sources, *section.rest), cells, strict=True):
         first, *others = _words(page, label, cell, before)
-        if before is None or before.lines or _breakable(before.text, label.text):
+        if before is None or before.lines or breakable(before.text, label.text):
             text.append(first)
         else:
             text[-1] = Word([*text[-1].runs, *first.runs], first.breaks)
@@ -85,14 +82,6 @@ def _marked(line: str, label: Label, marks: str) -> str:
     inner = line.rstrip(" ") if label.unit else line
     marks = f"\u2068{marks}\u2069" if marks and right_to_left(label.text) else marks
     return inner + (CLOSE if label.unit else "") + marks + line[len(inner) :]
-
-
-def _breakable(before: str, after: str) -> bool:
-    """Whether a line may end between two tokens: at spaces, and beside ideographs, but not before punctuation."""
-    if before.endswith(" ") or after.startswith(" "):
-        return True
-    beside_wide = 2 in (cell_len(before[-1]), cell_len(after[0]))
-    return beside_wide and not unicodedata.category(after[0]).startswith("P")
 
 
 def _tenths(shade: float, signed: bool) -> str:

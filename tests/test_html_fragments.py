@@ -25,6 +25,7 @@ html { font-size: 62.5%; letter-spacing: .3em; text-transform: uppercase; line-h
 *, ::before, ::after { box-sizing: content-box; border: 3px solid lime; margin: 7px; color: red; background: lime; }
 table, td { display: block !important; width: 100% !important; padding: 2rem !important; }
 span, bdi, i { display: block; float: right; font: 40px fantasy; } p, h2, dl { font-size: 50px !important; }
+div { letter-spacing: .2em; text-transform: uppercase; text-align: right; text-indent: 3em; white-space: nowrap; }
 button { all: unset; } .token { background: url(x.png); } .text { display: none; }
 [hidden] { display: block !important; }
 :root { --s: 1; --r: 1; --text: 255 0 0; --background: 0 255 0; --positive: 0 255 0; }

@@ -49,6 +49,7 @@ LAYERS = {
     "results": DATA,
     "case": ONE_QUESTION,
     "api": ONE_QUESTION | {"case", "progress"},
+    "evaluation": ONE_QUESTION | {"case"},
     "render": DATA | {"results"},
     "config": {"drawing", "errors", "options", "questions"},
     "cli": {"drawable", "drawing", "errors", "options", "questions", "config", "progress", "tokensal"},

@@ -103,6 +103,16 @@ class Game:
         return scores.new_zeros(len(scores), len(self.leaving)).index_copy(1, self.players, scores)
 
 
+def game_of(example: Example, engine: Engine, replacement: str, keep: str | Sequence[str]) -> Game:
+    """The game whose players are all units but those of the kinds to keep.
+
+    Raises:
+        InputError: nobody may be absent.
+    """
+    leaving = unit_membership(example) & ~protected_sources(example, keep)
+    return Game(example, engine, leaving, replacement, {}, Tally(engine.progress, 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RemovalMethod(ABC):
     """A method that only asks for scores of coalitions, so that it needs no gradient and works with every model.
@@ -140,8 +150,7 @@ class RemovalMethod(ABC):
         Raises:
             InputError: nobody may be absent.
         """
-        leaving = unit_membership(example) & ~protected_sources(example, self.keep)
-        return Game(example, engine, leaving, self.replacement, {}, Tally(engine.progress, 0))
+        return game_of(example, engine, self.replacement, self.keep)
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         game = self.game(example, engine)

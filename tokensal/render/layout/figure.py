@@ -173,9 +173,9 @@ def _agreement(comparison: HeatmapComparison) -> Iterator[str]:
 
 def _matrix(heatmap: Heatmap, drawing: Drawing) -> MatrixFigure:
     matrix = lay_out_matrix(heatmap)
-    whole, others = len(matrix.columns), 0
-    if whole > MOST_COLUMNS:
-        matrix, others = _strongest(matrix), whole - MOST_COLUMNS
+    others = max(0, len(matrix.columns) - MOST_COLUMNS)
+    if others:
+        matrix = _strongest(matrix)
     cells = [cell for row in matrix.rows for cell in row]
     ends = (AGAINST, FOR) if not heatmap.contrasted else ("for the contrast", "for the answer")
     ramp = Ramp(

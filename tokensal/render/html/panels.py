@@ -39,7 +39,7 @@ def panel(heatmap: Heatmap, row: Row, ranked: int) -> dict[str, Any]:
             {
                 "source": cell.source,
                 "name": source_name(heatmap, cell.source, LISTED),
-                "shade": round(cell.shade, 3),
+                "shade": round(cell.relative, 3),
                 "number": row.scale.write(cell.value),
             }
             for cell in row.top(ranked)

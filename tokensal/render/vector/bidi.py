@@ -1,4 +1,4 @@
-"""The order in which the parts of a line are seen: a short form of the Unicode bidirectional algorithm, for whole words.
+"""The order in which the words of a line are seen: a short form of the Unicode bidirectional algorithm.
 
 1. A word is read from the right if its first letter is (Hebrew, Arabic), from the left if that is, and else neutral.
 2. Neutral words between two of one direction have that direction, and otherwise that of the paragraph. Numbers are

@@ -6,18 +6,20 @@ Neither pyplot nor a window is involved, and the settings of matplotlib are left
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.text import Text as Label
-from matplotlib.transforms import Affine2D, Transform
+from matplotlib.transforms import Affine2D
 
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.outlines import corners
 from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Text
 
+ORDER = (Box, Frames, Rule, Text)  # what is painted first: no fill hides the letter before it
 CODES = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3}
 
 
@@ -26,9 +28,10 @@ def figure_of(plate: Plate, dpi: float) -> Figure:
     figure = Figure(figsize=(plate.width / 72, plate.height / 72), dpi=dpi, frameon=False)
     # points from the upper left corner
     points = Affine2D().scale(1 / 72, -1 / 72).translate(0, plate.height / 72) + figure.dpi_scale_trans
-    for order, artist in enumerate(artist for shape in plate.shapes for artist in _artists(shape, plate)):
-        artist.set(transform=points, zorder=order)
-        figure.add_artist(artist)
+    for shape in plate.shapes:
+        for artist in _artists(shape, plate):
+            artist.set(transform=points, zorder=ORDER.index(type(shape)))
+            figure.add_artist(artist)
     return figure
 
 
@@ -49,7 +52,7 @@ def _artists(shape: Shape, plate: Plate) -> Iterator[Artist]:
 
 
 def _box(box: Box) -> Artist:
-    paint = {
+    paint: dict[str, Any] = {
         "facecolor": _rgb(box.fill) if box.fill else "none",
         "edgecolor": _rgb(box.edge) if box.edge else "none",
         "linewidth": box.line,
@@ -86,6 +89,3 @@ def _texts(text: Text, plate: Plate) -> Iterator[Artist]:
 def _rgb(colour: Colour) -> tuple[float, float, float]:
     red, green, blue = colour
     return red / 255, green / 255, blue / 255
-
-
-__all__ = ["Transform", "figure_of"]

@@ -8,7 +8,7 @@ from tokensal.render.vector.legend import STEP, lay_line, place_legend, place_ra
 from tokensal.render.vector.lines import Item, broken
 from tokensal.render.vector.pen import Pen
 from tokensal.render.vector.running_text import place_text
-from tokensal.render.vector.shapes import HAIRLINE, Rule, Shape
+from tokensal.render.vector.shapes import GREY, HAIRLINE, Rule, Shape
 
 
 def place_comparison(figure: ComparisonFigure, pen: Pen) -> tuple[list[Shape], float]:
@@ -49,7 +49,7 @@ def _head(name: str, part: TextFigure, pen: Pen, top: float) -> tuple[list[Shape
     quantity = [(f"  {ramp.quantity}", PLAIN)]
     x = pen.left + pen.extent([(text, BOLD)], pen.label)
     if x + pen.extent(quantity, pen.note) <= pen.left + room:
-        shapes += pen.sentence(f"  {ramp.quantity}", x, baseline, pen.note)
+        shapes += pen.sentence(f"  {ramp.quantity}", x, baseline, pen.note, colour=GREY)
     else:
         below, baseline = pen.paragraph([ramp.quantity], baseline + 0.1 * pen.label, pen.left)
         shapes += below

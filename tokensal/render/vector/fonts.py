@@ -17,7 +17,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
@@ -31,8 +32,9 @@ LOOKALIKES = ("STIX Two Text", "Times New Roman", "Liberation Serif", "Times")  
 FALLBACKS = (SERIF, "DejaVu Serif", SANS)  # these come with matplotlib
 PREFERRED = ("Noto Sans", "Noto Serif", "Source Han", "Droid", "WenQuanYi", "IPA", "Nanum", "FreeSerif", "FreeSans")
 WITHOUT_OUTLINES = ("Emoji", "Last Resort")  # families that hold pictures, or nothing but placeholders
-SETTINGS = ("agg.", "figure.", "font.", "lines.", "patch.", "path.", "pdf.", "savefig.", "svg.", "text.")
-CUSTOM = {"pdf.fonttype": 42, "path.simplify": False, "text.hinting": "no_hinting"}
+SETTINGS = ("agg.", "figure.", "font.", "lines.", "patch.", "path.", "pdf.", "ps.", "savefig.", "svg.", "text.")
+# matplotlib splits the fonts of a PDF by what ps.fonttype can hold
+CUSTOM = {"pdf.fonttype": 42, "ps.fonttype": 42, "path.simplify": False, "text.hinting": "no_hinting"}
 
 _lock = threading.RLock()
 
@@ -115,8 +117,10 @@ def typeface(font: str | None, characters: Iterable[str], *, embedded: bool) -> 
 @contextmanager
 def default_settings() -> Iterator[None]:
     """Inside, matplotlib draws by its own defaults, and embeds TrueType fonts; one figure is drawn at a time."""
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.startswith(SETTINGS)}
-    with _lock, matplotlib.rc_context({**defaults, **CUSTOM}):
+    settings: dict[Any, Any] = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if name.startswith(SETTINGS)
+    }
+    with _lock, matplotlib.rc_context(settings | CUSTOM):
         yield
 
 
@@ -147,7 +151,7 @@ def _is_pictures(entry: FontEntry) -> bool:
     return any(word in entry.name for word in WITHOUT_OUTLINES)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _characters(family: str) -> frozenset[str]:
     """The characters that a family has in every style that is drawn."""
     sets = []

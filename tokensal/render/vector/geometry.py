@@ -14,7 +14,7 @@ from tokensal.render.layout import (
     TextFigure,
     lay_out_figure,
 )
-from tokensal.render.vector.colours import paper_palette
+from tokensal.render.layout.palette import paper_palette
 from tokensal.render.vector.comparison import place_comparison
 from tokensal.render.vector.fonts import typeface
 from tokensal.render.vector.legend import place_legend
@@ -41,8 +41,8 @@ def place(layout: Heatmap | HeatmapComparison, drawing: Drawing, *, embedded: bo
     figure = lay_out_figure(layout, drawing)
     if drawing.points < LEAST_WIDTH * drawing.font_size:
         raise InputError(
-            f"A font_size of {drawing.font_size:g}pt is too large for a figure of {drawing.points:g}pt; it should be at "
-            f"most {drawing.points / LEAST_WIDTH:g}pt, or the width larger."
+            f"font_size is {drawing.font_size:g}, but a figure {drawing.points:g}pt wide holds text of at most "
+            f"{drawing.points / LEAST_WIDTH:.4g}pt; lower it, or draw a wider figure."
         )
     fonts = typeface(drawing.font, set(_characters(figure)) | set(ALPHABET), embedded=embedded)
     pen = Pen(drawing.points, drawing.font_size, fonts, paper_palette(drawing.palette))

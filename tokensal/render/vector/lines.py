@@ -107,9 +107,7 @@ def _place(
                 lines.append([])
 
 
-def _parted(
-    atom: Atom, room: float, item: Item, measure: Measure, *, least: bool
-) -> tuple[Atom | None, Atom | None]:
+def _parted(atom: Atom, room: float, item: Item, measure: Measure, *, least: bool) -> tuple[Atom | None, Atom | None]:
     """What of an atom fits in the room, and what is left; where `least`, at least one character fits."""
     if atom.width <= room:
         return atom, None
@@ -117,9 +115,7 @@ def _parted(
     low, high = 0, len(clusters)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if measure("".join(clusters[:middle]), item) <= room else (low, middle - 1)
-        )
+        low, high = (middle, high) if measure("".join(clusters[:middle]), item) <= room else (low, middle - 1)
     count = max(low, int(least))
     head = "".join(clusters[:count])
     tail = atom.text[len(head) :]

@@ -21,7 +21,7 @@ from tokensal.render.layout.passages import TENTH, VISIBLE
 from tokensal.render.layout.rows import Cell
 from tokensal.render.vector.fonts import PLAIN
 from tokensal.render.vector.legend import place_legend
-from tokensal.render.vector.pen import SIGN_LINE, Pen
+from tokensal.render.vector.pen import LEAST, SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, HAIRLINE, INK, Box, Frames, Rule, Shape, Text
 
 ROW, WIDEST, LEAST_NUMBERED = 11.5, 24.0, 14.0  # points: the height of a cell, its most width, and least with a number
@@ -29,6 +29,7 @@ APART = 6.0  # points between two sections
 TURNED, UPRIGHT = 55.0, 90.0  # degrees
 ROW_NAME, COLUMN_NAME = 18, 14  # cells of a label
 FRAME = 0.3
+DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Panel:
 
 def place_matrix(figure: MatrixFigure, pen: Pen) -> tuple[list[Shape], float]:
     """The shapes of a matrix with its legend, and where it ends."""
-    names = [_name(label, ROW_NAME) for label in figure.targets]
-    gutter = pen.left + max(pen.measure(pen.typeface.written(name), pen.label) for name in names) + 0.45 * pen.label
+    longest = max(_extent(_parts(label, ROW_NAME, pen), pen) for label in figure.targets)
+    gutter = pen.left + longest + 0.45 * pen.label
     panels = _panels(figure, pen, gutter)
     numbered = figure.numbered and _numbers_fit(figure, pen, panels[0].pitch)
     shapes: list[Shape] = []
@@ -56,9 +57,7 @@ def place_matrix(figure: MatrixFigure, pen: Pen) -> tuple[list[Shape], float]:
         heads, top = _heads(figure, pen, panel, top)
         body, top = _cells(figure, pen, panel, top, gutter, numbered=numbered)
         shapes += [*heads, *body]
-    legend, end = place_legend(
-        figure.sheet.ramp, pen, top + 0.6 * pen.size, notes=figure.sheet.notes, left=pen.left
-    )
+    legend, end = place_legend(figure.sheet.ramp, pen, top + 0.6 * pen.size, notes=figure.sheet.notes, left=pen.left)
     return [*shapes, *legend], end
 
 
@@ -85,9 +84,7 @@ def _least_pitch(pen: Pen, angle: float) -> float:
     return 0.95 * pen.label / math.sin(math.radians(angle))
 
 
-def _pitch(
-    columns: Sequence[Column], parts: Sequence[tuple[int, int]], pen: Pen, gutter: float
-) -> tuple[float, float]:
+def _pitch(columns: Sequence[Column], parts: Sequence[tuple[int, int]], pen: Pen, gutter: float) -> tuple[float, float]:
     """The angle of the labels and the width of the cells; a label that is turned reaches beyond its own."""
     for angle in (TURNED, UPRIGHT):
         pitch = min(_fitting(columns[start:stop], pen, gutter, angle) for start, stop in parts)
@@ -111,7 +108,7 @@ def _gap(pen: Pen) -> float:
 
 
 def _reach(column: Column, pen: Pen) -> float:
-    return pen.measure(pen.typeface.written(_name(column.label, COLUMN_NAME)), pen.label)
+    return _extent(_parts(column.label, COLUMN_NAME, pen), pen)
 
 
 def _lefts(columns: Sequence[Column], pitch: float, pen: Pen, gutter: float) -> tuple[float, ...]:
@@ -123,8 +120,33 @@ def _lefts(columns: Sequence[Column], pitch: float, pen: Pen, gutter: float) -> 
     return tuple(lefts)
 
 
-def _name(label: Label, cells: int) -> str:
-    return f"{shortened(label.name, cells)}{label.ordinal}{SINK if label.sink else ''}"
+def _parts(label: Label, cells: int, pen: Pen) -> list[tuple[str, float, float]]:
+    """The name of a unit, its ordinal, lowered, and the mark of a sink, raised: the text, the size and how far up."""
+    small = max(LEAST, 0.72 * pen.label)
+    parts = [(pen.typeface.written(shortened(label.name, cells)), pen.label, 0.0)]
+    if label.ordinal:
+        parts.append((label.ordinal.translate(DIGITS), small, -0.16 * pen.label))
+    if label.sink:
+        parts.append((SINK, small, 0.28 * pen.label))
+    return parts
+
+
+def _extent(parts: Sequence[tuple[str, float, float]], pen: Pen) -> float:
+    return sum(pen.measure(text, size) for text, size, _ in parts)
+
+
+def _label(label: Label, cells: int, pen: Pen, at: tuple[float, float], angle: float, source: int | None) -> list[Text]:
+    """The texts of a label that begins at a place, turned by an angle."""
+    x, y = at
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    texts: list[Text] = []
+    about = f"{label.name}{label.ordinal}"
+    for text, size, up in _parts(label, cells, pen):
+        width, gap = pen.measure(text, size), "" if texts else "\n"
+        place = x - up * sine, y - up * cosine
+        texts.append(Text(*place, text, width, size, angle=angle, gap=gap, source=source, about=about))
+        x, y = x + width * cosine, y - width * sine
+    return texts
 
 
 def _numbers_fit(figure: MatrixFigure, pen: Pen, pitch: float) -> bool:
@@ -156,17 +178,10 @@ def _heads(figure: MatrixFigure, pen: Pen, panel: Panel, top: float) -> tuple[li
     height = max(_reach(column, pen) for column in columns) * sine + 0.75 * pen.label * cosine
     base = top + height + 0.3 * pen.label
     for column, left in zip(columns, panel.lefts, strict=True):
-        name = pen.typeface.written(_name(column.label, COLUMN_NAME))
         # a turned baseline begins where its x-height is centred over the column
         x = left + panel.pitch / 2 + 0.22 * pen.label * sine
         y = base - 0.3 * pen.label
-        about = f"{column.label.name}{column.label.ordinal}"
-        shapes.append(
-            Text(
-                x, y, name, pen.measure(name, pen.label), pen.label, angle=panel.angle, gap="\n",
-                source=column.source, about=about,
-            )
-        )  # fmt: skip
+        shapes += _label(column.label, COLUMN_NAME, pen, (x, y), panel.angle, column.source)
     return shapes, base
 
 
@@ -188,12 +203,8 @@ def _cells(
     frames: list[tuple[float, float, float, float]] = []
     for target, (label, row) in enumerate(zip(figure.targets, figure.matrix.rows, strict=True)):
         y = top + target * height
-        name = pen.typeface.written(_name(label, ROW_NAME))
-        width = pen.measure(name, pen.label)
-        baseline = y + height / 2 + 0.32 * pen.label
-        shapes.append(
-            Text(gutter - 0.45 * pen.label - width, baseline, name, width, pen.label, gap="\n", about=label.name)
-        )
+        start = gutter - 0.45 * pen.label - _extent(_parts(label, ROW_NAME, pen), pen)
+        shapes += _label(label, ROW_NAME, pen, (start, y + height / 2 + 0.32 * pen.label), 0.0, None)
         cells = row[panel.start : panel.stop]
         columns = figure.matrix.columns[panel.start : panel.stop]
         for column, cell, x in zip(columns, cells, panel.lefts, strict=True):
@@ -214,7 +225,9 @@ def _cell(
         fill = pen.paper.fill(cell.shade)
         yield Box(x, y, width, height, fill, edge=HAIRLINE, line=FRAME, source=cell.source, about=about)
         if cell.shade < 0:
-            yield pen.sign(x + FRAME / 2, y + height - FRAME / 2 - SIGN_LINE, width - FRAME, cell.source)
+            yield pen.sign(
+                x + FRAME / 2, y + height - FRAME / 2 - SIGN_LINE, width - FRAME, cell.shade, cell.source, about
+            )
     if numbered and abs(cell.shade) >= TENTH:
         number = _number(figure, cell)
         reach = pen.measure(number, pen.number)

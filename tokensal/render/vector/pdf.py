@@ -35,5 +35,5 @@ def _draw(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> bytes:
             "Creator": f"tokensal {__version__}",
             "CreationDate": None,  # the same result gives the same file
         }
-        FigureCanvasPdf(figure_of(plate, 72)).print_pdf(file, metadata=metadata)
+        FigureCanvasPdf(figure_of(plate, 72)).print_pdf(file, metadata=metadata)  # type: ignore[no-untyped-call]
     return file.getvalue()

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tokensal.render.layout.palette import Colour
-from tokensal.render.vector.colours import Paper
+from tokensal.render.layout.palette import WHITE, Colour, Paper, mixed
 from tokensal.render.vector.fonts import ITALIC, PLAIN, Style, Typeface
 from tokensal.render.vector.lines import Item, broken
-from tokensal.render.vector.shapes import GREY, INK, Box, Rule, Shape, Text
+from tokensal.render.vector.shapes import GREY, INK, Rule, Shape, Text
 
 BODY = 9.0  # points, to which all other sizes are in proportion
 LEAST = 5.5  # no text is smaller
 ABOVE, BELOW, OVERHANG = 0.76, 0.22, 0.06  # of a fill, in em from the baseline and beyond the text
 SIGN, SIGN_LINE = 0.26, 0.7  # of the rule of a negative: em below the baseline, points
 RADIUS = 0.8  # points, at most
+PALEST = 0.45  # of the rule's colour, under the weakest negative
 VARIABLE = re.compile(r"(?<=log )p\b")  # set in italics: log p
 
 
@@ -132,13 +132,12 @@ class Pen:
         """The width of a row."""
         return sum(self.measure(self.typeface.written(text), size, style) for text, style in parts)
 
-    def fill(self, box: tuple[float, float, float, float], shade: float, source: int | None, about: str) -> Box:
-        """A fill without round corners: x, y, width, height."""
-        return Box(*box, self.paper.fill(shade), source=source, about=about)
-
-    def sign(self, x: float, y: float, length: float, source: int | None = None) -> Rule:
-        """The rule that marks what is negative; y is its upper edge."""
-        return Rule(x, y + SIGN_LINE / 2, length, SIGN_LINE, self.paper.rule_of_sign, source=source)
+    def sign(
+        self, x: float, y: float, length: float, shade: float = 1.0, source: int | None = None, about: str = ""
+    ) -> Rule:
+        """The rule that marks what is negative, paler where that is weak; y is its upper edge."""
+        colour = mixed(WHITE, self.paper.rule_of_sign, PALEST + (1 - PALEST) * abs(shade))
+        return Rule(x, y + SIGN_LINE / 2, length, SIGN_LINE, colour, source=source, about=about)
 
 
 def _with_variables(text: str) -> Iterator[tuple[str, Style]]:

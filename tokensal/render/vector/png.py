@@ -37,7 +37,7 @@ def _draw(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> bytes:
         if not drawing.transparent:
             figure.set(frameon=True, facecolor="white")
         file = BytesIO()
-        FigureCanvasAgg(figure).print_png(file, metadata=_metadata(plate))
+        FigureCanvasAgg(figure).print_png(file, metadata=_metadata(plate))  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 

@@ -11,8 +11,8 @@ from tokensal.render.layout.legend import CLIPPED, SINK
 from tokensal.render.layout.passages import Passage, Run
 from tokensal.render.layout.sections import CONTRAST
 from tokensal.render.vector import bidi
-from tokensal.render.vector.fonts import ITALIC, PLAIN, Style
-from tokensal.render.vector.lines import Atom, Item, broken
+from tokensal.render.vector.fonts import ITALIC, Style
+from tokensal.render.vector.lines import Atom, Item, Measure, broken
 from tokensal.render.vector.pen import ABOVE, BELOW, OVERHANG, RADIUS, SIGN, SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, INK, Box, Shape, Text
 
@@ -42,7 +42,7 @@ def place_text(figure: TextFigure, pen: Pen, top: float) -> tuple[list[Shape], f
     return shapes, baseline - 0.12 * pen.size + SIGN * pen.size + SIGN_LINE
 
 
-def _measure(pen: Pen):  # type: ignore[no-untyped-def]
+def _measure(pen: Pen) -> Measure:
     def measure(text: str, item: Item) -> float:
         if text in (SINK, CLIPPED):
             return pen.measure(text, SMALL * item.size)
@@ -93,40 +93,35 @@ def _explained(figure: TextFigure, pen: Pen) -> Iterator[Item]:
 def _line(
     line: Sequence[Atom], items: Sequence[Item], pen: Pen, y: float, indent: float, *, backwards: bool
 ) -> Iterator[Shape]:
-    """The shapes of one line: all fills, then all texts."""
+    """The shapes of one line, token by token."""
     x = pen.left + indent
     if backwards:
         x = pen.right - sum(atom.indent + atom.width for atom in line)
-    boxes, texts = list[Shape](), list[Shape]()
+    shapes: list[Shape] = []
     for stretch in bidi.stretches([atom.text for atom in line], backwards=backwards):
         atoms = line[stretch.start : stretch.stop]
         place = _from_the_right if stretch.backwards else _from_the_left
         end = x + sum(atom.indent + atom.width for atom in atoms)
-        fills, words = place(atoms, items, pen, x, end, y)
-        boxes.extend(fills)
-        texts.extend(words)
+        shapes.extend(place(atoms, items, pen, x, end, y))
         x = end
-    if texts and isinstance(texts[0], Text):
-        texts[0] = replace(texts[0], gap=" " if indent else "\n")
-    yield from boxes
-    yield from texts
+    first = next((index for index, shape in enumerate(shapes) if isinstance(shape, Text)), -1)
+    for index, shape in enumerate(shapes):
+        yield replace(shape, gap=" " if indent else "\n") if index == first and isinstance(shape, Text) else shape
 
 
 def _from_the_left(
     atoms: Sequence[Atom], items: Sequence[Item], pen: Pen, x: float, end: float, y: float
-) -> tuple[list[Shape], list[Shape]]:
+) -> Iterator[Shape]:
     """The fills and texts of atoms one behind the other; those of one item have one fill."""
     groups = [list(group) for _, group in groupby(atoms, key=lambda atom: atom.item)]
-    fills, texts = list[Shape](), list[Shape]()
     for index, group in enumerate(groups):
         item, first = items[group[0].item], group[0]
         x += first.indent
         width = sum(atom.indent + atom.width for atom in group) - first.indent
         touches = index > 0 and not first.gap, index < len(groups) - 1 and not groups[index + 1][0].gap
-        fills.extend(_fill(item, pen, x, width, y, touches))
-        texts.extend(_words(group, item, pen, x, y))
+        yield from _fill(item, pen, x, width, y, touches)
+        yield from _words(group, item, pen, x, y)
         x += width
-    return fills, texts
 
 
 def _words(group: Sequence[Atom], item: Item, pen: Pen, x: float, y: float) -> Iterator[Shape]:
@@ -144,9 +139,7 @@ def _words(group: Sequence[Atom], item: Item, pen: Pen, x: float, y: float) -> I
         yield Text(*at, mark, raised, SMALL * item.size, source=item.source, about=item.about)
 
 
-def _fill(
-    item: Item, pen: Pen, x: float, width: float, y: float, touches: tuple[bool, bool]
-) -> Iterator[Shape]:
+def _fill(item: Item, pen: Pen, x: float, width: float, y: float, touches: tuple[bool, bool]) -> Iterator[Shape]:
     """The fill of a text and the rule of a negative; beyond the text it reaches where no other text is."""
     if not item.shade:
         return
@@ -157,12 +150,12 @@ def _fill(
         radius=RADIUS, left=not touches[0], right=not touches[1], source=item.source, about=item.about,
     )  # fmt: skip
     if item.shade < 0:
-        yield pen.sign(x, y + SIGN * item.size, width, item.source)
+        yield pen.sign(x, y + SIGN * item.size, width, item.shade, item.source, item.about)
 
 
 def _from_the_right(
     atoms: Sequence[Atom], items: Sequence[Item], pen: Pen, x: float, end: float, y: float
-) -> tuple[list[Shape], list[Shape]]:
+) -> Iterator[Shape]:
     """The fills of atoms that are read from the right, and one text, since their letters are joined."""
     item = items[atoms[0].item]
     pieces = [(items[atom.item].source, atom.gap * bool(index) + atom.text) for index, atom in enumerate(atoms)]
@@ -170,18 +163,13 @@ def _from_the_right(
     width = pen.measure(text, item.size, item.style)
     # its width differs from the sum of its parts, which are joined
     scale = (end - x - atoms[0].indent) / width if width else 1.0
-    fills, right, written = list[Shape](), end - atoms[0].indent, ""
+    right, written = end - atoms[0].indent, ""
     for index, (atom, (_, piece)) in enumerate(zip(atoms, pieces, strict=True)):
         each = items[atom.item]
         start = right - scale * pen.measure(written + atom.gap * bool(index), item.size, item.style)
         written += piece
         stop = right - scale * pen.measure(written, item.size, item.style)
         touches = index < len(atoms) - 1 and not atoms[index + 1].gap, index > 0 and not atom.gap
-        fills.extend(_fill(each, pen, stop, start - stop, y, touches))
+        yield from _fill(each, pen, stop, start - stop, y, touches)
     left = right - width * scale
-    return fills, [
-        Text(left, y, text, width * scale, item.size, item.style, item.colour, gap=atoms[0].gap, pieces=tuple(pieces))
-    ]
-
-
-__all__ = ["PLAIN", "place_text"]
+    yield Text(left, y, text, width * scale, item.size, item.style, item.colour, gap=atoms[0].gap, pieces=tuple(pieces))

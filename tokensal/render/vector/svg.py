@@ -70,7 +70,7 @@ def _root(plate: Plate) -> Element:
 
 def _groups(root: Element, plate: Plate, *, outlines: bool) -> None:
     """A group for each token or cell, of shapes that stand together in the figure."""
-    for (source, about), group in groupby(_sorted(plate.shapes), key=lambda shape: (shape.source, shape.about)):
+    for (source, about), group in groupby(plate.shapes, key=lambda shape: (shape.source, shape.about)):
         shapes = list(group)
         parent = root
         for shape in shapes[:1]:
@@ -83,11 +83,6 @@ def _groups(root: Element, plate: Plate, *, outlines: bool) -> None:
             if index:
                 _add_gap(parent, shape)
             parent.append(_element(shape, plate.typeface, outlines=outlines))
-
-
-def _sorted(shapes: Sequence[Shape]) -> list[Shape]:
-    """The shapes as they are painted; a fill stands right before the text of its token where nothing is between."""
-    return list(shapes)
 
 
 def _add_gap(parent: Element, shape: Shape) -> None:
@@ -117,7 +112,9 @@ def _box(box: Box) -> Element:
     if box.edge:
         paint |= {"stroke": _hex(box.edge), "stroke-width": _number(box.line)}
     if box.radius and box.left != box.right:
-        steps = (command + " ".join(_number(each) for point in points for each in point) for command, points in corners(box))
+        steps = (
+            command + " ".join(_number(each) for point in points for each in point) for command, points in corners(box)
+        )
         return Element("path", {"d": "".join(steps) + "Z", **paint})
     sides = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
     if box.radius and box.left and box.right:
@@ -178,8 +175,8 @@ LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C
 def _commands(path: Path) -> str:
     steps = []
     for vertices, code in path.iter_segments(simplify=False, curves=True):
-        numbers = [] if code == Path.CLOSEPOLY else vertices
-        steps.append(LETTERS[code] + " ".join(map(_number, numbers)))
+        numbers = "" if code == Path.CLOSEPOLY else " ".join(map(_number, vertices))
+        steps.append(f"{LETTERS[code]}{numbers}")
     return "".join(steps)
 
 
@@ -193,4 +190,4 @@ def _hex(colour: Colour) -> str:
 
 def _number(value: float) -> str:
     """A length with at most three decimals."""
-    return f"{value:.3f}".rstrip("0").rstrip(".").replace("-0", "-0") if round(value, 3) else "0"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if round(value, 3) else "0"

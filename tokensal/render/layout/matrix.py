@@ -60,7 +60,7 @@ def lay_out_matrix(heatmap: Heatmap) -> Matrix:
     return Matrix(
         name="alignment matrix" if heatmap.encoder else "matrix",
         columns=_columns(heatmap),
-        rows=tuple(tuple(cell(source, row.cells[source].value, scale) for source in scored) for row in heatmap.rows),
+        rows=tuple(tuple(_cell(row.cells[source], scale) for source in scored) for row in heatmap.rows),
         sections=tuple((name, count) for name, count in counts if count),
         scale=scale,
         score=heatmap.score,
@@ -76,6 +76,10 @@ def _scale(heatmap: Heatmap) -> Scale:
     if heatmap.clip is None or not any(sizes):
         return Scale(limit, heatmap.signed, bins=heatmap.bins)
     return scale_of(sizes, heatmap.signed, bins=heatmap.bins, clip=heatmap.clip)
+
+
+def _cell(of_row: Cell, scale: Scale) -> Cell:
+    return cell(of_row.source, of_row.value, scale, apart=of_row.apart)
 
 
 def _columns(heatmap: Heatmap) -> tuple[Column, ...]:

@@ -161,7 +161,7 @@ def test_of_a_wide_matrix_the_strongest_columns_are_drawn_in_their_order():
 
 def test_a_comparison_has_the_text_of_each_method_on_its_own_scale():
     drawn = figure(several(contrasted(), scores=contrasted().scores * 3), row=0)
-    assert isinstance(drawn, ComparisonFigure) and [name for name, _ in drawn.parts] == ["X()", "Y()"]
+    assert isinstance(drawn, ComparisonFigure) and [name for name, _ in drawn.parts] == ["x", "y"]
     first, second = (part for _, part in drawn.parts)
     assert [run.text for run in first.passages[0].runs] == [run.text for run in second.passages[0].runs]
     assert first.sheet.ramp.high != second.sheet.ramp.high and drawn.sheet.ramp.high == "max"

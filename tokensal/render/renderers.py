@@ -13,6 +13,7 @@ from tokensal.render.layout import Heatmap, HeatmapComparison
 
 RENDERERS = {
     ".html": "tokensal.render.html",
+    ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
 }
 

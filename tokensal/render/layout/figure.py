@@ -159,7 +159,8 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
         ),
         facts=(*comparison.shared, *(fact for facts in comparison.own for fact in facts)),
     )
-    return ComparisonFigure(sheet, tuple(zip(comparison.titles, figures, strict=True)))
+    unique = len(set(comparison.names)) == len(comparison.names)
+    return ComparisonFigure(sheet, tuple(zip(comparison.names if unique else comparison.titles, figures, strict=True)))
 
 
 def _agreement(comparison: HeatmapComparison) -> Iterator[str]:

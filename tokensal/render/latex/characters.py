@@ -15,7 +15,7 @@ from itertools import groupby
 
 from uniseg.graphemecluster import grapheme_clusters
 
-from tokensal.drawable import drawable
+from tokensal.drawable import JOINERS, drawable
 
 QUOTE = "'"
 ASCII = {
@@ -48,16 +48,20 @@ DRAWN = {  # by mathematics, which every document has
     "ψ": r"$\psi$", "ω": r"$\omega$",
 }  # fmt: skip
 SYMBOL, EMOJI = "Symbol", "Emoji"  # the scripts of what is no letter
-SCRIPTS = {"Cjk": "Han", "Ideographic": "Han", "Fullwidth": "Han", "Halfwidth": "Han", "Katakana": "Han"}
-SCRIPTS |= {"Hiragana": "Han"}
+LETTER = re.compile(r"(\w+)(?: SMALL| CAPITAL| UNIFIED)? (?:LETTER|SYLLABLE|IDEOGRAPH|CHARACTER|VOWEL SIGN|SIGN)\b")
+SCRIPTS = dict.fromkeys(("CJK", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "HIRAGANA", "KATAKANA"), "Han")
+CONTROLS = 0x2400  # where Unicode has pictures of the control characters
 RIGHT_TO_LEFT = ("R", "AL")
+ARABIC = re.compile(r"ARABIC LETTER (?!HAMZA$)")
+JOINING = re.compile(r"ARABIC LETTER (?!HAMZA$|(ALEF|DAL|THAL|REH|ZAIN|WAW|TEH MARBUTA|DDAL|RREH|JEH|U|OE|YU|VE)\b)")
+JOINER = "\u200d"
 SPACES = re.compile(r" {2,}|^ +| +$")
 
 
 def tex(text: str, before: str = "") -> str:
     """The text as TeX source, in which a space is a place where a line may end; `before` is what it continues."""
     source = []
-    for script, group in groupby(grapheme_clusters(_safe(text)), key=_script):
+    for script, group in groupby(_clusters(_safe(text)), key=_script):
         stretch = "".join(group)
         if script:
             instead = "".join(map(_instead, stretch))
@@ -71,7 +75,7 @@ def tex(text: str, before: str = "") -> str:
 def prose(text: str) -> str:
     """A sentence as TeX source, with names of mathematics, signs and numbers as such."""
     source = []
-    for drawn, group in groupby(grapheme_clusters(_safe(text)), key=DRAWN.__contains__):
+    for drawn, group in groupby(_clusters(_safe(text)), key=DRAWN.__contains__):
         stretch = list(group)
         source.append("".join(DRAWN[each] for each in stretch) if drawn else tex("".join(stretch)))
     sentence = "".join(source).replace(r"\ ", " ")
@@ -93,6 +97,13 @@ def scripts(source: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r"\\tokuni\{(\w+)\}", source)))
 
 
+def joins(before: str, after: str) -> bool:
+    """Whether two letters of Arabic are written as one stroke, although they stand in two texts."""
+    return bool(
+        JOINING.match(unicodedata.name(before[-1:] or " ", "")) and ARABIC.match(unicodedata.name(after[:1] or " ", ""))
+    )
+
+
 def is_right_to_left(text: str) -> bool:
     """Whether the first letter of the text is of a script that is written from right to left."""
     kinds = (unicodedata.bidirectional(character) for character in text)
@@ -104,16 +115,27 @@ def _safe(text: str) -> str:
     return drawable(unicodedata.normalize("NFC", text))
 
 
+def _clusters(text: str) -> Iterator[str]:
+    """Characters with their marks, and with the joiners around them."""
+    joiners = ""
+    for cluster in grapheme_clusters(text):
+        joiners += cluster
+        if cluster.strip(JOINERS):
+            yield joiners
+            joiners = ""
+    if joiners:
+        yield joiners
+
+
 def _script(cluster: str) -> str:
     """The script of a character with its marks; empty for what stands as it is."""
-    first = cluster[0]
+    first = cluster.lstrip(JOINERS)[:1] or cluster[0]
     if len(cluster) == 1 and (first.isascii() or first in COMMON):
         return ""
     if ord(first) >= 0x1F000 and unicodedata.category(first) == "So":
         return EMOJI
-    word = unicodedata.name(first, SYMBOL).split()[0].partition("-")[0].capitalize()
-    letter = unicodedata.category(first)[0] in "LM" and word.isalpha()
-    return SCRIPTS.get(word, word if letter else SYMBOL)
+    name = LETTER.match(unicodedata.name(first, ""))
+    return SCRIPTS.get(name[1], name[1].capitalize()) if name else SYMBOL
 
 
 def _plain(text: str, before: str) -> Iterator[str]:
@@ -132,4 +154,6 @@ def _instead(character: str) -> str:
         return DRAWN[character]
     if character.isascii() or character in COMMON:
         return ASCII.get(character, character)
-    return rf"\tokcode{{{ord(character):04X}}}"
+    code = ord(character)
+    number = f"{code - CONTROLS:02X}" if CONTROLS <= code < CONTROLS + 32 else f"{code:04X}"
+    return rf"\tokcode{{{number}}}"

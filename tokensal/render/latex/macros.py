@@ -10,22 +10,37 @@ from functools import cache
 from importlib.resources import files
 
 from tokensal.drawing import Drawing
+from tokensal.render.latex.characters import scripts
 from tokensal.render.layout.palette import paper_palette
 
+FONTS = {  # of scripts whose fonts are not called by them
+    "Latin": ("Noto Serif", "DejaVu Serif"),
+    "Greek": ("Noto Serif", "DejaVu Serif"),
+    "Cyrillic": ("Noto Serif", "DejaVu Serif"),
+    "Arabic": ("Noto Naskh Arabic", "Noto Sans Arabic", "DejaVu Sans"),
+    "Hebrew": ("Noto Serif Hebrew", "Noto Sans Hebrew", "DejaVu Sans"),
+    "Han": ("Noto Serif CJK SC", "Noto Sans CJK SC"),
+    "Hangul": ("Noto Serif CJK KR", "Noto Sans CJK KR"),
+    "Emoji": ("Noto Emoji", "DejaVu Sans"),
+    "Symbol": ("DejaVu Sans", "Noto Sans Symbols"),
+}
+SHAPED = ("Arabic", "Hebrew", "Devanagari", "Bengali", "Tamil", "Telugu", "Thai")
 DEFINED = re.compile(r"\\(?:providecommand\{|def)\\(tok[a-z]+)")
 
 
 def preamble(body: str, drawing: Drawing) -> list[str]:
     """The lines that define what a body uses, and what that uses in turn."""
     used: set[str] = set()
-    waiting = [body]
+    waiting = [body, *([r"\tokfont"] if scripts(body) else [])]
     while waiting:
         for name in re.findall(r"\\(tok[a-z]+)", waiting.pop()):
             line = _macros().get(name, "")
             if line not in used:
                 used.add(line)
                 waiting.append(line)
-    return [_colours(drawing), *(line for line in dict.fromkeys(_macros().values()) if line in used)]
+    lines = [line for line in dict.fromkeys(_macros().values()) if line in used]
+    fonts = "".join(_fonts(script) for script in scripts(body))
+    return [_colours(drawing), *lines, *([fonts + "%"] if fonts else [])]
 
 
 @cache
@@ -46,3 +61,12 @@ def _colours(drawing: Drawing) -> str:
         for role, colour in colours.items()
     )
     return "".join(named) + "%"
+
+
+def _fonts(script: str) -> str:
+    """The fonts that may have the script, best first."""
+    options = f"Script={script}" if script in SHAPED else ""
+    return "".join(
+        rf"\tokfont{{{script}}}{{{options}}}{{{font}}}"
+        for font in FONTS.get(script, (f"Noto Serif {script}", f"Noto Sans {script}"))
+    )

@@ -20,7 +20,9 @@ NAME = 16  # cells of a label
 def matrix_lines(figure: MatrixFigure) -> Iterator[str]:
     """The source lines: heads, labels of columns, and rows."""
     matrix = figure.matrix
-    columns = [tex(shortened(column.label.name, NAME)) for column in matrix.columns]
+    columns = [
+        tex(shortened(column.label.name, NAME)) + r"\textdagger{}" * column.label.sink for column in matrix.columns
+    ]
     rows = [tex(shortened(target.name, NAME)) for target in figure.targets]
     numbers = [_number(figure, cell) for row in matrix.rows for cell in row]
     gaps = sum(column.begins for column in matrix.columns)

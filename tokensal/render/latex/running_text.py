@@ -8,12 +8,13 @@ from itertools import groupby
 from rich.cells import cell_len
 from uniseg.graphemecluster import grapheme_clusters
 
-from tokensal.render.latex.characters import is_right_to_left, prose, tex
+from tokensal.render.latex.characters import JOINER, is_right_to_left, joins, prose, tex
 from tokensal.render.layout.figure import ComparisonFigure, Ramp, TextFigure
 from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.passages import Passage, Run
 
-LONGEST = 24  # cells of a text that is never parted: more may not fit into a line
+LONGEST = 24  # cells of a text that is never parted; more may not fit into a line
+PART = 8  # cells of its parts
 NAME = 32  # cells of a name
 LINE = 88  # characters of a source line, after which the next space ends it
 ENDS = tuple(".!?…。！？")
@@ -111,12 +112,11 @@ def _beside(figure: TextFigure) -> Iterator[str]:
 
 def _sources(runs: Sequence[Run]) -> Iterator[tuple[str, Run]]:
     """The source of each run; those from right to left stand together, in an order that an engine can turn."""
-    before = ""
-    for turned, group in groupby(runs, key=lambda run: is_right_to_left(run.text)):
-        pieces = []
-        for run in group:
-            pieces.append((_piece(run, before), run))
-            before = "" if run.breaks else run.text
+    befores = ["", *("" if run.breaks else run.text for run in runs)]
+    afters = [*("" if run.gap else run.text for run in runs[1:]), ""]
+    places = zip(runs, befores, afters, strict=False)
+    for turned, group in groupby(places, key=lambda place: is_right_to_left(place[0].text)):
+        pieces = [(_piece(run, before, "" if run.breaks else after), run) for run, before, after in group]
         yield from _turned(pieces) if turned else pieces
 
 
@@ -125,8 +125,12 @@ def _turned(pieces: Sequence[tuple[str, Run]]) -> Iterator[tuple[str, Run]]:
     yield rf"\tokright{{{source}}}", pieces[0][1]
 
 
-def _piece(run: Run, before: str) -> str:
-    parts = [_part(run, text, "" if run.gap else before) for text in _parted(run.text)]
+def _piece(run: Run, before: str, after: str) -> str:
+    """The source of a run between two others; in a word of Arabic, the letters of each part keep their forms."""
+    text = run.text + JOINER * joins(run.text, after)
+    if not run.gap and joins(before, text):
+        text = JOINER + text
+    parts = [_part(run, part, "" if run.gap else before) for part in _parted(text)]
     source = "\\allowbreak%\n".join(parts)
     if not run.gap and before and run.breakable:
         source = r"\allowbreak" + source
@@ -158,7 +162,7 @@ def _parted(text: str) -> list[str]:
     parts: list[str] = []
     part = ""
     for cluster in grapheme_clusters(text):
-        if cell_len(part.rpartition(" ")[2]) >= LONGEST:
+        if cell_len(part.rpartition(" ")[2]) >= PART:
             parts, part = [*parts, part], ""
         part += cluster
     return [*parts, part]

@@ -39,7 +39,7 @@ def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
 
     Args:
         path: the file.
-        format: "html", "json" or "txt", in place of that of the suffix.
+        format: a suffix without its dot, such as "html", in place of that of the path.
 
     Returns:
         Where it is written: where a symbolic link points to, or else the path.
@@ -65,7 +65,7 @@ def save(
         result: what is written.
         path: the file; a symbolic link is followed, and stays.
         drawing: how it is drawn.
-        format: "html", "json" or "txt", in place of that of the suffix.
+        format: a suffix without its dot, such as "html", in place of that of the path.
 
     Returns:
         The file that was written, as `check_output`.

@@ -34,7 +34,9 @@ class Result:
 
     @flattened(drawing=Drawing)
     def save(self, path: str | PathLike[str], *, drawing: Drawing) -> None:
-        """Write the result to `path`; the suffix chooses the format (.html, .json or .txt).
+        """Write the result to `path`; the suffix chooses the format.
+
+        What is written as .json can be read again (`load`); `tokensal.drawing.FORMATS` lists the other formats, too.
 
         The file is written aside and renamed, so that an existing one is never half overwritten.
 

@@ -119,6 +119,16 @@ def test_an_organisation_is_left_out_wherever_it_is_named():
     assert hostile("llama/llama-7b", config={"note": "llama"}).anonymous().provenance.config == {"note": "llama"}
 
 
+def test_another_user_is_left_out_wherever_a_home_folder_gives_a_name_away():
+    provenance = hostile(config={"cache": "/home/dave/cache", "note": "asked by Dave"}).anonymous().provenance
+    assert provenance.config == {"cache": "cache", "note": "asked by [user]"}
+
+
+def test_a_path_in_the_options_of_a_method_may_have_spaces():
+    provenance = hostile(method_repr="M(path='/data/Erin Smith/m.bin', n=1)").anonymous().provenance
+    assert provenance.method_repr == "M(path='m.bin', n=1)"
+
+
 @pytest.mark.parametrize(
     ("revision", "kept"),
     [

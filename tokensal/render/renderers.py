@@ -13,6 +13,7 @@ from tokensal.render.layout import Heatmap, HeatmapComparison
 
 RENDERERS = {
     ".html": "tokensal.render.html",
+    ".md": "tokensal.render.markdown",
     ".pdf": "tokensal.render.vector.pdf",
     ".png": "tokensal.render.vector.png",
     ".svg": "tokensal.render.vector.svg",

@@ -67,6 +67,7 @@ OUTSIDE = {
     "rich": {"render", "cli", "progress"},
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
+    "matplotlib": {"render"},
 }
 
 

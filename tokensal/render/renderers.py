@@ -13,6 +13,9 @@ from tokensal.render.layout import Heatmap, HeatmapComparison
 
 RENDERERS = {
     ".html": "tokensal.render.html",
+    ".pdf": "tokensal.render.vector.pdf",
+    ".png": "tokensal.render.vector.png",
+    ".svg": "tokensal.render.vector.svg",
     ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
 }

@@ -148,7 +148,7 @@ def _part(run: Run, text: str, before: str) -> str:
         source = shaded(run.shade, source)
     elif run.elided:
         source = rf"\tokquiet{{{source.replace(' ', '~')}}}"
-    elif run.quiet:
+    elif run.quiet and not is_right_to_left(text):  # XeTeX ends a colour before it begins it there
         source = rf"\tokquiet{{{source}}}"
     else:
         source = rf"\tokplain{{{source}}}"

@@ -16,6 +16,7 @@ RENDERERS = {
     ".pdf": "tokensal.render.vector.pdf",
     ".png": "tokensal.render.vector.png",
     ".svg": "tokensal.render.vector.svg",
+    ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
 }
 

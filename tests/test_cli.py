@@ -287,7 +287,7 @@ def test_names_of_files_are_drawable(folder, here, tmp_path, monkeypatch):
         (["x", "--option", "grad_cam.layers=all"], "options for method 'grad_cam', but compared are only gradient"),
         (["x", "--option", "norm=l1"], "should be METHOD.KEY=VALUE"),
         (["x", "--option", "gradient.nrom=l1"], "did you mean 'norm'"),
-        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        (["x", "-o", "r.pdf"], ".csv, .html, .json, .parquet"),
         ([""], "prompt is empty"),
     ],
 )
@@ -335,7 +335,7 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
         (["--prompt-file", "none.txt"], "Cannot read prompt file 'none.txt'"),
         (["x", "--system", "s", "--raw"], "--chat"),
         (["x", "--config", "none.toml"], "Cannot read configuration"),
-        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        (["x", "-o", "r.pdf"], ".csv, .html, .json, .parquet"),
         (["x", "-o", "no/r.html"], "does not exist"),
         (["x", "--model", "./none"], "no folder './none'"),
         (["x", "-o", "-"], "name its format"),

@@ -361,7 +361,7 @@ def test_loading_runs_no_code(result):
 
 
 def test_outputs_are_checked(tmp_path):
-    with pytest.raises(OutputError, match=r"suffix.*\.html, \.json, \.txt"):
+    with pytest.raises(OutputError, match=r"suffix.*\.csv, \.html, \.json, .*\.txt"):
         check_output(tmp_path / "r.pdf")
     with pytest.raises(OutputError, match="does not exist"):
         check_output(tmp_path / "no" / "r.json")

@@ -132,12 +132,10 @@ class Output:
     """
 
     output: Sequence[str] = option(
-        (), "Write a file: .html, .json or .txt; or '-', standard output, in place of the heatmap.",
+        (), "Write a file: .html, .json, .txt, .csv or .parquet; or '-', standard output, in place of the heatmap.",
         kind=list, flag="--output -o", metavar="FILE",
     )  # fmt: skip
-    format: str | None = option(
-        None, "The format of all outputs, whatever their suffix: html, json or txt.", metavar="NAME"
-    )
+    format: str | None = option(None, "The format of all outputs, whatever their suffix, such as json.", metavar="NAME")
     trace: bool = option(
         False, "Also show the credit through the answer, before the direct one: what went to the answer's own tokens "
         "is passed on to what these came from.",

@@ -209,10 +209,7 @@ def methods(
     ] = False,
 ) -> None:
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
-    if bibtex:
-        text = references.bibtex(name)
-    else:
-        text = listing() if name is None else details(name)
+    text = references.bibtex(name) if bibtex else listing() if name is None else details(name)
     with writing_to_stdout():
         print(text)
 

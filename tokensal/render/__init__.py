@@ -27,7 +27,7 @@ def show(result: Attribution | Comparison, drawing: Drawing = DEFAULT) -> None:
     """Print the result to the terminal."""
     from tokensal.render import terminal
 
-    terminal.show(_layout(result, drawing), drawing)
+    terminal.show(_layout(_drawn(result, drawing), drawing), drawing)
 
 
 def notebook(result: Attribution | Comparison) -> str:
@@ -108,7 +108,7 @@ def encode(
         OutputError: no format is named, and the suffix is unknown.
         InputError: an unknown format, or one whose packages are not installed.
     """
-    document = _document(result, suffix_of(path, format), drawing)
+    document = _document(_drawn(result, drawing), suffix_of(path, format), drawing)
     return document if isinstance(document, bytes) else storable(document).encode()
 
 
@@ -149,6 +149,11 @@ def _document(result: Attribution | Comparison, suffix: str, drawing: Drawing) -
         return store(suffix).dumps(result)
     layout, draw = _layout(result, drawing), renderer(suffix)
     return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
+
+
+def _drawn(result: Attribution | Comparison, drawing: Drawing) -> Attribution | Comparison:
+    """The result that is drawn or stored: before anything is written of it, names are left out where that is asked."""
+    return result.anonymous() if drawing.anonymous else result
 
 
 def _layout(result: Attribution | Comparison, drawing: Drawing) -> Heatmap | HeatmapComparison:

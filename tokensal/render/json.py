@@ -16,8 +16,9 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config",
-                     "options", "credit", "quantity"},     options only where some differ from the defaults, credit
-                                               where it is not "direct", and what one score is, where known
+                     "options", "credit", "quantity", "request"},     options only where some differ from the
+                                               defaults, credit where it is not "direct", what one score is, where
+                                               known, and the arguments that make it again (see `tokensal.request`)
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -97,7 +98,7 @@ def _from_unit(unit: Unit) -> dict[str, Any]:
 def provenance_document(provenance: Provenance) -> dict[str, Any]:
     """Without what says no more than the defaults, as in files of before there was such."""
     values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
-    left_out = {"options": {}, "credit": DIRECT, "quantity": ""}
+    left_out = {"options": {}, "credit": DIRECT, "quantity": "", "request": {}}
     return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
 

@@ -15,6 +15,7 @@ from tokensal.results.comparison import Comparison
 
 RENDERERS = {
     ".html": "tokensal.render.html",
+    ".md": "tokensal.render.markdown",
     ".pdf": "tokensal.render.vector.pdf",
     ".png": "tokensal.render.vector.png",
     ".svg": "tokensal.render.vector.svg",

@@ -30,6 +30,9 @@ class Provenance:
     what differs from the default options of the method, while `method_repr` has all of them.
     `quantity` is what one score is, where {score} stands for what is explained; empty where the method does not say.
     `credit` says whether the scores are the method's own, "direct", or traced (see `Attribution.traced`).
+    `request` holds the arguments of `tokensal.load` and `tokensal.attribute` that differ from their defaults (see
+    `tokensal.request`), from which the result can be made again; it is empty where that is not known. The same may be
+    asked in several ways, so that it counts for no comparison.
     `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
     comparison.
     """
@@ -51,6 +54,7 @@ class Provenance:
     options: Mapping[str, str] = field(default_factory=dict)
     credit: str = DIRECT
     quantity: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,7 @@ class Attribution(Result):
             visible=self.visible[rows],
             values=self.values[rows],
             diagnostics=diagnostics,
+            provenance=_of_rows(self.provenance, rows),
             alternatives=tuple(self.alternatives[row] for row in rows) if self.alternatives else (),
         )
 
@@ -316,6 +321,15 @@ class Attribution(Result):
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
         return drawable(f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})")
+
+
+def _of_rows(provenance: Provenance, rows: list[int]) -> Provenance:
+    """The provenance of some rows of what was asked for."""
+    request = provenance.request
+    if not request:
+        return provenance
+    before = request.get("rows")
+    return replace(provenance, request={**request, "rows": [before[row] for row in rows] if before else rows})
 
 
 def _by_target(diagnostic: Diagnostic) -> Diagnostic:

@@ -143,6 +143,16 @@ class Result:
         frame: DataFrame = render_package().frame(self)
         return frame
 
+    def anonymous(self) -> Self:
+        """The result for double-blind review: without folders, organisations, and names of users and hosts.
+
+        Scores and tokens are as they were; where the text itself holds such a name, a warning is logged. See
+        `tokensal.results.anonymity`. With `anonymous=True`, `show` and `save` draw and store this.
+        """
+        anonymity = importlib.import_module("tokensal.results.anonymity")  # it imports the results
+        result: Self = anonymity.anonymous(self)
+        return result
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read what `save("….json")` wrote.

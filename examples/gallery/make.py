@@ -16,9 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAGE = "README.md"
-CONTRAST = (
-    "Anna, who was born in Spain, lives in Rome. Her brother Ben moved to Oslo last year. Anna's home is in"
-)
+CONTRAST = "Anna, who was born in Spain, lives in Rome. Her brother Ben moved to Oslo last year. Anna's home is in"
 JOBS = (
     "Anna works as a baker in Rome. Ben works as a nurse in Oslo. Carl works as a pilot in Paris. Dora works as a judge "
     "in Lima. Emil works as an actor in Cairo. Fay works as a cook in Quito. Gus works as a miner in Delhi. Hana works "
@@ -134,11 +132,15 @@ def make(figure: Figure) -> None:
 
 def page() -> str:
     """The page: each figure, the command that made it, and its other files."""
-    parts = ["# Gallery\n\nEvery figure is drawn from a real run, by the command below it ([make.py](make.py) runs all).\n"]
+    parts = [
+        "# Gallery\n\nEvery figure is drawn from a real run, by the command below it ([make.py](make.py) runs all).\n"
+    ]
     for figure in FIGURES:
         first, *others = figure.files
         links = ", ".join(f"[{name}]({name})" for name in others)
-        parts.append(f"## {figure.title}\n\n{figure.text}\n\n![{figure.title}]({first})\n\n```sh\n{figure.command}\n```\n")
+        parts.append(
+            f"## {figure.title}\n\n{figure.text}\n\n![{figure.title}]({first})\n\n```sh\n{figure.command}\n```\n"
+        )
         if others:
             parts.append(f"Also: {links}.\n")
     return "\n".join(parts)

@@ -218,6 +218,6 @@ def _last(place: str) -> str:
     if not components or (scheme and len(components) < 3 and not place.lower().startswith("file:")):
         return HOST if scheme else place
     last = components[-1]
-    if last.startswith("~") and place.startswith("~") or HOMES.search(place) and HOMES.search(place)[1] == last:  # type: ignore[index]
+    if (last.startswith("~") and place.startswith("~")) or (HOMES.search(place) and HOMES.search(place)[1] == last):  # type: ignore[index]
         return HOME
     return "" if re.fullmatch(r"[A-Za-z]:", last) else last

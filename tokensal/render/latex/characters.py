@@ -141,8 +141,8 @@ def _script(cluster: str) -> str:
 def _plain(text: str, before: str) -> Iterator[str]:
     before = before[-1:]
     for character, following in zip(text, [*text[1:], ""], strict=True):
-        if before == character and character in "-,":
-            yield "{}"  # two hyphens would be drawn as one dash, and two commas as a quotation mark
+        if before == character and character in "-,<>'":
+            yield r"\/"  # two hyphens would be drawn as one dash, and two commas as a quotation mark
         apostrophe = character == QUOTE and before.isalpha() and following.isalpha()
         yield character if apostrophe else ASCII.get(character, character)
         before = character

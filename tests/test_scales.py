@@ -12,17 +12,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
+from test_html import browser, marks, parse, seen, show, target, text_of
 from test_layout import NAN, attribution_of
 
 from tokensal.drawing import Drawing
-from tokensal.render import terminal
+from tokensal.render import html, terminal
 from tokensal.render.layout import lay_out, lay_out_comparison, lay_out_matrix
 from tokensal.render.layout.figure import lay_out_figure
 from tokensal.render.layout.numbers import Scale, ordinal
+from tokensal.render.layout.palette import page_palettes
 from tokensal.render.layout.rows import scale_of
 from tokensal.render.terminal.colours import Colours, shading
 from tokensal.results.comparison import Comparison
 
+__all__ = ["browser", "show"]  # fixtures, used by name
+
+CLIPPED = """() => [...document.querySelector(".tokensal").shadowRoot.querySelectorAll("[data-source].clipped")]
+    .map((element) => Number(element.dataset.source))"""
 TEXTS = ["The", " cat", " sat", " on", " it"]
 SCORES = [[9.0, -2.0, 0.3, NAN], [50.0, 1.0, -4.0, 0.0]]
 sizes = st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=40)
@@ -261,3 +267,89 @@ def test_a_terminal_says_what_its_scale_is():
     assert "one scale, ±1.00, the 50th percentile" in " ".join(coloured.split()) and "‡−4.00" in coloured
     both = " ".join(re.sub(r"\x1b\[[\d;]*m", "", printed(Comparison((small(), small())), clip=50)).split())
     assert both.count("the scale ends at the 50th percentile") == 2
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def document(result, **options):
+    drawing = Drawing(**options)
+    if isinstance(result, Comparison):
+        return html.draw_comparison(lay_out_comparison(result, drawing), drawing)
+    return html.draw_heatmap(lay_out(result, drawing), drawing)
+
+
+@pytest.mark.parametrize("options", [{"bins": 2}, {"clip": 50}, {"bins": 3, "clip": 60}])
+def test_a_page_is_written_with_the_shades_of_the_layout(options):
+    heatmap = lay_out(small(), Drawing(**options))
+    tree = parse(document(small(), **options))
+    cells = heatmap.overview.cells
+    for mark in marks(tree):
+        cell = cells[int(mark.get("data-source"))]
+        if cell.value is not None:
+            assert float(mark.get("style").removeprefix("--s:")) == pytest.approx(abs(cell.shade), abs=5e-4)
+        assert ("clipped" in mark.get("class").split()) == cell.clipped
+    matrix = lay_out_matrix(heatmap)
+    shades = [abs(cell.shade) for row in matrix.rows for cell in row if cell.value is not None]
+    squares = [each for each in tree.iter("td") if "square" in each.get("class", "").split() and each.get("style")]
+    assert [float(each.get("style").removeprefix("--s:")) for each in squares] == pytest.approx(shades, abs=5e-4)
+
+
+def test_a_page_says_what_its_scale_is():
+    tree = parse(document(small(), bins=2, clip=50))
+    assert "Shades are in 2 steps for each sign, a score as the nearest." in text_of(tree, "shades")
+    assert text_of(tree, "end") == "The scale ends at the 50th percentile of |scores|."
+    assert "beyond the end of the scale, which is the 50th percentile" in text_of(tree, "marks")
+    assert "one scale, ±1.00, the 50th percentile of |scores|" in "".join(tree.itertext())
+    plain = parse(document(small()))
+    assert "Shades are linear in the score." in text_of(plain, "shades")
+    assert not [each for each in plain.iter() if each.get("class") == "note end"]
+    both = document(Comparison((small(), small())), clip=50)
+    assert both.count('<p class="note end">The scale ends at the 50th percentile') == 2
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("orange-blue", "orange speaks for it, blue against it"), ("PuOr", "orange speaks for it, purple against it"),
+    ("RdBu", "red speaks for it, blue against it"), ("sequential", "teal speaks for it, underlined against it"),
+])  # fmt: skip
+def test_a_page_has_the_colours_of_its_palette_and_names_them(name, words):
+    page = document(small(), palette=name)
+    for palette in page_palettes(name):
+        for role in ("positive", "negative"):
+            assert f"--{role}: {' '.join(map(str, getattr(palette, role)))};" in page
+    assert words in " ".join(text_of(parse(page), "guide").split())
+    output = html.notebook(lay_out(small()), Drawing(palette=name))
+    light = page_palettes(name)[0]
+    assert f"rgb{light.fill(0.4)}" in output and words in " ".join("".join(parse_part(output)).split())
+
+
+def parse_part(source):
+    return re.sub("<[^>]*>", "", source.split('<div class="tokensal-static">')[1])
+
+
+def test_the_ramp_of_a_page_has_the_steps():
+    [bar] = [each for each in parse(document(small(), bins=2)).iter() if each.get("class") == "bar"]
+    stops = re.findall(r"--(\w+)\) / ([\d.]+)\) ([\d.]+)% ([\d.]+)%", bar.get("style"))
+    assert [(role, float(shade)) for role, shade, *_ in stops] == [
+        ("negative", 1), ("negative", 0.5), ("positive", 0), ("positive", 0.5), ("positive", 1),
+    ]  # fmt: skip
+    assert [float(end) for *_, end in stops] == [20, 40, 60, 80, 100]
+    [bar] = [each for each in parse(document(small())).iter() if each.get("class") == "bar"]
+    assert bar.get("style") is None
+
+
+@pytest.mark.parametrize("options", [{"bins": 2}, {"clip": 50}, {"bins": 3, "clip": 60}])
+def test_a_browser_shows_each_row_with_the_shades_of_the_layout(show, options):
+    result = small()
+    heatmap = lay_out(result, Drawing(**options))
+    page = show(document(result, **options))
+    for row in (None, 0, 1):
+        if row is not None:
+            target(page, row).hover()
+        cells = (heatmap.overview if row is None else heatmap.rows[row]).cells
+        assert [alpha for alpha, *_ in seen(page)] == pytest.approx([abs(cell.shade) for cell in cells], abs=0.002)
+        beyond = page.evaluate(CLIPPED)
+        assert beyond == [cell.source for cell in cells if cell.clipped]
+        end = page.locator(".end")
+        assert end.count() == ("clip" in options) and (not end.count() or "percentile" in end.inner_text())
+    assert page.locator("#shading").is_visible() == ("bins" not in options)

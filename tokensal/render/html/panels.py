@@ -20,9 +20,11 @@ def panel(heatmap: Heatmap, row: Row, ranked: int) -> dict[str, Any]:
     """What the page says while a row is shown, as JSON, with so many sources in the list.
 
     `lead`, `name` and `detail` make the sentence that states what is shown. `considered` is what else the model might
-    have written there. `low` and `high` are the ends of the scale; the `shade` within [-1, 1] of a source in `top` is
-    the length of its bar; `unit` follows a score. `kinds` are the entries of the legend that this row needs. `sink` is
-    its note on the sink. `short` is how a button calls it.
+    have written there. `low` and `high` are the ends of the scale; `end` says what these are, where they are not the
+    largest score, and `clipped` are the sources beyond. `shades` are those of the sources where colours are in steps;
+    else `limit` and `scores` say them. The `shade` within [-1, 1] of a source in `top` is the length of its bar; `unit`
+    follows a score. `kinds` are the entries of the legend that this row needs. `sink` is its note on the sink. `short`
+    is how a button calls it.
     """
     return {
         "lead": row.title.lead,
@@ -33,6 +35,9 @@ def panel(heatmap: Heatmap, row: Row, ranked: int) -> dict[str, Any]:
         "low": row.scale.low,
         "high": row.scale.high,
         "limit": rounded(row.limit),
+        "end": f"The scale ends at {row.scale.end}." if row.scale.end else "",
+        "shades": [round(abs(cell.shade), 3) for cell in row.cells] if row.scale.bins else None,
+        "clipped": [cell.source for cell in row.cells if cell.clipped],
         "unit": row.scale.unit,
         "scores": [None if cell.value is None else rounded(cell.value) for cell in row.cells],
         "top": [

@@ -148,7 +148,7 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
     notes = tuple(dict.fromkeys(note for figure in figures for note in figure.sheet.notes if SINK not in note))
     agreement = tuple(_agreement(comparison))
     ramp = _ramp(heatmap, first.row)
-    colour = f"Colour is {_colour(first.row.scale).removesuffix(',')}, each method on its own scale."
+    colour = f"Colour is {first.row.scale.colouring}, each method on its own scale."
     headings = [dict(heatmap.heading) for heatmap in comparison.heatmaps]
     names = [", ".join(filter(None, (each["method"], each.get("credit")))) for each in headings]
     sheet = Sheet(
@@ -250,9 +250,9 @@ def _ramp(heatmap: Heatmap, row: Row) -> Ramp:
 
 
 def _steps(heatmap: Heatmap) -> tuple[float, ...]:
-    """The shades of the legend: where colours are in steps, each of them, with the blank one about zero."""
-    if bins := heatmap.bins:
-        return tuple(step / bins for step in range(-bins if heatmap.signed else 0, bins + 1))
+    """The shades of the legend: the steps that colours are in, or else so many as look continuous."""
+    if steps := heatmap.scale.steps:
+        return steps
     if not heatmap.signed:
         return tuple(step / STEPS for step in range(1, STEPS + 1))
     half = STEPS_SIGNED // 2
@@ -288,14 +288,8 @@ def _caption(heatmap: Heatmap, row: Row, ramp: Ramp) -> Iterator[str]:
 
 
 def _scale(scale: Scale) -> str:
-    return f"Colour is {_colour(scale)} and ends at {scale.span_and_end}."
-
-
-def _colour(scale: Scale) -> str:
-    """How a score becomes a colour."""
-    if not scale.bins:
-        return "linear in the score"
-    return f"in {scale.bins} steps{' for each sign' * scale.signed}, a score as the nearest,"
+    """How a score becomes a colour, and where the colours end."""
+    return f"Colour is {scale.colouring}{',' * bool(scale.bins)} and ends at {scale.span_and_end}."
 
 
 def _notes(heatmap: Heatmap, row: Row, parts: tuple[Passage, ...]) -> Iterator[str]:

@@ -83,6 +83,19 @@ class Scale:
         """Both ends in one, and what they are."""
         return f"{self.span}, {self.end}" if self.end else self.span
 
+    @property
+    def colouring(self) -> str:
+        """How a score becomes a colour: what follows "Colour is"."""
+        if not self.bins:
+            return "linear in the score"
+        return f"in {self.bins} steps{' for each sign' * self.signed}, a score as the nearest"
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Where colours are in steps, the shade of each, with the blank one about zero; else nothing."""
+        bins = self.bins or 0
+        return tuple(step / bins for step in range(-bins if self.signed else 0, bins + 1)) if bins else ()
+
     def relative(self, value: float) -> float:
         """The value over the limit, within [-1, 1]."""
         return max(-1.0, min(1.0, value / self.limit)) if self.limit else 0.0

@@ -50,11 +50,12 @@ function start(host) {
     elements.forEach((element, index) => element.style.setProperty("--r", (ranks.get(sizes[index]) ?? 0).toFixed(3)));
   }
 
-  function paint(view, { scores, limit }) {
-    const shades = scores.map((value) => (limit ? Math.min(1, Math.abs(value) / limit) : 0));
+  function paint(view, { scores, limit, shades: steps, clipped }) {
+    const shades = steps ?? scores.map((value) => (limit ? Math.min(1, Math.abs(value) / limit) : 0));
+    const beyond = new Set(clipped);
     view.sources.forEach((element, source) => {
       const value = scores[source];
-      const marks = { blank: value === null, negative: value < 0, clipped: Math.abs(value) > limit };
+      const marks = { blank: value === null, negative: value < 0, clipped: beyond.has(source) };
       for (const [mark, on] of Object.entries(marks)) element.classList.toggle(mark, on);
       // A long prompt has mostly scores near zero: what stays as it was costs nothing.
       const shade = shades[source].toFixed(3);
@@ -95,6 +96,7 @@ function start(host) {
   function describe(view, shown) {
     view.part("low").textContent = shown.low;
     view.part("high").textContent = shown.high;
+    if (view.part("end")) view.part("end").textContent = shown.end;
     if (view.part("sink-note")) view.part("sink-note").textContent = shown.sink;
     view.part("top").replaceChildren(...shown.top.map((rank) => line(rank, view.sources)));
   }
@@ -262,7 +264,8 @@ function start(host) {
       button.addEventListener("click", () => (step ? stepBy(Number(step)) : aggregate(Number(number))));
     }
     $("shading").addEventListener("change", ({ target }) => shadeBy(target.value));
-    for (const element of [$("hint"), $("steps"), $("shading"), ...root.querySelectorAll(".scripted")])
+    // Colours in steps have no other shades.
+    for (const element of [$("hint"), $("steps"), ...(data.stepped ? [] : [$("shading")]), ...root.querySelectorAll(".scripted")])
       element.hidden = false;
     page.dataset.shades = "linear";
     show();

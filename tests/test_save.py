@@ -16,10 +16,10 @@ from models import adapter
 from tokensal import Attribution, Comparison, attribute
 from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import FormatError, OutputError
-from tokensal.render import JSON, check_output, stored
+from tokensal.render import check_output, stored
 from tokensal.render.json import dumps, loads
 from tokensal.render.layout import lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, renderer
+from tokensal.render.renderers import RENDERERS, STORES, renderer
 from tokensal.results.attribution import Alternative, Provenance
 from tokensal.types import Role, Unit
 
@@ -361,7 +361,7 @@ def test_loading_runs_no_code(result):
 
 
 def test_the_list_of_formats_names_those_there_are():
-    assert set(FORMATS) == {JSON, *RENDERERS}
+    assert set(FORMATS) == {*STORES, *RENDERERS}
 
 
 def test_outputs_are_checked(tmp_path):

@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tokensal.drawing import Drawing
 from tokensal.render.html.panels import NAME, panel, source_name
 from tokensal.render.html.running_text import Text, running_text
 from tokensal.render.layout.heatmap import Facts, Heatmap
@@ -26,7 +27,7 @@ from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.legend import CLIPPED, OF_ROWS, SINK, Entry, Kind
 from tokensal.render.layout.matrix import Matrix, lay_out_matrix, matrix_name
 from tokensal.render.layout.numbers import exact
-from tokensal.render.layout.palette import DARK, LIGHT
+from tokensal.render.layout.palette import page_palettes
 
 CELLS = 20_000  # of the matrices on one page; each takes 50 to 80 bytes
 STEPS = 200  # of a shade: finer than 8 bits of a colour show on most of the scale
@@ -54,28 +55,37 @@ class Page:
 
     template: str
     context: dict[str, Any]
+    palette: str
 
     def document(self) -> str:
         """A document that holds nothing but the fragment."""
         fragment = Markup(self.fragment(standalone=True))
-        return _environment().get_template("document.html.j2").render(self.context, fragment=fragment)
+        return _environment(self.palette).get_template("document.html.j2").render(self.context, fragment=fragment)
 
     def fragment(self, *, standalone: bool = False) -> str:
         """One element for any page.
 
         It has no empty line, so that Markdown reads all of it as HTML.
         """
-        template = _environment().get_template(self.template)
-        fragment = template.render(self.context, standalone=standalone, style=Markup(_style()))
+        template = _environment(self.palette).get_template(self.template)
+        fragment = template.render(self.context, standalone=standalone, style=Markup(_style(self.palette)))
         return re.sub(r"\n\s*\n", "\n", fragment)
 
     def output(self) -> str:
         """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
-        return _environment().get_template("notebook.html.j2").render(self.context, document=self.document())
+        return (
+            _environment(self.palette).get_template("notebook.html.j2").render(self.context, document=self.document())
+        )
 
 
 def page(
-    template: str, heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object
+    template: str,
+    heading: str,
+    heatmaps: Sequence[Heatmap],
+    caption: Facts,
+    entries: Iterable[Entry],
+    drawing: Drawing,
+    **more: object,
 ) -> Page:
     """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
@@ -101,8 +111,11 @@ def page(
                 "signed": signed,
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
+                "bins": first.bins,
+                "colouring": first.overview.scale.colouring,
             },
         },
+        drawing.palette,
     )
 
 
@@ -138,14 +151,16 @@ def _step(shade: float) -> str:
 
 
 @cache
-def _style() -> str:
+def _style(palette: str) -> str:
     """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
-    sheet = _environment().get_template("fragment.css").render()
+    sheet = _environment(palette).get_template("fragment.css").render()
     return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache
-def _environment() -> Environment:
+def _environment(palette: str) -> Environment:
+    """The templates in the colours of a palette."""
+    light, dark = page_palettes(palette)
     environment = Environment(
         loader=PackageLoader("tokensal.render.html"),
         autoescape=True,  # for every template, whatever its suffix: tokens are a stranger's text
@@ -156,6 +171,6 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     environment.filters.update(exact=exact, shortened=shortened, step=_step, matrix_name=matrix_name)
-    environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
+    environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=light, DARK=dark, STYLED=STYLED, OF_ROWS=OF_ROWS)
     environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH, STEPS=STEPS)
     return environment

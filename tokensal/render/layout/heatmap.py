@@ -25,6 +25,7 @@ from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
 from tokensal.render.layout.sections import CONTRAST, Section, sections
 from tokensal.results.attribution import DIRECT, Alternative, Attribution
+from tokensal.results.reproduction import Recipe, recipe_of
 from tokensal.types import Role, Unit
 
 CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
@@ -48,7 +49,9 @@ class Heatmap:
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
     asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
     the prompt. `caption` says where the numbers came from and how exact they are: model, method with all options,
-    score, dtype, versions …
+    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the
+    result is made again. Colours are in so many steps on either side of zero (`bins`), and scales end at the percentile
+    `clip` of |scores|.
     """
 
     sources: tuple[Label, ...]
@@ -73,6 +76,10 @@ class Heatmap:
     heading: Facts
     subject: str
     caption: Facts
+    exactness: Facts
+    recipe: Recipe
+    bins: int | None = None
+    clip: float | None = None
 
     @property
     def overview(self) -> Row:
@@ -82,7 +89,7 @@ class Heatmap:
     @property
     def scale(self) -> Scale:
         """One scale for all targets and their sum, on which equal scores look equal."""
-        return Scale(max(row.limit for row in (self.overviews[-1], *self.rows)), self.signed)
+        return Scale(max(row.limit for row in (self.overviews[-1], *self.rows)), self.signed, bins=self.bins)
 
     @property
     def scored(self) -> tuple[int, ...]:
@@ -106,7 +113,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
 
     Args:
         attribution: the scores.
-        drawing: whether the sink counts into limits and rankings.
+        drawing: whether the sink counts into limits and rankings, where scales end, and in which steps colours are.
         credit: say of direct scores, too, that they are direct.
 
     Raises:
@@ -125,7 +132,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
     complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
-    overviews, rows = _rows(attribution, targets, noun, complete=complete, sink=drawing.sink)
+    overviews, rows = _rows(attribution, targets, noun, drawing, complete=complete)
     return Heatmap(
         sources=sources,
         targets=targets,
@@ -140,6 +147,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
             signed=attribution.signed,
             contrasted=contrasted,
             passed_on=_passed_on(attribution, overviews[0]),
+            clip=drawing.clip,
         ),
         signed=attribution.signed,
         sink=attribution.sink,
@@ -157,6 +165,10 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
         heading=tuple(_heading(attribution, credit)),
         subject=subject(sources),
         caption=tuple(_caption(attribution, targets, rows, credit)),
+        exactness=tuple(_exactness(attribution, targets, rows)),
+        recipe=recipe_of(attribution),
+        bins=drawing.bins,
+        clip=drawing.clip,
     )
 
 
@@ -168,15 +180,15 @@ def _marked(sources: Sequence[Label], attribution: Attribution) -> tuple[Label, 
 
 
 def _rows(
-    attribution: Attribution, targets: Sequence[Label], noun: str, *, complete: bool, sink: bool
+    attribution: Attribution, targets: Sequence[Label], noun: str, drawing: Drawing, *, complete: bool
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """The aggregations of all targets, and the targets."""
     table = [
         [score if visible else None for score, visible in zip(*row, strict=True)]
         for row in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
     ]
-    apart = None if sink else attribution.sink
-    rows = Rows(attribution.signed, attribution.sink, apart, left_out=None in total(table))
+    apart, left_out = None if drawing.sink else attribution.sink, None in total(table)
+    rows = Rows(attribution.signed, attribution.sink, apart, left_out, drawing.bins, drawing.clip)
     titles = [_title(attribution, targets, noun, index) for index in range(len(targets))]
     values = attribution.values.tolist()
     each = tuple(rows.row(table[index], titles[index], index, values[index]) for index in range(len(targets)))
@@ -300,8 +312,13 @@ def _caption(
         *provenance.question.items(),
         ("dtype", provenance.dtype),
         ("device", provenance.device),
-        *diagnostics.facts(attribution.diagnostics, targets, rows),
+        *_exactness(attribution, targets, rows),
         ("time", f"{provenance.seconds:.2f} s" if provenance.seconds else ""),
         *provenance.versions.items(),
     ]
     yield from ((name, drawable(text).strip()) for name, text in pairs if text)
+
+
+def _exactness(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    facts = diagnostics.facts(attribution.diagnostics, targets, rows)
+    yield from ((name, drawable(text).strip()) for name, text in facts if text)

@@ -40,7 +40,7 @@ class Palette:
 
     def fill(self, shade: float) -> Colour:
         """The colour of a shade within [-1, 1], as it is seen."""
-        return _mixed(self.background, self.negative if shade < 0 else self.positive, abs(shade))
+        return mixed(self.background, self.negative if shade < 0 else self.positive, abs(shade))
 
     def ink(self, shade: float) -> Colour:
         """The colour of text on that shade."""
@@ -57,7 +57,7 @@ class Paper:
 
     def fill(self, shade: float) -> Colour:
         """The colour of a shade within [-1, 1], as it is seen."""
-        return _mixed(WHITE, self.negative if shade < 0 else self.positive, abs(shade))
+        return mixed(WHITE, self.negative if shade < 0 else self.positive, abs(shade))
 
 
 LIGHT = Palette(
@@ -82,7 +82,8 @@ def page_palettes(name: str) -> tuple[Palette, Palette]:
     return _PAGES[name]
 
 
-def _mixed(background: Colour, hue: Colour, opacity: float) -> Colour:
+def mixed(background: Colour, hue: Colour, opacity: float) -> Colour:
+    """A hue of that opacity over the background, as it is seen."""
     red, green, blue = (round(low + (high - low) * opacity) for low, high in zip(background, hue, strict=True))
     return red, green, blue
 

@@ -154,7 +154,7 @@ def _step(shade: float) -> str:
 def _style(palette: str) -> str:
     """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
     sheet = _environment(palette).get_template("fragment.css").render()
-    return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
+    return re.sub(r"(-?\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache

@@ -45,9 +45,9 @@
     paint(sources, scores(row), row.limit, (index) => row.beyond.has(index), row.bytes);
   }
 
-  // The squares of a matrix, which has one scale; one that is closed waits until it is opened.
-  function paintMatrix(view) {
-    if (!view.part("matrix")?.open) return;
+  // The squares of a matrix, which has one scale; one that is closed waits until it is opened or printed.
+  function paintMatrix(view, printed = false) {
+    if (!view.part("matrix")?.open && !printed) return;
     view.squares ??= [...view.root.querySelectorAll(".square")];
     const values = view.squares.map((square) => {
       const row = view.rows[square.parentElement.dataset.row];
@@ -64,25 +64,28 @@
     paintPins();
   }
 
-  // What the legend says of it: always, and in the words of a screen reader, too.
   function shadeBy() {
-    const rank = mode() === "rank";
+    const rank = mode() === "rank"; // which has no root, and no place on the scale
     page.dataset.view = mode();
     page.toggleAttribute("data-root", option("root").checked && !rank);
-    page.toggleAttribute("data-threshold", threshold() > 0 && !rank); // ranks have no place on the scale
+    page.toggleAttribute("data-threshold", threshold() > 0 && !rank);
     page.style.setProperty("--threshold", threshold());
     option("root").disabled = rank;
-    const share = `${option("threshold").value} % of the scale`;
-    option("threshold").setAttribute("aria-valuetext", share);
+    option("threshold").setAttribute("aria-valuetext", `${option("threshold").value} % of the scale`);
     $("least").textContent = `${option("threshold").value} %`;
-    const of = mode() === "magnitude" && data.signed ? "|score|, without its sign" : "the score";
-    const steps = data.bins ? `, in ${data.bins} steps` : "";
-    const root = option("root").checked && !rank;
-    const plain = of === "the score" ? data.colouring : data.colouring.replace("in the score", `in ${of}`).replace(" for each sign", "");
-    const kind = rank ? `the rank of |score|${steps}` : root ? `the root of ${of}${steps}` : plain;
-    const kept = rank || root ? " Numbers and bars are as they were." : "";
-    const below = threshold() ? ` None is drawn below ${share}.` : "";
-    root.querySelector(".shades").textContent = `Shades are ${kind}.${kept}${below}`;
+    root.querySelector(".shades").textContent = describeShades();
     paintAll();
     describeScale();
+  }
+
+  // What the legend says of the view and of the threshold: always, and to a screen reader where they change.
+  function describeShades() {
+    const steps = data.bins ? `, in ${data.bins} steps` : "";
+    const score = mode() === "magnitude" && data.signed ? "|score|, without its sign" : "the score";
+    const below = threshold() ? ` None is drawn below ${option("threshold").value} % of the scale.` : "";
+    const kept = " Numbers and bars are as they were.";
+    if (mode() === "rank") return `Shades are the rank of |score|${steps}.${kept}${below}`;
+    if (option("root").checked) return `Shades are the root of ${score}${steps}.${kept}${below}`;
+    if (mode() === "magnitude" && data.signed) return `Shades are linear in ${score}${steps}.${below}`;
+    return `Shades are ${data.colouring}.${below}`;
   }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -43,7 +42,7 @@ def large() -> tuple[Heatmap, str]:
 
 
 @pytest.fixture
-def measured(show: Any) -> Iterator[tuple[Any, Any]]:
+def measured(show: Any) -> tuple[Any, Any]:
     """A page of this size, and what its thread has spent since it was last asked."""
     page = show("<!DOCTYPE html><title></title>")
     session = page.context.new_cdp_session(page)
@@ -61,7 +60,7 @@ def measured(show: Any) -> Iterator[tuple[Any, Any]]:
     (show.folder / "large.html").write_text(large()[1], encoding="utf-8")
     page.goto((show.folder / "large.html").as_uri())
     show.requests.pop()
-    yield page, spent
+    return page, spent
 
 
 def test_a_large_page_opens_within_two_seconds_and_answers_a_key_within_a_tenth(measured: Any) -> None:

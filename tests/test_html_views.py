@@ -273,7 +273,8 @@ hostile = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(hostile, min_size=1, max_size=8), st.lists(hostile, min_size=1, max_size=4))
 def test_whatever_tokens_say_they_are_text(show: Any, prompt: list[str], answer: list[str]) -> None:
     example = attribute(prompt, answer, special=())
@@ -281,9 +282,7 @@ def test_whatever_tokens_say_they_are_text(show: Any, prompt: list[str], answer:
     for text in (document(example), f"<!DOCTYPE html><meta charset=utf-8><p>{html.draw_heatmap(heatmap, drawing)}"):
         page = show(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         shown = page.locator("[data-source]").evaluate_all("es => es.map((e) => e.textContent)")
-        assert shown == [label.text.removeprefix(" ") or label.text for label in heatmap.sources] or [
-            text.strip(" ") for text in shown
-        ] == [label.text.strip(" ") for label in heatmap.sources]
+        assert shown == [label.text.lstrip(" ") or label.text for label in heatmap.sources]
         target(page, 0).click()
         page.click("#pin")
         assert page.locator("img").count() == 0 and page.locator(".pin").count() == 1

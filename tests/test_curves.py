@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import transformers as hf
 from builders import CONTINUATION, PROMPT, tiny
 from hand_made import random_game
+from models import GROUPED, tokenizer
 from trials_by_hand import linear, ranked, trial_of
 
 import tokensal
-from tokensal import Question
+from tokensal import Question, adapt
 from tokensal.case import Case
 from tokensal.errors import InputError
 from tokensal.evaluation import ABPC, METRICS, Comprehensiveness, Deletion, Insertion, Sufficiency, TopKDrop

@@ -38,6 +38,7 @@ class Engine(HandMade):
     """With what a case looks at."""
 
     adapter = type("adapter", (), {"device": torch.device("cpu")})()
+    score = None  # none of those with a name
 
 
 def trial_of(value: Value, players: int, seen: Sequence[int] = (), seed: int = 0) -> Trial:

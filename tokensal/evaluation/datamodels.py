@@ -124,10 +124,10 @@ class Infidelity(DatamodelMetric):
     """How far the scores of absent units are from what the score drops without them. Lower is better.
 
     Yeh et al. 2019, arXiv:1901.09392, for removals of random subsets: E[(Σ scores of the absent − drop)²] over random
-    coalitions S, where the drop is f(x) − f(S); in squared units of the score. That punishes a method for its unit, such
-    as that of a gradient's norm. So by default scores are multiplied by what makes this smallest (one factor a target,
-    at least 0), and it is divided by E[drop²]: the share of the drops that is not predicted, from 0 to 1. captum's
-    `infidelity` has such a factor as `normalize`, of any sign, and does not divide.
+    coalitions S, where the drop is f(x) − f(S); in squared units of the score. That punishes a method for its unit,
+    such as that of a gradient's norm. So by default scores are multiplied by what makes this smallest (one factor a
+    target, at least 0), and it is divided by E[drop²]: the share of the drops that is not predicted, from 0 to 1.
+    captum's `infidelity` has such a factor as `normalize`, of any sign, and does not divide.
 
     Sign, ties, sink: scores count with their sign; a unit without one counts as 0; ties play no part. The sink, special
     tokens and a chat's template are always present.

@@ -77,10 +77,11 @@ def _texts(text: Text, plate: Plate) -> Iterator[Artist]:
     x = text.x
     if space:
         x -= typeface.width(space + text.text, text.size, text.style) - typeface.width(text.text, text.size, text.style)
+    properties = typeface.properties(text.text, text.size, text.style)
     for part in text.text if text.tracking else (space + text.text,):
         yield Label(
             x, text.y, part,
-            color=_rgb(text.colour), fontproperties=typeface.properties(text.size, text.style), rotation=text.angle,
+            color=_rgb(text.colour), fontproperties=properties, rotation=text.angle,
             rotation_mode="anchor", horizontalalignment="left", verticalalignment="baseline", parse_math=False,
         )  # fmt: skip
         x += typeface.width(part, text.size, text.style) + text.tracking

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from uniseg.graphemecluster import grapheme_clusters
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import PLAIN, Style
 
+CODE = re.compile(r"(⟨U\+[0-9A-F]+⟩)")
 LONGEST = 500  # characters that are tried at once where one item is wider than a line
 
 
@@ -25,7 +27,7 @@ class Item:
     """Text in one fill and one style.
 
     `gap` is the white space before it, `free` whether a line may end there, `breaks` how many lines end behind it.
-    `mark` is a raised sign behind the text.
+    `mark` is a raised sign behind the text. What is `ours` is no text of anybody's, and read from the left.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Item:
     source: int | None = None
     mark: str = ""
     about: str = ""
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,14 @@ def _parted(atom: Atom, room: float, item: Item, measure: Measure, *, least: boo
     """What of an atom fits in the room, and what is left; where `least`, at least one character fits."""
     if atom.width <= room:
         return atom, None
-    clusters = list(grapheme_clusters(atom.text[:LONGEST]))
-    low, high = 0, len(clusters)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if measure("".join(clusters[:middle]), item) <= room else (low, middle - 1)
-    count = max(low, int(least))
+    clusters = list(_clusters(atom.text[:LONGEST]))
+    count, reach = 0, 0.0
+    while count < len(clusters) and reach + measure(clusters[count], item) <= room:
+        reach += measure(clusters[count], item)
+        count += 1
+    while count and measure("".join(clusters[:count]), item) > room:
+        count -= 1
+    count = max(count, int(least))
     head = "".join(clusters[:count])
     tail = atom.text[len(head) :]
     if not tail:
@@ -128,6 +133,12 @@ def _parted(atom: Atom, room: float, item: Item, measure: Measure, *, least: boo
     if not count:
         return None, replace(left, width=atom.width)
     return replace(atom, text=head, width=measure(head, item), mark=""), left
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """What a line break does not part: a character with its accents, and the code of one that no font has."""
+    for part in CODE.split(text):
+        yield from [part] if CODE.fullmatch(part) else grapheme_clusters(part)
 
 
 def _extent(atoms: Sequence[Atom]) -> float:

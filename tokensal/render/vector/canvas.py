@@ -16,6 +16,7 @@ from matplotlib.text import Text as Label
 from matplotlib.transforms import Affine2D
 
 from tokensal.render.layout.palette import Colour
+from tokensal.render.vector.bidi import RIGHT, direction
 from tokensal.render.vector.outlines import corners
 from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Text
 
@@ -73,7 +74,9 @@ def _frame(x: float, y: float, width: float, height: float) -> Path:
 def _texts(text: Text, plate: Plate) -> Iterator[Artist]:
     """The text with the spaces before it, so that it can be read from a PDF; spaced letters one by one."""
     typeface = plate.typeface
-    space = "".join(each for each in text.gap if each == " ") if not text.angle else ""
+    space = "".join(each for each in text.gap if each == " ")
+    if text.angle or direction(text.text) == RIGHT:  # there it would stand at the other end
+        space = ""
     x = text.x
     if space:
         x -= typeface.width(space + text.text, text.size, text.style) - typeface.width(text.text, text.size, text.style)

@@ -19,7 +19,6 @@ from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import PLAIN, Style
 
 CODE = re.compile(r"(⟨U\+[0-9A-F]+⟩)")
-LONGEST = 500  # characters that are tried at once where one item is wider than a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,45 +99,38 @@ def _place(
         lines.append(chunk)
         return
     for atom in chunk:
-        rest: Atom | None = atom
-        while rest is not None:
-            room = width - taken() - _extent(lines[-1]) - (rest.indent if lines[-1] else 0.0)
-            head, rest = _parted(rest, room, items[rest.item], measure, least=not lines[-1])
-            if head is not None:
-                lines[-1].append(head)
-            if rest is not None:
-                lines.append([])
+        room = width - taken() - _extent(lines[-1]) - atom.indent
+        if atom.width <= room:
+            lines[-1].append(atom)
+        elif atom.width <= width:
+            lines.append([replace(atom, gap="", indent=0.0)])
+        else:
+            first, *others = _cut(atom, items[atom.item], measure, room, width)
+            lines[-1].extend([first] if first.text else [])
+            lines.extend([other] for other in others)
 
 
-def _parted(atom: Atom, room: float, item: Item, measure: Measure, *, least: bool) -> tuple[Atom | None, Atom | None]:
-    """What of an atom fits in the room, and what is left; where `least`, at least one character fits."""
-    if atom.width <= room:
-        return atom, None
-    clusters = list(_clusters(atom.text[:LONGEST]))
-    count, reach = 0, 0.0
-    while count < len(clusters) and reach + measure(clusters[count], item) <= room:
-        reach += measure(clusters[count], item)
-        count += 1
-    while count and measure("".join(clusters[:count]), item) > room:
-        count -= 1
-    count = max(count, int(least))
-    head = "".join(clusters[:count])
-    tail = atom.text[len(head) :]
-    if not tail:
-        return (atom, None) if least else (None, replace(atom, gap="", indent=0.0))
+def _cut(atom: Atom, item: Item, measure: Measure, room: float, width: float) -> list[Atom]:
+    """An atom that is wider than a line: what fits into the room, which may be nothing, and a piece for each line."""
+    pieces, piece, reach = list[str](), "", 0.0
+    for cluster in _clusters(atom.text):
+        step = measure(cluster, item)
+        if reach + step > (width if pieces else room) and (piece or not pieces):
+            pieces.append(piece)
+            piece, reach = "", 0.0
+        piece, reach = piece + cluster, reach + step
+    first, *others = (*pieces, piece)
+    bare = replace(atom, gap="", indent=0.0, mark="")
+    atoms = [replace(bare, text=text, width=min(measure(text, item), width)) for text in others]
     mark = measure(atom.mark, item) if atom.mark else 0.0
-    # of a long rest a difference will do, as it is parted again
-    rest = measure(tail, item) + mark if len(tail) <= LONGEST else atom.width - measure(head, item)
-    left = replace(atom, text=tail, gap="", indent=0.0, width=rest)
-    if not count:
-        return None, replace(left, width=atom.width)
-    return replace(atom, text=head, width=measure(head, item), mark=""), left
+    last = replace(atoms[-1], mark=atom.mark, width=atoms[-1].width + mark)
+    return [replace(atom, text=first, width=measure(first, item), mark=""), *atoms[:-1], last]
 
 
 def _clusters(text: str) -> Iterator[str]:
     """What a line break does not part: a character with its accents, and the code of one that no font has."""
     for part in CODE.split(text):
-        yield from [part] if CODE.fullmatch(part) else grapheme_clusters(part)
+        yield from [part] if CODE.fullmatch(part) else part if part.isascii() else grapheme_clusters(part)
 
 
 def _extent(atoms: Sequence[Atom]) -> float:

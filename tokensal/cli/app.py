@@ -211,8 +211,10 @@ def methods(
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
     if bibtex:
         text = references.bibtex(name)
+    elif name is None:
+        text = listing()
     else:
-        text = listing() if name is None else details(name)
+        text = details(name)
     with writing_to_stdout():
         print(text)
 

@@ -12,7 +12,8 @@ from tokensal.errors import InputError, require_known
 from tokensal.options import option, theme_of
 from tokensal.values import described, read_number, read_whole, store
 
-FORMATS = (".html", ".md", ".txt", ".json")  # as help texts list them: the suffixes of `render`, which tests compare
+# As help texts list them: the suffixes of `render`, which tests compare.
+FORMATS = (".html", ".md", ".svg", ".pdf", ".png", ".txt", ".json")
 SEQUENTIAL = "sequential"  # one hue for both signs
 PALETTES = ("orange-blue", "PuOr", "RdBu", SEQUENTIAL)
 WIDTHS = {"column": 234.0, "page": 486.0}  # points: a column and a page of most conferences

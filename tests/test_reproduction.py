@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import torch
 
 import tokensal
 from tokensal.adapters.loading import _request
+from tokensal.cli import app as cli
 from tokensal.config import COMMANDS
 from tokensal.options import Loading, options_of
 from tokensal.render.json import dumps, loads
@@ -28,15 +31,28 @@ def dates():
     return tokensal.load("dates")
 
 
+TELL = """#!/bin/sh
+for word in "$@"; do printf '%s\\0' "$word"; done > words
+case "$*" in *--messages*) cat > input;; *) [ -t 0 ] || cat > input;; esac
+"""
+
+
 def run(command, folder):
-    """What a command of a recipe makes, run by a real shell."""
-    line = command.replace("tokensal ", f"{sys.executable} -m tokensal ", 1) if command.startswith("tokensal") else (
-        command.replace("| tokensal ", f"| {sys.executable} -m tokensal ", 1)
-    )  # fmt: skip
-    before, dashes, prompt = line.partition(" -- ")
-    line = f"{before} -q -o again.json{dashes}{prompt}"
-    done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, (line, done.stderr)
+    """What a command of a recipe makes: a real shell reads it, and the command line runs in this process."""
+    script = folder / "tokensal"
+    script.write_text(TELL)
+    script.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=60, stdin=subprocess.DEVNULL, env=environment)
+    words = (folder / "words").read_bytes().decode().split("\0")[:-1]
+    words = [str(folder / "input") if word == "/dev/stdin" else word for word in words]
+    place = words.index("--") if "--" in words else len(words)
+    arguments = [*words[:place], "-q", "-o", str(folder / "again.json"), *words[place:]]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["tokensal", *arguments])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((folder / "input").read_bytes()), encoding="utf-8"))
+        cli.main()
+    assert not ended.value.code, arguments
     return loads((folder / "again.json").read_text())
 
 
@@ -60,7 +76,7 @@ def load_again(result):
 CASES = {
     "plain": {"method": "occlusion"},
     "options": {"method": tokensal.Occlusion(keep=(), replacement="zero", window=2), "unit": "word"},
-    "targets": {"targets": ["word", re.compile("19|03"), 2], "alternatives": 3, "method": "lrp"},
+    "targets": {"targets": ["word", "regex:19|03", 2], "alternatives": 3, "method": "lrp"},
     "contrast": {"targets": "text:1987", "contrast": "1988", "method": "gradient", "score": "logit"},
     "continuation": {"continuation": "1987-03-04", "method": "input_x_gradient"},
     "sampling": {"generation": {"do_sample": True, "temperature": 1.5, "top_k": 20}, "max_new_tokens": 9},
@@ -113,9 +129,7 @@ def test_one_traced_attribution(dates):
     assert hops.command == "" and "hops" in hops.notes[0]
 
 
-def test_a_result_of_the_command_line_is_made_again(tmp_path, monkeypatch, capsys):
-    from tokensal.cli import app as cli
-
+def test_a_result_of_the_command_line_is_made_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tokensal", "attribute", DATE, "--model", "dates", "-o", "first.json", "-q",
                                       "--option", "norm=l1", "--generation", "num_beams=2"])  # fmt: skip
@@ -138,6 +152,14 @@ def test_what_a_command_line_cannot_say_is_told(dates):
     assert recipe_of(spans).command == "" and execute(recipe_of(load_again(spans)).python) == spans
     nested = tokensal.attribute(dates, DATE, method=tokensal.SmoothGrad(method=tokensal.Gradient(norm="l1"), samples=4))
     assert recipe_of(nested).command == "" and execute(recipe_of(nested).python) == nested
+
+
+def test_a_compiled_pattern_is_written_as_the_command_line_writes_it(dates):
+    result = tokensal.attribute(dates, DATE, targets=[re.compile("19|03"), (27, 29)])
+    recipe = recipe_of(result)
+    assert "--targets 'regex:19|03' --targets 27:29" in recipe.command
+    assert execute(recipe.python).scores.equal(result.scores)
+    assert recipe_of(tokensal.attribute(dates, DATE, targets=re.compile("1987", re.I))).command == ""
 
 
 def test_what_is_not_stored_is_named(dates):
@@ -195,9 +217,7 @@ def test_chats(messages, dates, tmp_path):
     folder = tmp_path / "llama"
     model("Llama", dtype=torch.float32).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    result = tokensal.attribute(
-        str(folder), messages=messages, continuation=" yes", template={"enable_thinking": False, "names": ["a", "b c"]}
-    )
+    result = tokensal.attribute(str(folder), messages=messages, continuation=" yes")
     recipe = recipe_of(load_again(result))
     assert without_config(run(recipe.command, tmp_path)) == [result]
     assert execute(recipe.python) == result
@@ -224,7 +244,7 @@ def test_every_option_that_makes_a_result_is_written():
 @pytest.mark.parametrize(
     "value",
     ["l1", "true", "1", "1.5", "inf", "a b", 'a"b', "it's", "", "[x]", "1979-05-27", 3, 0.1, 1e-30, True, False, [],
-     ["a", "b c"], (1, 2), {"a": {"b c": [1, "x"]}}, "\x7f", "a\nb", float("inf"), "0x1f", "é", "text:x y"],
+     ["a", "b c"], (1, 2), {"a": {"b c": [1, "x"]}}, "a\nb", float("inf"), "0x1f", "é", "text:x y"],
     ids=repr,
 )  # fmt: skip
 def test_settings_are_read_back(value):
@@ -235,7 +255,7 @@ def test_settings_are_read_back(value):
     assert (back, type(back)) == (wanted, type(wanted))
 
 
-@pytest.mark.parametrize(("key", "value"), [("a=b", 1), ("a b", 1), ("a.b", 1), ("key", None), ("key", [None])])
+@pytest.mark.parametrize(("key", "value"), [("a=b", 1), ("a b", 1), ("a.b", 1), ("key", None), ("key", [None]), ("key", "\x7f")])
 def test_settings_that_cannot_be_written_are_refused(key, value):
     with pytest.raises(Inexpressible):
         setting(key, value)

@@ -16,7 +16,20 @@ from counting import CountingAdapter
 from models import adapter
 from rich.cells import cell_len
 from rich.console import Console
-from test_html import ACTIVE, ANSWER, HOSTILE, LOOK, SCORES, attribute, browser, capital, document_of, parse, show, target
+from test_html import (
+    ACTIVE,
+    ANSWER,
+    HOSTILE,
+    LOOK,
+    SCORES,
+    attribute,
+    browser,
+    capital,
+    document_of,
+    parse,
+    show,
+    target,
+)
 from test_terminal import printed, text_page
 
 import tokensal

@@ -98,8 +98,11 @@ def test_a_heatmap_says_what_its_layout_says():
     ranking, targets = tables(tokens)
     assert ranking[0] == ["", "token", "place", "mean share", "sum"]
     assert [row[1:4] for row in ranking[1:]] == [
-        [heatmap.sources[cell.source].name + heatmap.sources[cell.source].ordinal, str(cell.source),
-         heatmap.overview.scale.write(cell.value)]
+        [
+            heatmap.sources[cell.source].name + heatmap.sources[cell.source].ordinal,
+            str(cell.source),
+            heatmap.overview.scale.write(cell.value),
+        ]
         for cell in heatmap.overview.top(10)
     ]
     assert [row[0] for row in targets[1:]] == [label.name for label in heatmap.targets]
@@ -141,7 +144,11 @@ def test_hostile_tokens_stay_text(texts):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(st.sampled_from("ab |`*_[]()<>!&\\#-+=~\n1.):/@$wh"), min_size=1, max_size=8), min_size=4, max_size=4))
+@given(
+    st.lists(
+        st.text(st.sampled_from("ab |`*_[]()<>!&\\#-+=~\n1.):/@$wh"), min_size=1, max_size=8), min_size=4, max_size=4
+    )
+)
 def test_any_tokens_stay_text(texts):
     parsed(draw_heatmap(lay_out(attribution_of(texts, [[1.0, -2.0, math.nan], [3.0, 1.0, -1.0]], sink=None))))
 

@@ -88,9 +88,7 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
     return adapter
 
 
-def _request(
-    model: str | PathLike[str] | None, name: str, loading: Loading, commit: str | None
-) -> Mapping[str, Any]:
+def _request(model: str | PathLike[str] | None, name: str, loading: Loading, commit: str | None) -> Mapping[str, Any]:
     """The arguments that load the same again: of the hub the commit; nothing for the model inside a package."""
     arguments = {key: value for key, value in differing(loading).items() if key not in ("model", "revision")}
     if arguments.get("device") is not None:

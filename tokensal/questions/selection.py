@@ -40,7 +40,9 @@ def parse_targets(targets: Targets | Sequence[Targets]) -> list[Targets]:
     Raises:
         InputError: an unknown name, a regular expression that cannot be read, nothing at all, or something else.
     """
-    several = isinstance(targets, Iterable) and not isinstance(targets, str | bytes | Mapping) and not is_characters(targets)
+    several = (
+        isinstance(targets, Iterable) and not isinstance(targets, str | bytes | Mapping) and not is_characters(targets)
+    )
     parsed = [_parse(target) for target in (targets if several else [targets])]  # type: ignore[union-attr]
     if not parsed:
         raise InputError("There are no targets: name at least one, or leave them out to explain each token.")

@@ -85,7 +85,7 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "sink": attribution.sink,
         "encoder": attribution.encoder,
         "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
-        "provenance": _from_provenance(attribution.provenance),
+        "provenance": provenance_document(attribution.provenance),
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
 
@@ -95,7 +95,7 @@ def _from_unit(unit: Unit) -> dict[str, Any]:
     return {name: value for name, value in asdict(unit).items() if value is not None}
 
 
-def _from_provenance(provenance: Provenance) -> dict[str, Any]:
+def provenance_document(provenance: Provenance) -> dict[str, Any]:
     """Without what says no more than the defaults, as in files of before there was such."""
     values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
     left_out = {"options": {}, "credit": DIRECT, "quantity": "", "request": {}}

@@ -99,7 +99,11 @@ def _pattern(name: str) -> re.Pattern[str]:
 def _names(provenance: Provenance) -> Names:
     """Those of this user and this machine, and those that the provenance itself gives away."""
     strings = list(_strings([provenance.model, provenance.config, provenance.request, provenance.method_repr]))
-    users = {_user(), os.path.basename(os.path.expanduser("~")), *(match for s in strings for match in HOMES.findall(s))}
+    users = {
+        _user(),
+        os.path.basename(os.path.expanduser("~")),
+        *(match for s in strings for match in HOMES.findall(s)),
+    }
     host = socket.gethostname()
     pairs = [(name, USER) for name in users if name.lower() not in GENERAL]
     pairs += [(name, HOST) for name in (host, host.partition(".")[0]) if name.lower() not in LOCAL]
@@ -214,6 +218,6 @@ def _last(place: str) -> str:
     if not components or (scheme and len(components) < 3 and not place.lower().startswith("file:")):
         return HOST if scheme else place
     last = components[-1]
-    if last.startswith("~") and place.startswith("~") or HOMES.search(place) and HOMES.search(place)[1] == last:  # type: ignore[index]
+    if (last.startswith("~") and place.startswith("~")) or (HOMES.search(place) and HOMES.search(place)[1] == last):  # type: ignore[index]
         return HOME
     return "" if re.fullmatch(r"[A-Za-z]:", last) else last

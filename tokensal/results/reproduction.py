@@ -204,7 +204,7 @@ def _call(provenance: Provenance) -> ast.Call:
 class _Qualified(ast.NodeTransformer):
     """`GradCAM(layers='all')` as `tokensal.GradCAM(layers='all')`, also inside another method."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name):
             module = ast.Name("tokensal", ast.Load())

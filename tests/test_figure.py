@@ -48,7 +48,7 @@ def test_prompt_and_answer_are_passages_and_what_is_explained_is_bold():
 
 def test_a_shade_that_no_eye_sees_is_none_and_a_weak_line_break_is_not_drawn():
     runs = [run for part in figure(small(), row=2).passages for run in part.runs]
-    assert [round(run.shade, 2) for run in runs] == [1.0, 0.25, 0.0, 1.0, 0.0]  # 0.0125 of the scale is not drawn
+    assert [round(run.shade, 2) for run in runs] == [0.0, 0.25, 0.0, 1.0, 0.0]  # the sink and 0.0125 of the scale
     weak = figure(attribution_of(TEXTS, [SCORES[0], SCORES[0], [5.0, 1.0, -0.05, 0.09]]), row=2)
     assert text_of(weak.passages[1]) == " sat\n on"
 
@@ -161,7 +161,7 @@ def test_of_a_wide_matrix_the_strongest_columns_are_drawn_in_their_order():
 
 def test_a_comparison_has_the_text_of_each_method_on_its_own_scale():
     drawn = figure(several(contrasted(), scores=contrasted().scores * 3), row=0)
-    assert isinstance(drawn, ComparisonFigure) and [name for name, _ in drawn.parts] == ["X()", "Y()"]
+    assert isinstance(drawn, ComparisonFigure) and [name for name, _ in drawn.parts] == ["x", "y"]
     first, second = (part for _, part in drawn.parts)
     assert [run.text for run in first.passages[0].runs] == [run.text for run in second.passages[0].runs]
     assert first.sheet.ramp.high != second.sheet.ramp.high and drawn.sheet.ramp.high == "max"

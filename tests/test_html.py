@@ -151,7 +151,7 @@ def test_hostile_tokens_stay_text() -> None:
     assert [mark.text for mark in marks(tree)] == (HOSTILE + HOSTILE)[:-1]
     assert marks(tree, "data-target")[-1].text == HOSTILE[-1]
     assert data(tree)["names"] == (HOSTILE + HOSTILE)[:-1]
-    assert len(tree.findall(".//script")) == 2
+    assert len(tree.findall(".//script")) == 3
     assert not tree.findall(".//img")
     assert not [element for element in tree.iter() if any(name.startswith("on") for name in element.attrib)]
 
@@ -294,15 +294,18 @@ ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 )
 
+ROOT = "document.querySelector('.tokensal').shadowRoot"
+ACTIVE = f"{ROOT}.activeElement"
 # What the reader sees of each source token; colours as painted on a canvas, over the colour of the paper.
 LOOK = """() => {
+    const root = document.querySelector(".tokensal").shadowRoot;
     const pixel = (...colours) => {
         const context = document.createElement("canvas").getContext("2d");
         for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
         return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
     };
     const paper = getComputedStyle(document.documentElement).backgroundColor;
-    return [...document.querySelectorAll("[data-source]")].map((element) => {
+    return [...root.querySelectorAll("[data-source]")].map((element) => {
         const style = getComputedStyle(element);
         return {
             alpha: Number(style.getPropertyValue("--s")),
@@ -452,7 +455,7 @@ def test_arrow_keys_move_between_targets_and_stop_at_the_ends(show: Watched) -> 
     for key, row in zip(steps, [0, 1, 0, 0, 3, 3, 0], strict=True):
         page.keyboard.press(key)
         assert_row(page, row)
-        assert page.evaluate("document.activeElement.dataset.target") == str(row)
+        assert page.evaluate(f"{ACTIVE}.dataset.target") == str(row)
     page.keyboard.press("Escape")
     assert_row(page, None)
 
@@ -469,21 +472,21 @@ def test_arrow_keys_take_the_pin_along(show: Watched) -> None:
 def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
     page = show(document_of(capital()))
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.dataset.target") == "0"
+    assert page.evaluate(f"{ACTIVE}.dataset.target") == "0"
     assert_row(page, 0)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert pressed(page) == [1]
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    assert page.evaluate(f"{ACTIVE}.tagName") == "SUMMARY"
     stops = [*["#steps"] * 4, "#shading", ".top"]
     for stop in stops:
         page.keyboard.press("Tab")
-        assert page.evaluate(f"document.activeElement.closest('{stop}') !== null")
+        assert page.evaluate(f"{ACTIVE}.closest('{stop}') !== null")
         assert_row(page, 1)
     for _ in range(len(stops) + 1):
         page.keyboard.press("Shift+Tab")
-    assert page.evaluate("document.activeElement.dataset.target") == "1"
+    assert page.evaluate(f"{ACTIVE}.dataset.target") == "1"
     page.keyboard.press(" ")
     assert_row(page, None)
 
@@ -543,7 +546,8 @@ def test_without_javascript_the_overview_shows_with_its_legend(show: Watched) ->
 
 
 def test_returning_to_the_overview_restores_what_the_server_drew(show: Watched) -> None:
-    drawn = "[...document.querySelectorAll('.token')].map(e => [e.className.split(' ').sort().join(' '), e.title])"
+    names = "e.className.split(' ').sort().join(' ')"
+    drawn = f"[...{ROOT}.querySelectorAll('.token')].map(e => [{names}, e.title])"
     page = show(document_of(capital()), java_script_enabled=False)
     server, looks = page.evaluate(drawn), page.evaluate(LOOK)
     page = show(document_of(capital()))
@@ -625,7 +629,8 @@ def ramp() -> Attribution:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_on_every_shade(show: Watched, ramp: Attribution, scheme: str) -> None:
     page = show(document_of(ramp), color_scheme=scheme)
-    variable = "name => getComputedStyle(document.documentElement).getPropertyValue(name).split(' ').map(Number)"
+    style = f"getComputedStyle({ROOT}.querySelector('.page'))"
+    variable = f"name => {style}.getPropertyValue(name).split(' ').map(Number)"
     background, quiet = page.evaluate(variable, "--background"), page.evaluate(variable, "--quiet")
     target(page, 0).hover()
     looks = page.evaluate(LOOK)

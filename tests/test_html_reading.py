@@ -12,6 +12,7 @@ from test_compare import three
 from test_html import (
     HOSTILE,
     LOOK,
+    ROOT,
     attribute,
     browser,
     capital,
@@ -144,7 +145,7 @@ def test_print_is_linear_and_has_no_controls(show):
     page.emulate_media(media="print")
     assert page.inner_text(".shades") == "Shades are linear in the score."
     assert seen(page) and not page.locator("#shading, #steps, #hint").filter(visible=True).count()
-    paper = "getComputedStyle(document.querySelector('[data-source=\"2\"]')).backgroundColor"
+    paper = f"getComputedStyle({ROOT}.querySelector('[data-source=\"2\"]')).backgroundColor"
     alpha = float(page.evaluate(paper).removesuffix(")").rpartition(" ")[2])
     assert alpha == pytest.approx(lay_out(capital()).overview.cells[2].shade, abs=0.002)
 
@@ -317,7 +318,7 @@ def test_the_frame_is_as_high_as_its_page(show):
     page.wait_for_function("document.querySelector('iframe').style.height !== '680px'")
     assert low.bounding_box()["height"] == inner != high.bounding_box()["height"] <= 1200
     for more in (100, 0):
-        page.frames[1].evaluate(f"document.querySelector('main').style.paddingBottom = '{more}px'")
+        page.frames[1].evaluate(f"{ROOT}.querySelector('main').style.paddingBottom = '{more}px'")
         page.wait_for_function(f"document.querySelector('iframe').offsetHeight === {inner + more}")
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_html import attribute, browser, contrast, document_of, parse, show, target
+from test_html import ROOT, attribute, browser, contrast, document_of, parse, show, target
 from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
 from tokensal.render.html.page import CELLS
@@ -87,7 +87,7 @@ def test_a_huge_matrix_is_left_out_and_the_page_says_so():
 
 # ── in a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-ROWS = "[...document.querySelectorAll('[data-row]')].map((row) => row.classList.contains('shown-target'))"
+ROWS = f"[...{ROOT}.querySelectorAll('[data-row]')].map((row) => row.classList.contains('shown-target'))"
 PAINT = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e, '::before').content]"
 
 

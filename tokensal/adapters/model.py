@@ -68,6 +68,7 @@ class ModelAdapter(HookedModel):
         self.tokenizer = tokenizer
         self.name = name or self.model.name_or_path or type(self.model).__name__
         self.revision = revision
+        self.request: Mapping[str, Any] | None = None  # the arguments of `load` that load it again
         with running(self.model):
             check_model(self.model)
         self._shift: Tensor | None = None

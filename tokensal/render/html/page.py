@@ -10,12 +10,14 @@ A page of several heatmaps is made of the same parts, and one selection is shown
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from tokensal.render.html.panels import NAME, panel, source_name
 from tokensal.render.html.running_text import Text, running_text
@@ -46,14 +48,24 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document of its own, and what its template draws."""
+    """What a template draws, as a document of its own or as a part of another."""
 
     template: str
     context: dict[str, Any]
 
     def document(self) -> str:
-        """The page."""
-        return _environment().get_template(self.template).render(self.context)
+        """A document that holds nothing but the fragment."""
+        fragment = Markup(self.fragment(standalone=True))
+        return _environment().get_template("document.html.j2").render(self.context, fragment=fragment)
+
+    def fragment(self, *, standalone: bool = False) -> str:
+        """One element for any page.
+
+        It has no empty line, so that Markdown reads all of it as HTML.
+        """
+        template = _environment().get_template(self.template)
+        fragment = template.render(self.context, standalone=standalone, style=Markup(_style()))
+        return re.sub(r"\n\s*\n", "\n", fragment)
 
     def output(self) -> str:
         """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
@@ -104,6 +116,13 @@ def _view(heatmap: Heatmap, ranked: int) -> View:
     """All that a page says of a heatmap, with so many sources in its ranked lists."""
     overviews, rows = ([panel(heatmap, row, ranked) for row in part] for part in (heatmap.overviews, heatmap.rows))
     return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), lay_out_matrix(heatmap))
+
+
+@cache
+def _style() -> str:
+    """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
+    sheet = _environment().get_template("fragment.css").render()
+    return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache

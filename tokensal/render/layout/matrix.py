@@ -59,12 +59,16 @@ def lay_out_matrix(heatmap: Heatmap) -> Matrix:
     return Matrix(
         name="alignment matrix" if heatmap.encoder else "matrix",
         columns=_columns(heatmap),
-        rows=tuple(tuple(cell(source, row.cells[source].value, limit) for source in scored) for row in heatmap.rows),
+        rows=tuple(tuple(_cell(row.cells[source], limit) for source in scored) for row in heatmap.rows),
         sections=tuple((name, count) for name, count in counts if count),
         scale=Scale(limit, heatmap.signed),
         score=heatmap.score,
         left_out=len(heatmap.sources) - len(scored),
     )
+
+
+def _cell(of_row: Cell, limit: float) -> Cell:
+    return cell(of_row.source, of_row.value, limit, apart=of_row.apart)
 
 
 def _columns(heatmap: Heatmap) -> tuple[Column, ...]:

@@ -1,11 +1,19 @@
 (() => {
-  "use strict";
-  const $ = (id) => document.getElementById(id);
+"use strict";
+// What the fragment in the element `host` does; it knows nothing of the page around that.
+function start(host) {
+  // HTML that a script has put into a page still has the template, of which a parser would have made the root.
+  const template = host.querySelector(":scope > template");
+  const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+  if (template) root.append(template.content);
+  const $ = (id) => root.getElementById(id);
   const data = JSON.parse($("data").textContent);
-  const root = document.documentElement;
+  const page = root.querySelector(".page");
+  const standalone = page.matches(".standalone"); // nothing else on the page needs keys
+  const active = () => root.activeElement ?? page;
 
   // A page has a view for each heatmap, all of the same tokens; what is shown of one is shown of all.
-  const views = [...document.querySelectorAll(".view")].map((root, index) => ({
+  const views = [...root.querySelectorAll(".view")].map((root, index) => ({
     ...data.views[index],
     root,
     part: (name) => root.querySelector(`.${name}`),
@@ -52,11 +60,11 @@
       const shade = shades[source].toFixed(3);
       if (element.style.getPropertyValue("--s") !== shade) element.style.setProperty("--s", shade);
     });
-    if (root.dataset.shades === "rank") rank(view.sources, shades);
+    if (page.dataset.shades === "rank") rank(view.sources, shades);
   }
 
   function shadeBy(name) {
-    root.dataset.shades = name;
+    page.dataset.shades = name;
     for (const view of views) {
       paint(view, panel(view, drawn ?? null));
       if (name === "rank") rank(view.squares, view.squares.map(({ style }) => Number(style.getPropertyValue("--s"))));
@@ -167,8 +175,8 @@
 
   // The targets of the view that has the focus, or of the first one, and which of them has it (-1: none).
   function focus() {
-    const { targets } = views.find((view) => view.targets.includes(document.activeElement)) ?? views[0];
-    return [targets, targets.indexOf(document.activeElement)];
+    const { targets } = views.find((view) => view.targets.includes(active())) ?? views[0];
+    return [targets, targets.indexOf(active())];
   }
 
   function move(event) {
@@ -185,7 +193,7 @@
   // From square to square, with the arrow keys.
   function walk(event, sheet) {
     const lines = [...sheet.querySelectorAll("[data-row]")];
-    const from = document.activeElement.closest("td");
+    const from = active().closest("td");
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     const within = (index, low, list) => Math.max(low, Math.min(list.length - 1, index));
     const { cells } = lines[from ? within(lines.indexOf(from.parentElement) + down, 0, lines) : 0];
@@ -197,9 +205,9 @@
   function press(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const [, focused] = focus();
-    const sheet = document.activeElement.closest(".sheet");
+    const sheet = active().closest(".sheet");
     if (event.key === "Escape") return pin(null);
-    if (/^(radio|checkbox)$/.test(document.activeElement.type)) return;
+    if (/^(radio|checkbox)$/.test(active().type)) return;
     if (sheet && /^Arrow/.test(event.key)) walk(event, sheet);
     else if (/^Arrow(Left|Right)$/.test(event.key) || (focused >= 0 && /^(Home|End)$/.test(event.key))) move(event);
     else if (focused >= 0 && /^(Enter| )$/.test(event.key)) pin(focused === pinned ? null : focused);
@@ -235,17 +243,18 @@
       group.setAttribute("aria-label", view.part("after").getAttribute("aria-label"));
     }
     reach(0);
-    document.addEventListener("keydown", press);
-    document.addEventListener("pointerover", ({ target }) => {
+    (standalone ? document : root).addEventListener("keydown", press);
+    page.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || read(null));
+    root.addEventListener("pointerover", ({ target }) => {
       const element = target.closest("[data-source], [data-target], [data-row] td");
       if (element || !target.closest(".status")) read(element);
     });
-    document.addEventListener("focusin", ({ target }) => {
+    root.addEventListener("focusin", ({ target }) => {
       if (!target.matches("[data-row] td")) return;
       peek(Number(target.parentElement.dataset.row));
       read(target);
     });
-    document.addEventListener("focusout", ({ target }) => {
+    root.addEventListener("focusout", ({ target }) => {
       if (target.matches("[data-row] td")) peek(null);
     });
     for (const button of $("steps").children) {
@@ -253,22 +262,18 @@
       button.addEventListener("click", () => (step ? stepBy(Number(step)) : aggregate(Number(number))));
     }
     $("shading").addEventListener("change", ({ target }) => shadeBy(target.value));
-    for (const element of [$("hint"), $("steps"), $("shading"), ...document.querySelectorAll(".scripted")])
+    for (const element of [$("hint"), $("steps"), $("shading"), ...root.querySelectorAll(".scripted")])
       element.hidden = false;
-    root.dataset.shades = "linear";
+    page.dataset.shades = "linear";
     show();
   }
+}
 
-  // The frame of a notebook (notebook.js) is as high as its page, up to what a window holds, and has the theme around it.
-  if (parent !== window) {
-    addEventListener("message", ({ source, data }) => {
-      if (source === parent && data?.tokensalTheme) root.dataset.theme = data.tokensalTheme;
-    });
-    const narrow = matchMedia("(max-width: 46rem)");
-    const measure = () =>
-      parent.postMessage({ tokensalHeight: Math.min(document.body.offsetHeight, narrow.matches ? 680 : 1200) }, "*");
-    new ResizeObserver(measure).observe(document.body);
-    root.dataset.framed = "";
-    measure(); // a frame that is not in view observes nothing
-  }
+// The fragment that this script is part of, or, where it was moved or runs late, all that have not started yet.
+const own = document.currentScript?.closest(".tokensal");
+for (const host of own ? [own] : document.querySelectorAll(".tokensal")) {
+  if ("started" in host.dataset) continue;
+  host.dataset.started = "";
+  start(host);
+}
 })();

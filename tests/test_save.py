@@ -89,7 +89,13 @@ def assert_holds(attribution, data):
         assert rounded(getattr(attribution, name).tolist()) == data[name]
     assert attribution.visible.tolist() == data["visible"]
     assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
-    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}, "credit": "direct", "quantity": ""}
+    assert asdict(attribution.provenance) == {
+        **data["provenance"],
+        "options": {},
+        "credit": "direct",
+        "quantity": "",
+        "request": {},
+    }
 
 
 @pytest.mark.parametrize("name", VERSION_2)

@@ -81,8 +81,8 @@ class Attribution(Result):
         [(' 1987', 8.6)]
         >>> round(result["1987", "1987"], 1), round(result[0]["1987"], 1)
         (8.6, 8.6)
-        >>> result[:2].target_texts, result.select(sources=["March", "3"])[2].source_texts
-        (('1987', '-'), (' 3', ' March'))
+        >>> result[:2].target_texts, result.select(sources=["March", "3rd"])[2].source_texts
+        (('1987', '-'), (' 3rd', ' March'))
 
     Attributes:
         text: the shown text, prompt and continuation; offsets refer to it.

@@ -92,8 +92,8 @@ def page(
     views = [_view(heatmap, ranked, CELLS // len(heatmaps)) for heatmap in heatmaps]
     names = [f"{number} {_method(heatmap)} " for number, heatmap in enumerate(heatmaps, 1)]
     signed = any(heatmap.signed for heatmap in heatmaps)
-    stepped = f", in {first.bins} steps{' for each sign' * signed}" if first.bins else ""
     first = heatmaps[0]
+    stepped = f", in {first.bins} steps{' for each sign' * signed}" if first.bins else ""
     methods = ", ".join(map(_method, heatmaps))
     return Page(
         template,

@@ -93,6 +93,7 @@ def page(
     names = [f"{number} {_method(heatmap)} " for number, heatmap in enumerate(heatmaps, 1)]
     signed = any(heatmap.signed for heatmap in heatmaps)
     first = heatmaps[0]
+    stepped = f", in {first.bins} steps{' for each sign' * signed}" if first.bins else ""
     methods = ", ".join(map(_method, heatmaps))
     return Page(
         template,
@@ -102,6 +103,7 @@ def page(
             "title": " · ".join(part for part in (methods, first.subject, dict(first.heading)["model"]) if part),
             "views": views,
             "signed": signed,
+            "stepped": stepped,
             "caption": caption,
             # where the model writes is seen, and numbers that count equal names are in the matrix alone
             "entries": [entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
@@ -112,7 +114,7 @@ def page(
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
                 "bins": first.bins,
-                "colouring": first.overview.scale.colouring,
+                "stepped": stepped,
             },
         },
         drawing.palette,

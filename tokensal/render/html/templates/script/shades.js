@@ -11,6 +11,9 @@
     return new Map(Array.from(order, (size, index) => [size, (index + 1) / order.length]));
   }
 
+  // Scores have four digits, as 4-byte floats: what they miss decides neither a step nor what the threshold hides.
+  const SLACK = 1 + 1e-6;
+
   // Gives each element the shade of its value on a scale that ends at `limit`: a step of the shade and three marks, as
   // one number. Which values lie `beyond` the scale, and the `steps` where colours are in some, the layout has decided.
   const MARKS = ["blank", "negative", "clipped"];
@@ -21,7 +24,7 @@
     const shade = shadeOf(sizes, steps);
     const looks = Int32Array.from(elements, (_, index) => {
       const value = values[index] ?? NaN;
-      const shown = (sizes[index] ?? 0) >= least;
+      const shown = (sizes[index] ?? 0) * SLACK >= least;
       const step = shown ? Math.round(shade(index) * STEPS) : 0;
       return 8 * step + Number.isNaN(value) + 2 * (value < 0 && signed && shown) + 4 * beyond(index);
     });
@@ -32,7 +35,7 @@
     const rank = mode() === "rank" ? ranks(sizes) : null;
     const root = option("root").checked;
     if (steps && !rank && !root) return (index) => (steps[index] ?? 0) / data.bins;
-    const stepped = (shade) => (data.bins ? Math.floor(shade * data.bins + 0.5) / data.bins : shade);
+    const stepped = (shade) => (data.bins ? Math.floor(shade * SLACK * data.bins + 0.5) / data.bins : shade);
     return (index) => {
       const size = sizes[index] ?? 0;
       return stepped(rank ? rank.get(size) ?? 0 : root ? Math.sqrt(size) : size);
@@ -80,12 +83,12 @@
 
   // What the legend says of the view and of the threshold: always, and to a screen reader where they change.
   function describeShades() {
-    const steps = data.bins ? `, in ${data.bins} steps` : "";
-    const score = mode() === "magnitude" && data.signed ? "|score|, without its sign" : "the score";
+    const magnitude = mode() === "magnitude" && data.signed;
+    const steps = magnitude ? data.stepped.replace(" for each sign", "") : data.stepped;
+    const score = magnitude ? "|score|, without its sign" : "the score";
     const below = threshold() ? ` None is drawn below ${option("threshold").value} % of the scale.` : "";
     const kept = " Numbers and bars are as they were.";
     if (mode() === "rank") return `Shades are the rank of |score|${steps}.${kept}${below}`;
     if (option("root").checked) return `Shades are the root of ${score}${steps}.${kept}${below}`;
-    if (mode() === "magnitude" && data.signed) return `Shades are linear in ${score}${steps}.${below}`;
-    return `Shades are ${data.colouring}.${below}`;
+    return `Shades are linear in ${score}${steps}.${below}`;
   }

@@ -12,10 +12,8 @@ Attribution(X() of logprob, 3 targets × 5 sources, m)
 (' Paris', '.', ' Paris')
 >>> result.source_texts
 ('Rome', ' or', ' Oslo', ' Paris', '.')
->>> [name for name in dir(result) if not name.startswith("_")]  # doctest: +NORMALIZE_WHITESPACE
-['alternatives', 'by_role', 'diagnostics', 'encoder', 'load', 'provenance', 'save', 'scores', 'select', 'shares',
- 'show', 'signed', 'sink', 'source_texts', 'sources', 'target_texts', 'targets', 'text', 'to_pandas', 'top', 'total',
- 'traced', 'values', 'visible']
+>>> sorted({"scores", "select", "shares", "show", "top", "total", "to_pandas", "source_texts"} - set(dir(result)))
+[]
 
 Targets, by number or by text.
 
@@ -69,8 +67,11 @@ One cell, a block, and a part of a row.
 
 >>> result[0, 2], result[1, "Rome"], result[".", "Oslo"], result[0]["Oslo"], result[0][-1]
 (3.0, 0.5, -2.0, 3.0, 3.0)
->>> result[0, 4]
-nan
+>>> result[0, 4], result[2, "Paris"]
+(nan, 0.25)
+>>> result[0, "Paris"]
+Traceback (most recent call last):
+tokensal.errors.InputError: No source is 'Paris'. There are 3: 'Rome', ' or', ' Oslo'.
 >>> result[:2, 1:3]
 Attribution(X() of logprob, 2 targets × 5 sources, m)
 >>> result[".", ["Oslo", "Rome"]]
@@ -344,6 +345,21 @@ def test_an_array_that_must_not_be_copied_is_the_scores_themselves():
     assert not np.shares_memory(result.__array__(), result.scores.numpy())
     with pytest.raises(ValueError, match="need to be copied"):
         result.__array__("float64", copy=False)
+
+
+def test_names_that_are_completed_are_documented():
+    """A notebook completes what `dir` lists: fields and methods that say what they are, and nothing else."""
+    for value in (*examples(), examples()[0][0]):
+        documented = value.__doc__ + "".join(getattr(base, "__doc__", "") or "" for base in type(value).__mro__)
+        for name in dir(value):
+            if name[0] != "_":
+                member = getattr(type(value), name)
+                assert f"{name}:" in documented or (member.__doc__ and not repr(member).startswith("<member")), name
+
+
+def test_a_text_in_two_parts_is_that_of_a_source_which_the_target_sees():
+    result = attribution_of(["2", " 1", "1", "1"], [[0.5, 2.0, NAN], [0.5, 2.0, 7.0]], sink=None)
+    assert result[0, "1"] == result[0]["1"] == 2.0 and result[1, "1"] == 7.0 and result[1, " 1"] == 2.0
 
 
 def test_hints_name_what_there_is():

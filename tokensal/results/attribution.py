@@ -271,7 +271,8 @@ class Attribution(Result):
         targets, sources = index
         if is_single(targets) and is_single(sources):
             if not is_whole(sources):  # a text is that of a source which the target sees
-                return self[targets][sources]
+                row: Row = self[targets]
+                return row[sources]
             number = position_of(targets, self.targets, "target")
             return float(self.scores[number, position_of(sources, self.sources, "source")])
         selected = self.select(targets=targets, sources=sources)

@@ -16,10 +16,10 @@ from models import adapter
 from tokensal import Attribution, Comparison, attribute
 from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import FormatError, OutputError
-from tokensal.render import JSON, check_output, stored
+from tokensal.render import check_output, stored
 from tokensal.render.json import dumps, loads
 from tokensal.render.layout import lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, renderer
+from tokensal.render.renderers import RENDERERS, STORES, renderer
 from tokensal.results.attribution import Alternative, Provenance
 from tokensal.types import Role, Unit
 
@@ -89,7 +89,13 @@ def assert_holds(attribution, data):
         assert rounded(getattr(attribution, name).tolist()) == data[name]
     assert attribution.visible.tolist() == data["visible"]
     assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
-    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}, "credit": "direct", "quantity": ""}
+    assert asdict(attribution.provenance) == {
+        **data["provenance"],
+        "options": {},
+        "credit": "direct",
+        "quantity": "",
+        "request": {},
+    }
 
 
 @pytest.mark.parametrize("name", VERSION_2)
@@ -361,7 +367,7 @@ def test_loading_runs_no_code(result):
 
 
 def test_the_list_of_formats_names_those_there_are():
-    assert set(FORMATS) == {JSON, *RENDERERS}
+    assert set(FORMATS) == {*STORES, *RENDERERS}
 
 
 def test_outputs_are_checked(tmp_path):

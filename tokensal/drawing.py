@@ -12,7 +12,8 @@ from tokensal.errors import InputError, require_known
 from tokensal.options import option, theme_of
 from tokensal.values import described, read_number, read_whole, store
 
-FORMATS = (".html", ".tex", ".svg", ".pdf", ".png", ".txt", ".json")  # of `render`, in the order of help texts
+# The suffixes of `render`, as help texts list them; a test compares them.
+FORMATS = (".html", ".md", ".tex", ".svg", ".pdf", ".png", ".txt", ".json", ".csv", ".parquet")
 SEQUENTIAL = "sequential"  # one hue for both signs
 PALETTES = ("orange-blue", "PuOr", "RdBu", SEQUENTIAL)
 WIDTHS = {"column": 234.0, "page": 486.0}  # points: a column and a page of most conferences

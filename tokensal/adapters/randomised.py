@@ -59,8 +59,8 @@ def randomised(model: PreTrainedModel, names: Sequence[str], seed: int) -> Itera
     """
     parts = parts_of(model)
     require_known("part of the model:", names, parts)
-    chosen = [(name, number, each) for name in names for number, each in enumerate(parts[name])]
-    for name, _, parameter in chosen:
+    drawn = [(name, number, each) for name in names for number, each in enumerate(parts[name])]
+    for name, _, parameter in drawn:
         if parameter.is_meta or not parameter.is_floating_point():
             kind = "offloaded" if parameter.is_meta else "quantised"
             raise UnsupportedModel(
@@ -69,9 +69,9 @@ def randomised(model: PreTrainedModel, names: Sequence[str], seed: int) -> Itera
             )
     positions = {name: index for index, name in enumerate(parts)}
     with lock_of(model):
-        own = [(parameter, parameter.data) for _, _, parameter in chosen]
+        own = [(parameter, parameter.data) for _, _, parameter in drawn]
         try:
-            for name, number, parameter in chosen:
+            for name, number, parameter in drawn:
                 # another tensor in its place, so that the own one is never written to
                 parameter.data = _drawn(parameter.data, (seed << 20) + (positions[name] << 10) + number)
             yield

@@ -219,6 +219,15 @@ def test_more_columns_than_numbers_leave_cells_empty():
     assert r"\tokcellagainst{50}{$-$1.00}" in wide and r"\tokcellfor{100}{2.00}" in wide
 
 
+def test_a_matrix_too_wide_for_its_labels_is_parted_into_bands():
+    result = attribution_of(["x"] * 38 + ["y"], [list(range(1, 39))], sink=None, prompt=38)
+    for width, bands, size in (("column", 2, 19), ("page", 1, 38)):
+        source = drawn(result, matrix=True, width=width)
+        rows = re.findall(r"\\tokrow\{y\}\{(.*)\}%", source)
+        assert len(rows) == bands and rf"\tokmatrix{{{size}}}" in source
+        assert sum(row.count(r"\tokcellfor") for row in rows) == 38 and source.count(r"\tokcolumn{x}") == 38
+
+
 def meaning(source):
     """What is drawn by source of `tex` where no font has a glyph beyond those that all have; fails on any other."""
     back = {written: read for read, written in ASCII.items()}

@@ -10,7 +10,7 @@ from tokensal.drawing import Drawing
 from tokensal.errors import OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, STORES, renderer, store
+from tokensal.render.renderers import RENDERERS, STORES, renderer, require_packages, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.row import Row
@@ -128,6 +128,7 @@ def suffix_of(path: str | PathLike[str], format: str | None) -> str:
 
 def _ready(suffix: str) -> str:
     """The suffix, of a format whose packages are installed."""
+    require_packages(suffix)
     if suffix in STORES:
         store(suffix)
     return suffix

@@ -6,9 +6,11 @@ A renderer is a module that draws a layout; a store is a module that writes down
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
+from tokensal.errors import InputError
 from tokensal.render.layout import Heatmap, HeatmapComparison
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
@@ -22,6 +24,7 @@ RENDERERS = {
     ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
 }
+EXTRAS = dict.fromkeys((".pdf", ".png", ".svg"), ("matplotlib", "figures"))  # what draws them
 STORES = {
     ".csv": "tokensal.render.csv",
     ".json": "tokensal.render.json",
@@ -47,6 +50,20 @@ class Store(Protocol):
     def dumps(self, result: Attribution | Comparison, /) -> str | bytes:
         """A whole document."""
         ...
+
+
+def require_packages(suffix: str) -> None:
+    """Make sure that a figure can be drawn, without importing what draws it.
+
+    Raises:
+        InputError: a package is missing; the sentence names the extra that installs it.
+    """
+    package, extra = EXTRAS.get(suffix, ("", ""))
+    if package and importlib.util.find_spec(package) is None:
+        raise InputError(
+            f"A {suffix} file needs the package {package!r}, which is not installed here: "
+            f"pip install 'tokensal[{extra}]'."
+        )
 
 
 def store(suffix: str) -> Store:

@@ -58,6 +58,7 @@ def _root(plate: Plate) -> Element:
             "viewBox": f"0 0 {width} {height}",
             "role": "img",
             "font-family": _families(plate.typeface.stack),
+            "text-rendering": "geometricPrecision",  # widths as they were measured, not rounded to pixels
             "xml:space": "preserve",
         },
     )

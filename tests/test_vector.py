@@ -178,9 +178,9 @@ def test_fills_that_meet_do_not_overlap_and_others_reach_beyond_their_text():
 
 
 @every_kind
-@pytest.mark.parametrize("width", ["column", "page", "80mm", "3.25in"])
+@pytest.mark.parametrize("width", ["column", "page", "80mm", "3.25in", "140pt"])
 def test_everything_lies_within_the_width_that_was_set(kind, width):
-    points = {"column": 234, "page": 486, "80mm": 80 / 25.4 * 72, "3.25in": 234}[width]
+    points = {"column": 234, "page": 486, "80mm": 80 / 25.4 * 72, "3.25in": 234, "140pt": 140}[width]
     root = root_of(drawn(kind, width=width))
     assert float(root.get("width").removesuffix("pt")) == pytest.approx(points, abs=1e-3)
     assert root.get("viewBox").split()[2:] == [root.get(side).removesuffix("pt") for side in ("width", "height")]
@@ -197,9 +197,9 @@ def test_no_text_is_smaller_than_5_points_and_a_half(kind):
 
 
 def test_a_larger_font_makes_a_larger_figure():
-    small, large = (plate_of(sentence(), font_size=size) for size in (9, 18))
+    small, large = (plate_of(sentence(), font_size=size) for size in (7, 14))
     assert large.height > 1.8 * small.height and large.width == small.width
-    assert {text.size for text in large.shapes if isinstance(text, Text) and text.text == "cat"} == {18.0}
+    assert {text.size for text in large.shapes if isinstance(text, Text) and text.text == "cat"} == {14.0}
 
 
 # The matrix
@@ -318,7 +318,7 @@ def test_an_unknown_font_is_told_in_a_sentence_with_the_nearest_one():
 
 
 def test_text_that_is_too_large_or_pixels_that_are_too_many_are_told_in_a_sentence():
-    with pytest.raises(InputError, match=r"font_size is 40, but a figure 72pt wide holds text of at most 9pt"):
+    with pytest.raises(InputError, match=r"font_size is 40, but a figure 72pt wide holds text of at most 5.143pt"):
         drawn("text", width="1in", font_size=40)
     with pytest.raises(InputError, match=r"At 2400 dpi the figure has 480,000 pixels"):
         encode(sentence(), "x.png", Drawing(width="200in", dpi=2400))
@@ -420,13 +420,18 @@ def test_help_and_html_do_not_import_matplotlib():
 hostile = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=12), min_size=2, max_size=12)
 
 
-@given(texts=hostile, matrix=st.booleans(), unit=st.sampled_from([".svg", ".png", ".pdf"]))
+@given(
+    texts=hostile,
+    matrix=st.booleans(),
+    unit=st.sampled_from([".svg", ".png", ".pdf"]),
+    width=st.sampled_from(["1.1in", "80mm", "page"]),
+)
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-def test_no_text_breaks_a_figure(texts, matrix, unit):
+def test_no_text_breaks_a_figure(texts, matrix, unit, width):
     scores = [(-1) ** index * (index + 1.0) for index in range(len(texts) - 1)]
     result = attribution_of(texts, [scores], sink=None, prompt=len(texts) - 1)
     result = replace(result, text="".join(texts))
-    drawing = Drawing(matrix=matrix, dpi=72)
+    drawing = Drawing(matrix=matrix, dpi=72, width=width, font_size=5.5)
     document = encode(result, f"x{unit}", drawing)
     if unit != ".svg":
         return
@@ -438,9 +443,9 @@ def test_no_text_breaks_a_figure(texts, matrix, unit):
     if not matrix:
         for passage in layout.passages:
             assert re.sub(r"\s", "", "".join(run.text for run in passage.runs)) in seen
-    for shape in plate_of(result, embedded=False, matrix=matrix).shapes:
+    for shape in plate_of(result, embedded=False, matrix=matrix, width=width, font_size=5.5).shapes:
         if isinstance(shape, Text) and not shape.angle:
-            assert shape.x >= -0.01 and shape.x + shape.width <= 234.01
+            assert shape.x >= -0.01 and shape.x + shape.width <= drawing.points + 0.01
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "ab " * 3333, "ب" * 3000])

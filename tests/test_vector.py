@@ -317,6 +317,17 @@ def test_an_unknown_font_is_told_in_a_sentence_with_the_nearest_one():
     assert "'DejaVu Serif'" in root_of(drawn("text", font="dejavu serif")).get("font-family").split(",")[0]
 
 
+def test_fonts_that_cannot_be_embedded_are_told_or_drawn_as_paths(monkeypatch):
+    assert fonts._is_truetype("STIXGeneral")
+    result = attribution_of(["See", " مرحبا", " now"], [[1.0, 2.0]], sink=None, prompt=2)
+    monkeypatch.setattr(fonts, "_is_truetype", lambda family: family != "DejaVu Sans")
+    [page] = PdfReader(BytesIO(encode(result, "x.pdf"))).pages
+    assert not any("DejaVuSans" in font.get_object()["/BaseFont"] for font in page["/Resources"]["/Font"].values())
+    with pytest.raises(InputError, match=r"Font 'DejaVu Sans' has PostScript outlines, and only TrueType ones"):
+        encode(result, "x.pdf", Drawing(font="DejaVu Sans"))
+    assert encode(result, "x.png", Drawing(font="DejaVu Sans"))
+
+
 def test_text_that_is_too_large_or_pixels_that_are_too_many_are_told_in_a_sentence():
     with pytest.raises(InputError, match=r"font_size is 40, but a figure 72pt wide holds text of at most 5.143pt"):
         drawn("text", width="1in", font_size=40)

@@ -281,6 +281,9 @@ def test_arabic_is_one_text_whose_tokens_have_their_fills_from_right_to_left():
     fills = {shape.source: shape for shape in shapes if isinstance(shape, Box) and shape.source is not None}
     assert fills[0].x < fills[3].x < fills[2].x < fills[1].x < fills[4].x
     assert fills[0].x + fills[0].width < fills[3].x and fills[1].x + fills[1].width < fills[4].x
+    assert fills[3].x == pytest.approx(text.x - 0.54)
+    assert fills[1].x + fills[1].width == pytest.approx(text.x + text.width + 0.54)
+    assert fills[2].x + fills[2].width == pytest.approx(fills[1].x - 0.24)  # two tokens of one word meet
     [element] = [each for each in root_of(encode(result, "x.svg")).iter(f"{SVG}text") if each.get("direction")]
     assert [(each.get("data-source"), each.text) for each in element] == [("1", "مر"), ("2", "حبا"), ("3", " بكم")]
 

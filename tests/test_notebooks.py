@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -60,7 +61,7 @@ def test_nothing_of_a_machine_or_of_a_run_is_kept(name):
 def test_every_figure_is_told_in_words_nearby(name):
     """No two code cells with a figure, and nothing said between them."""
     cells = read(name).cells
-    for before, after in zip(cells, cells[1:], strict=False):
+    for before, after in pairwise(cells):
         assert not (drawn(before) and drawn(after))
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
 

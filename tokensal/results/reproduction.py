@@ -99,7 +99,9 @@ def _command(provenances: Sequence[Provenance], name: str | None) -> str:
         name = "attribute" if len(direct) == 1 else "compare"
     pipe, prompt = _prompt_of(request)
     words = ["tokensal", name, *prompt, *_flags(request, name), *_method_flags(direct, name)]
-    if name != "report" and any(provenance.credit != DIRECT for provenance in provenances):
+    if name == "report":
+        words += ["-o", "report.html"]
+    elif any(provenance.credit != DIRECT for provenance in provenances):
         words.append("--trace")
     if prompt and str(request.get("prompt")).startswith("-"):  # no flag
         words = [*words[:2], *words[3:], "--", words[2]]

@@ -91,7 +91,7 @@ def _ranking(heatmap: Heatmap, row: Row) -> Iterator[str]:
     heads = ["", heatmap.source_noun, "place", *(_head(heatmap, column) for column in columns)]
     cells = [
         [
-            str(rank), _name(heatmap, cell.source), str(cell.source),
+            str(rank), name_of_source(heatmap, cell.source), str(cell.source),
             *(column.scale.write(column.cells[cell.source].value) for column in columns),
         ]
         for rank, cell in enumerate(row.top(RANKED), 1)
@@ -106,7 +106,8 @@ def _head(heatmap: Heatmap, row: Row) -> str:
     return row.title.short or text(heatmap.quantity)
 
 
-def _name(heatmap: Heatmap, source: int) -> str:
+def name_of_source(heatmap: Heatmap, source: int) -> str:
+    """What a source is called in a table."""
     label = heatmap.sources[source]
     return text(label.name) + label.ordinal + (f" {SINK}" if label.sink else "")
 
@@ -138,7 +139,7 @@ def targets(heatmap: Heatmap) -> Blocks:
     rows = []
     for row, label in zip(heatmap.rows, heatmap.targets, strict=True):
         pairs = ((cell.source, row.scale.write(cell.value)) for cell in row.top(RANKED_OF_ONE))
-        ranked = " · ".join(f"{_name(heatmap, source)} {number}" for source, number in pairs if number != "0")
+        ranked = " · ".join(f"{name_of_source(heatmap, source)} {number}" for source, number in pairs if number != "0")
         others = heatmap.considered[row.target or 0] if considered else ()
         cells = [f"**{text(label.name)}**" if label.name.isalnum() else text(label.name)]
         cells += [heatmap.value_scale.write(row.value), ranked or "none"]

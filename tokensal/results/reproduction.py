@@ -194,9 +194,9 @@ def _call(provenance: Provenance) -> ast.Call:
         nodes = list(ast.walk(tree))
         classes = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
-        if isinstance(tree, ast.Call) and all(isinstance(node, WRITTEN) for node in nodes):
-            if names == classes and all(name[0].isupper() for name in names):
-                return tree
+        written = all(isinstance(node, WRITTEN) for node in nodes) and all(name[0].isupper() for name in names)
+        if isinstance(tree, ast.Call) and written and names == classes:
+            return tree
     raise Inexpressible(f"the options of {provenance.method} are not known")
 
 

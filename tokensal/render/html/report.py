@@ -13,7 +13,8 @@ from tokensal.render.html.page import environment
 from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.passages import passages
 from tokensal.render.layout.report import Report
-from tokensal.render.layout.wording import HEADINGS, exactness, introduction, settings
+from tokensal.render.layout.wording import exactness, introduction, settings
+from tokensal.render.layout.wording import parts as parts_of
 
 RANKED = 3  # sources of one target
 
@@ -24,18 +25,22 @@ def draw_report(report: Report, drawing: Drawing) -> str:
     measured = exactness(report)
     # how far the methods agree is a part of their heatmaps
     empty = {"agreement", *(() if measured else ("exactness",)), *(() if report.strongest else ("strongest",))}
-    return environment().get_template("report.html.j2").render(
-        report=report,
-        first=first,
-        title=" · ".join(filter(None, ("What the answer rests on", first.subject, dict(first.heading)["model"]))),
-        introduction=introduction(report),
-        headings=[part for part in HEADINGS if part[0] not in empty],
-        passages=passages(first, first.overview),
-        heatmaps=Markup(fragment(report.layout, drawing)),
-        targets=list(_targets(first)),
-        traced=None if report.traced is None else Markup(fragment(report.traced, drawing)),
-        exactness=measured,
-        settings=settings(report),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            first=first,
+            title=" · ".join(filter(None, ("What the answer rests on", first.subject, dict(first.heading)["model"]))),
+            introduction=introduction(report),
+            headings=[part for part in parts_of(report) if part[0] not in empty],
+            passages=passages(first, first.overview),
+            heatmaps=Markup(fragment(report.layout, drawing)),
+            targets=list(_targets(first)),
+            traced=None if report.traced is None else Markup(fragment(report.traced, drawing)),
+            exactness=measured,
+            settings=settings(report),
+        )
     )
 
 

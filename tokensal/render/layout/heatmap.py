@@ -49,8 +49,8 @@ class Heatmap:
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
     asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
     the prompt. `caption` says where the numbers came from and how exact they are: model, method with all options,
-    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the result
-    is made again.
+    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the
+    result is made again.
     """
 
     sources: tuple[Label, ...]

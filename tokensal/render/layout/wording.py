@@ -1,4 +1,4 @@
-"""What a report says to a reader who does not know attribution: its headings, and what each part means."""
+"""What a report says to a reader who does not know attribution: what each part means, and how its numbers are read."""
 
 from __future__ import annotations
 
@@ -6,39 +6,53 @@ from tokensal.render.layout.comparison import HeatmapComparison
 from tokensal.render.layout.heatmap import Facts
 from tokensal.render.layout.report import Report
 
-# The parts of a report, in order: a name, a heading, and a sentence or two about what is seen there.
-HEADINGS = (
-    ("answer", "The text and the answer", "What the model read, and what it wrote."),
-    (
-        "strongest", "What mattered most",
-        "Each method ranks the parts of the text by how much they influenced the answer: 1 is the strongest. A part "
-        "that several methods rank high is more likely to matter than one that a single method points at.",
-    ),
-    (
-        "methods", "What each method says",
-        "The methods ask in different ways what the answer came from, and each has a scale of its own.",
-    ),
-    (
-        "agreement", "How far the methods agree",
-        "Where they agree, the picture does not depend on the method; where they do not, be careful.",
-    ),
-    (
-        "considered", "The answer, piece by piece",
-        "How likely the model held each piece, what it came from by the first method, and what else it considered.",
-    ),
-    (
-        "traced", "Through the answer's own words",
-        "A model reads its own answer while it goes on writing. Here the credit of those words is passed on to what "
-        "they came from, by the first method, so that all of it rests on the text that the model was given.",
-    ),
-    (
-        "exactness", "How exact the numbers are",
-        "What the methods measure about their own errors. A certificate says how much of the explained score the "
-        "numbers leave unexplained; a standard error says how much chance there is in a number.",
-    ),
-    ("settings", "Settings and versions", "Where the numbers came from."),
-    ("again", "How to make this again", "The same model, text and versions give the same numbers."),
-)  # fmt: skip
+Part = tuple[str, str, str]  # a name, a heading, and a sentence or two about what is seen there
+
+
+def parts(report: Report) -> tuple[Part, ...]:
+    """The parts of a report, in order."""
+    considered = ", and what else it considered" if any(report.first.considered) else ""
+    one = len(report.heatmaps) == 1
+    ranks = "The method ranks" if one else "Each method ranks"
+    several = (
+        ""
+        if one
+        else " A part that several methods rank high is more likely to matter than one that a single one points at."
+    )
+    piece = report.first.noun if report.first.noun != "target" else "piece"
+    return (
+        ("answer", "The text and the answer", "What the model read, and what it wrote."),
+        (
+            "strongest", "What mattered most",
+            f"{ranks} the parts of the text by how much they influenced the answer: 1 is the strongest.{several}",
+        ),
+        (
+            "methods", "What each method says",
+            "The stronger the colour, or the larger the number, the more it counted." if one else "The methods ask in "
+            "different ways what the answer came from, and each has a scale of its own. How far they agree follows "
+            "after them.",
+        ),
+        (
+            "agreement", "How far the methods agree",
+            "Where they agree, the picture does not depend on the method; where they do not, be careful.",
+        ),
+        (
+            "considered", "The answer, piece by piece",
+            f"How likely the model held each {piece}, and what that came from by the first method{considered}.",
+        ),
+        (
+            "traced", "Through the answer's own words",
+            "A model reads its own answer while it goes on writing. Here the credit of those words is passed on to "
+            "what they came from, by the first method, so that all of it rests on the text that the model was given.",
+        ),
+        (
+            "exactness", "How exact the numbers are",
+            "What the methods measure about their own errors. A certificate says how much of the explained score the "
+            "numbers leave unexplained; a standard error says how much chance there is in a number.",
+        ),
+        ("settings", "Settings and versions", "Where the numbers came from."),
+        ("again", "How to make this again", "The same model, text and versions give the same numbers."),
+    )  # fmt: skip
 
 
 def introduction(report: Report) -> tuple[str, ...]:
@@ -51,8 +65,10 @@ def introduction(report: Report) -> tuple[str, ...]:
     towards, against = ("the answer", "for the contrast") if heatmap.contrasted else ("it", "against it")
     explained = "answer" if heatmap.complete else "words that are explained"
     sign = f" Positive scores speak for {towards}, negative ones {against}." if report.signed else ""
+    asked = f" The question is {dict(heatmap.heading)['contrast']}." if heatmap.contrasted else ""
     return (
-        f"The language model {model} {does}. This report shows what {methods} about where the {explained} came from.",
+        f"The language model {model} {does}. This report shows what {methods} about where the {explained} came from."
+        f"{asked}",
         f"Each part of the text has a score: how much it influenced the {explained}.{sign} Scores describe this model "
         "on this text; they do not say whether the answer is true.",
     )

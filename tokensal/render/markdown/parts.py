@@ -6,6 +6,7 @@ Colours are not available, so ranks take their place: the strongest sources are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from tokensal.drawing import Drawing
 from tokensal.render.layout.comparison import HeatmapComparison
@@ -35,7 +36,11 @@ def guide(heatmap: Heatmap, signed: bool) -> str:
 
 def answer(heatmap: Heatmap) -> Blocks:
     """What was read and written, without numbers."""
-    return [block for passage in passages(heatmap, heatmap.overview) for block in _passage(passage, {})]
+    plain = (
+        replace(each, runs=tuple(replace(run, sink=False) for run in each.runs))
+        for each in passages(heatmap, heatmap.overview)
+    )
+    return [block for passage in plain for block in _passage(passage, {})]
 
 
 def strongest(heatmap: Heatmap, drawing: Drawing) -> Blocks:
@@ -68,7 +73,7 @@ def _lines(runs: Sequence[Run], ranks: Mapping[int, tuple[int, bool]]) -> list[s
 
 def _run(run: Run, ranks: Mapping[int, tuple[int, bool]]) -> str:
     words = text(run.text) + SINK * run.sink
-    if run.source not in ranks or not run.text:
+    if run.source is None or run.source not in ranks or not run.text:
         return words
     rank, negative = ranks[run.source]
     # stars beside punctuation are stars

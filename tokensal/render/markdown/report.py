@@ -5,7 +5,8 @@ from __future__ import annotations
 from tokensal.drawing import Drawing
 from tokensal.render.layout.comparison import HeatmapComparison
 from tokensal.render.layout.report import Report
-from tokensal.render.layout.wording import HEADINGS, exactness, introduction, settings
+from tokensal.render.layout.wording import exactness, introduction, settings
+from tokensal.render.layout.wording import parts as parts_of
 from tokensal.render.markdown import parts
 from tokensal.render.markdown.writing import code, table, text
 
@@ -13,7 +14,9 @@ from tokensal.render.markdown.writing import code, table, text
 def draw_report(report: Report, drawing: Drawing) -> str:
     """The report as a Markdown page."""
     first = report.first
-    title = [] if drawing.standalone is False else [("# What the answer rests on", list(map(text, introduction(report))))]
+    title = (
+        [] if drawing.standalone is False else [("# What the answer rests on", list(map(text, introduction(report))))]
+    )
     sections = {
         "answer": parts.answer(first),
         "strongest": _strongest(report),
@@ -25,7 +28,7 @@ def draw_report(report: Report, drawing: Drawing) -> str:
         "settings": parts.settings(settings(report)),
         "again": parts.again(report.recipe),
     }
-    pairs = ((f"## {head}", [text(note), *sections[name]]) for name, head, note in HEADINGS if sections[name])
+    pairs = ((f"## {head}", [text(note), *sections[name]]) for name, head, note in parts_of(report) if sections[name])
     return parts.page(*title, *pairs, ("## Marks", parts.marks(first.legend.entries)))
 
 

@@ -206,11 +206,11 @@ def report(
 
 def _require_nothing_new(settings: Settings, **others: object) -> None:
     """Refuse what asks for an explanation beside a saved one."""
-    asked = [name for name in settings if name not in REDRAWN]
-    asked += [name for name, value in others.items() if value is not None]
-    if asked:
+    names = [name for name in settings if name not in REDRAWN]
+    names += [name for name, value in others.items() if value is not None]
+    if names:
         raise InputError(
-            f"A report --from a saved result explains nothing: leave out {', '.join(sorted(asked))}, or --from."
+            f"A report --from a saved result explains nothing: leave out {', '.join(sorted(names))}, or --from."
         )
 
 

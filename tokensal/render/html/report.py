@@ -11,7 +11,7 @@ from tokensal.drawing import Drawing
 from tokensal.render.html import fragment
 from tokensal.render.html.page import environment
 from tokensal.render.layout.heatmap import Heatmap
-from tokensal.render.layout.passages import passages
+from tokensal.render.layout.passages import plain_passages
 from tokensal.render.layout.report import Report
 from tokensal.render.layout.wording import exactness, introduction, settings
 from tokensal.render.layout.wording import parts as parts_of
@@ -34,7 +34,7 @@ def draw_report(report: Report, drawing: Drawing) -> str:
             title=" · ".join(filter(None, ("What the answer rests on", first.subject, dict(first.heading)["model"]))),
             introduction=introduction(report),
             headings=[part for part in parts_of(report) if part[0] not in empty],
-            passages=passages(first, first.overview),
+            passages=plain_passages(first),
             heatmaps=Markup(fragment(report.layout, drawing)),
             targets=list(_targets(first)),
             traced=None if report.traced is None else Markup(fragment(report.traced, drawing)),

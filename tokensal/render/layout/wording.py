@@ -65,10 +65,10 @@ def introduction(report: Report) -> tuple[str, ...]:
     towards, against = ("the answer", "for the contrast") if heatmap.contrasted else ("it", "against it")
     explained = "answer" if heatmap.complete else "words that are explained"
     sign = f" Positive scores speak for {towards}, negative ones {against}." if report.signed else ""
-    asked = f" The question is {dict(heatmap.heading)['contrast']}." if heatmap.contrasted else ""
+    question = f" The question is {dict(heatmap.heading)['contrast']}." if heatmap.contrasted else ""
     return (
         f"The language model {model} {does}. This report shows what {methods} about where the {explained} came from."
-        f"{asked}",
+        f"{question}",
         f"Each part of the text has a score: how much it influenced the {explained}.{sign} Scores describe this model "
         "on this text; they do not say whether the answer is true.",
     )

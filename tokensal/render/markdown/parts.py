@@ -6,7 +6,6 @@ Colours are not available, so ranks take their place: the strongest sources are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from tokensal.drawing import Drawing
 from tokensal.render.layout.comparison import HeatmapComparison
@@ -14,7 +13,7 @@ from tokensal.render.layout.figure import row_of
 from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.legend import SINK, Entry, Kind
 from tokensal.render.layout.matrix import lay_out_matrix
-from tokensal.render.layout.passages import Passage, Run, passages
+from tokensal.render.layout.passages import Passage, Run, passages, plain_passages
 from tokensal.render.layout.rows import Row
 from tokensal.render.markdown.writing import code, facts, fence, line, table, text
 from tokensal.results.reproduction import Recipe
@@ -36,11 +35,7 @@ def guide(heatmap: Heatmap, signed: bool) -> str:
 
 def answer(heatmap: Heatmap) -> Blocks:
     """What was read and written, without numbers."""
-    plain = (
-        replace(each, runs=tuple(replace(run, sink=False) for run in each.runs))
-        for each in passages(heatmap, heatmap.overview)
-    )
-    return [block for passage in plain for block in _passage(passage, {})]
+    return [block for passage in plain_passages(heatmap) for block in _passage(passage, {})]
 
 
 def strongest(heatmap: Heatmap, drawing: Drawing) -> Blocks:

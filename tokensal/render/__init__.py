@@ -11,7 +11,7 @@ from tokensal.errors import OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
 from tokensal.render.layout.report import lay_out_report
-from tokensal.render.renderers import RENDERERS, REPORTS, STORES, renderer, reporter, store
+from tokensal.render.renderers import EXTRAS, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.row import Row
@@ -179,8 +179,8 @@ def suffix_of(path: str | PathLike[str], format: str | None) -> str:
 
 def _ready(suffix: str) -> str:
     """The suffix, of a format whose packages are installed."""
-    if suffix in STORES:
-        store(suffix)
+    if suffix in EXTRAS:
+        module_of(suffix)
     return suffix
 
 

@@ -26,7 +26,7 @@ def draw_report(report: Report, drawing: Drawing) -> str:
     # how far the methods agree is a part of their heatmaps
     empty = {"agreement", *(() if measured else ("exactness",)), *(() if report.strongest else ("strongest",))}
     return (
-        environment()
+        environment(drawing.palette)
         .get_template("report.html.j2")
         .render(
             report=report,

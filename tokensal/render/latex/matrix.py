@@ -13,7 +13,7 @@ from tokensal.render.latex.running_text import percent
 from tokensal.render.layout.figure import MatrixFigure
 from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.matrix import Column
-from tokensal.render.layout.passages import TENTH, VISIBLE
+from tokensal.render.layout.passages import VISIBLE
 from tokensal.render.layout.rows import Cell
 
 NAME = 16  # cells of a label
@@ -80,7 +80,7 @@ def _shaded(shade: float, number: str) -> str:
 
 
 def _number(figure: MatrixFigure, cell: Cell) -> str:
-    if not figure.numbered or cell.value is None or abs(cell.shade) < TENTH:
+    if not figure.numbered or cell.value is None or cell.weak:
         return ""
     number = figure.matrix.scale.write(cell.value).removeprefix("+")
     return prose(number) + (r"\textdaggerdbl" if cell.clipped else "")

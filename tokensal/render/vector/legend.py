@@ -11,7 +11,8 @@ from tokensal.render.vector.fonts import ITALIC, PLAIN, Style
 from tokensal.render.vector.pen import SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, Box, Rule, Shape
 
-STEP, LEAST_STEP = 3.4, 1.6  # points: the width of one step of colour
+STEP, LEAST_STEP = 3.4, 1.6  # points: the width of one step of colour, where there are twenty
+LEAST = 10  # steps that have the width of twenty; of fewer, each is as wide as of these
 NAMES = (32, 24, 18, 14, 10, 8, 5)  # cells that a name may take, tried in turn
 Parts = list[tuple[str, Style]]
 
@@ -57,10 +58,11 @@ def place_ramp(ramp: Ramp, line: Line, pen: Pen, x: float, y: float) -> Iterator
     start = x
     for index, shade in enumerate(ramp.steps):
         yield Box(start + index * line.step, y - above, line.step, height, pen.paper.fill(shade))
-    zero = start + line.step * sum(shade < 0 for shade in ramp.steps)
+    negative = start + line.step * sum(shade < 0 for shade in ramp.steps)
+    zero = negative + line.step * ramp.steps.count(0.0) / 2  # where colours are in steps, one is blank
     end = start + line.step * len(ramp.steps)
-    if zero > start:
-        yield pen.sign(start, y - above + height + 0.1, zero - start)
+    if negative > start:
+        yield pen.sign(start, y - above + height + 0.1, negative - start)
         yield Rule(zero, y - above - 0.8, height + 0.9 + SIGN_LINE, 0.4, GREY, vertical=True)
     yield from pen.row(line.after, end, y, pen.label)
 
@@ -69,7 +71,7 @@ def _line(ramp: Ramp, pen: Pen, room: float) -> Line:
     """The legend with names as long as there is room, and steps as wide."""
     for cells in NAMES:
         for step in (STEP, LEAST_STEP):
-            line = lay_line(ramp, pen, step * pen.size / 9 * 20 / max(len(ramp.steps), 20), cells)
+            line = lay_line(ramp, pen, step * pen.size / 9 * 20 / max(len(ramp.steps), LEAST), cells)
             if line.width <= room:
                 return line
     return line

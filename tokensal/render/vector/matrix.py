@@ -17,7 +17,7 @@ from tokensal.render.layout.figure import MatrixFigure
 from tokensal.render.layout.labels import Label, shortened
 from tokensal.render.layout.legend import CLIPPED, SINK
 from tokensal.render.layout.matrix import Column
-from tokensal.render.layout.passages import TENTH, VISIBLE
+from tokensal.render.layout.passages import VISIBLE
 from tokensal.render.layout.rows import Cell
 from tokensal.render.vector.fonts import PLAIN
 from tokensal.render.vector.legend import place_legend
@@ -155,7 +155,7 @@ def _label(label: Label, cells: int, pen: Pen, at: tuple[float, float], angle: f
 
 def _number_size(figure: MatrixFigure, pen: Pen, pitch: float) -> float:
     """The size at which all numbers fit into their cells; 0 where none is large enough to be read."""
-    numbers = [_number(figure, cell) for row in figure.matrix.rows for cell in row if abs(cell.shade) >= TENTH]
+    numbers = [_number(figure, cell) for row in figure.matrix.rows for cell in row if not cell.weak]
     reach = max((pen.measure(number, 1.0) for number in numbers), default=0.0)
     size = min(pen.number, (pitch - 0.6) / reach) if reach else pen.number
     return size if figure.numbered and pitch >= LEAST_NUMBERED and size >= LEAST else 0.0
@@ -233,8 +233,9 @@ def _cell(
             yield pen.sign(
                 x + FRAME / 2, y + height - FRAME / 2 - SIGN_LINE, width - FRAME, cell.shade, cell.source, about
             )
-    if size and abs(cell.shade) >= TENTH:
-        number = _number(figure, cell)
-        reach = pen.measure(number, size)
-        at = x + (width - reach) / 2, y + height / 2 + 0.32 * size
-        yield Text(*at, number, reach, size, PLAIN, INK, gap=" ", source=cell.source, about=about)
+    number = _number(figure, cell) if size and not cell.weak else CLIPPED * cell.clipped
+    if number:
+        written = size or pen.number
+        reach = pen.measure(number, written)
+        at = x + (width - reach) / 2, y + height / 2 + 0.32 * written
+        yield Text(*at, number, reach, written, PLAIN, INK, gap=" ", source=cell.source, about=about)

@@ -39,9 +39,7 @@ def test_a_seed_draws_the_same_prompts_again_and_another_one_others(kind):
     again = list(islice(candidates(kind, 0), 100))
     assert again == drawn(kind.name)
     assert [prompt.id for prompt in again] == [f"{kind.name}-0-{number}" for number in range(100)]
-    assert {str(contents(prompt)) for prompt in again}.isdisjoint(
-        {str(contents(prompt)) for prompt in drawn(kind.name, 1)}
-    ) or kind.name == "agreement"  # of which there are few
+    assert list(map(contents, again)) != list(map(contents, drawn(kind.name, 1)))
     assert all(prompt.kind == kind.name and bool(prompt.messages) is kind.chat for prompt in again)
 
 

@@ -27,7 +27,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing"}
+DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing", "request"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
@@ -40,6 +40,7 @@ LAYERS = {
     "options": {"errors", "values"},
     "drawing": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
+    "request": {"values"},
     "scores": DATA,
     "questions": DATA | {"scores"},
     "perturbations": DATA | {"questions"},
@@ -67,6 +68,7 @@ OUTSIDE = {
     "rich": {"render", "cli", "progress"},
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
+    "matplotlib": {"render"},
 }
 
 

@@ -261,7 +261,7 @@ def test_a_saved_result_is_shown_and_converted(here, tmp_path, monkeypatch, way)
     assert (tmp_path / "r.json").read_bytes() == golden.read_bytes()
     assert "No such file" in sentence(here("show", tmp_path / "none.json"))
     assert "not JSON" in sentence(here("show", tmp_path / "r.txt"))
-    assert "should be one of" in sentence(here("show", golden, "-o", tmp_path / "r.pdf"))
+    assert "should be one of" in sentence(here("show", golden, "-o", tmp_path / "r.docx"))
 
 
 def test_names_of_files_are_drawable(folder, here, tmp_path, monkeypatch):
@@ -287,7 +287,7 @@ def test_names_of_files_are_drawable(folder, here, tmp_path, monkeypatch):
         (["x", "--option", "grad_cam.layers=all"], "options for method 'grad_cam', but compared are only gradient"),
         (["x", "--option", "norm=l1"], "should be METHOD.KEY=VALUE"),
         (["x", "--option", "gradient.nrom=l1"], "did you mean 'norm'"),
-        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        (["x", "-o", "r.docx"], "should be one of ."),
         ([""], "prompt is empty"),
     ],
 )
@@ -335,12 +335,12 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
         (["--prompt-file", "none.txt"], "Cannot read prompt file 'none.txt'"),
         (["x", "--system", "s", "--raw"], "--chat"),
         (["x", "--config", "none.toml"], "Cannot read configuration"),
-        (["x", "-o", "r.pdf"], ".html, .json, .txt"),
+        (["x", "-o", "r.docx"], "should be one of ."),
         (["x", "-o", "no/r.html"], "does not exist"),
         (["x", "--model", "./none"], "no folder './none'"),
         (["x", "-o", "-"], "name its format"),
         (["x", "--format", "json"], "add '-o FILE', or '-o -'"),
-        (["x", "-o", "-", "--format", "pdf"], "Unknown format 'pdf'"),
+        (["x", "-o", "-", "--format", "docx"], "Unknown format 'docx'"),
         (["x", "-o", "/dev/full", "--format", "html"], "a device or a pipe"),
         (["--prompt-file", "."], "Is a directory"),
         (["--prompt-file", "/dev/zero"], "larger than 10 MB"),

@@ -97,8 +97,8 @@ def test_the_longest_name_can_be_written(result, tmp_path):
 
 @pytest.mark.parametrize("format", ["html", "json", "txt", "JSON"])
 def test_a_format_goes_before_the_suffix(result, tmp_path, format):
-    save(result, tmp_path / "r.pdf", format=format)
-    assert (tmp_path / "r.pdf").read_bytes() == encode(result, f"r.{format.lower()}")
+    save(result, tmp_path / "r.docx", format=format)
+    assert (tmp_path / "r.docx").read_bytes() == encode(result, f"r.{format.lower()}")
 
 
 def test_an_unknown_format_is_refused(tmp_path):

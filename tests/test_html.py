@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import html as escapes
 import json
 import math
 import os
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,23 @@ def marks(tree: Any, attribute: str = "data-source") -> list[Any]:
 
 
 def data(tree: Any) -> dict[str, Any]:
-    """What the page says of its heatmap, and the names of the sources."""
+    """What the page says of its heatmap, and the names of the sources; scores are numbers, None where there is none."""
     everything = json.loads(tree.find(".//script[@id='data']").text)
     [view] = everything["views"]
-    return {**view, "names": everything["names"]}
+    rows = [{**row, "scores": unpacked(row["scores"], "f")} for row in view["rows"]]
+    overview = {**view["overview"], "scores": unpacked(view["overview"]["scores"], "d")}
+    return {**view, "overview": overview, "rows": rows, "names": everything["names"]}
+
+
+def unpacked(scores: str, kind: str) -> list[float | None]:
+    numbers = struct.iter_unpack(f"<{kind}", base64.b64decode(scores))
+    return [None if math.isnan(number) else float(f"{number:.6g}") for (number,) in numbers]
+
+
+def step_of(mark: Any) -> int | None:
+    """The step of the shade of an element."""
+    [*steps] = [int(name[1:]) for name in mark.get("class").split() if re.fullmatch(r"s\d+", name)]
+    return steps[0] if len(steps) == 1 else None
 
 
 def text_of(tree: Any, name: str) -> str:
@@ -151,7 +166,7 @@ def test_hostile_tokens_stay_text() -> None:
     assert [mark.text for mark in marks(tree)] == (HOSTILE + HOSTILE)[:-1]
     assert marks(tree, "data-target")[-1].text == HOSTILE[-1]
     assert data(tree)["names"] == (HOSTILE + HOSTILE)[:-1]
-    assert len(tree.findall(".//script")) == 2
+    assert len(tree.findall(".//script")) == 3
     assert not tree.findall(".//img")
     assert not [element for element in tree.iter() if any(name.startswith("on") for name in element.attrib)]
 
@@ -181,8 +196,8 @@ def test_overview_is_drawn_by_the_server() -> None:
     tree = parse(document_of(capital(sink=None)))
     france = marks(tree)[4]
     total = marks(tree)[0]
-    assert (france.get("style"), france.get("title")) == ("--s:0.243", "France: 13.01\u00a0%")
-    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 53.5\u00a0%")
+    assert (step_of(france), france.get("title")) == (49, "France: 13.01\u00a0%")  # of 200: 0.243
+    assert (step_of(total), total.get("title")) == (200, "<s>: 53.5\u00a0%")
     assert "negative" in marks(tree)[5].get("class").split()
     assert "negative" not in france.get("class").split()
     assert (text_of(tree, "low"), text_of(tree, "high")) == ("−53.5\u00a0%", "+53.5\u00a0%")
@@ -194,7 +209,7 @@ def test_invisible_cells_are_blank_and_never_zero() -> None:
     assert data(tree)["rows"][0]["scores"][6:] == [None, None, None]
     last = marks(tree, "data-target")[-1]
     assert "blank" in last.get("class").split()
-    assert "style" not in last.attrib
+    assert step_of(last) is None and step_of(marks(tree)[1]) is not None
     assert data(tree)["rows"][0]["kinds"] == ["negative", "clipped", "blank"]
 
 
@@ -294,15 +309,18 @@ ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 )
 
+ROOT = "document.querySelector('.tokensal').shadowRoot"
+ACTIVE = f"{ROOT}.activeElement"
 # What the reader sees of each source token; colours as painted on a canvas, over the colour of the paper.
 LOOK = """() => {
+    const root = document.querySelector(".tokensal").shadowRoot;
     const pixel = (...colours) => {
         const context = document.createElement("canvas").getContext("2d");
         for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
         return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
     };
     const paper = getComputedStyle(document.documentElement).backgroundColor;
-    return [...document.querySelectorAll("[data-source]")].map((element) => {
+    return [...root.querySelectorAll("[data-source]")].map((element) => {
         const style = getComputedStyle(element);
         return {
             alpha: Number(style.getPropertyValue("--s")),
@@ -452,7 +470,7 @@ def test_arrow_keys_move_between_targets_and_stop_at_the_ends(show: Watched) -> 
     for key, row in zip(steps, [0, 1, 0, 0, 3, 3, 0], strict=True):
         page.keyboard.press(key)
         assert_row(page, row)
-        assert page.evaluate("document.activeElement.dataset.target") == str(row)
+        assert page.evaluate(f"{ACTIVE}.dataset.target") == str(row)
     page.keyboard.press("Escape")
     assert_row(page, None)
 
@@ -469,21 +487,21 @@ def test_arrow_keys_take_the_pin_along(show: Watched) -> None:
 def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
     page = show(document_of(capital()))
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.dataset.target") == "0"
+    assert page.evaluate(f"{ACTIVE}.dataset.target") == "0"
     assert_row(page, 0)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert pressed(page) == [1]
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
-    stops = [*["#steps"] * 4, "#shading", ".top"]
+    assert page.evaluate(f"{ACTIVE}.tagName") == "SUMMARY"
+    stops = [*["#steps"] * 5, *["#shading"] * 3, ".top"]  # radio buttons are one stop
     for stop in stops:
         page.keyboard.press("Tab")
-        assert page.evaluate(f"document.activeElement.closest('{stop}') !== null")
+        assert page.evaluate(f"{ACTIVE}.closest('{stop}') !== null")
         assert_row(page, 1)
     for _ in range(len(stops) + 1):
         page.keyboard.press("Shift+Tab")
-    assert page.evaluate("document.activeElement.dataset.target") == "1"
+    assert page.evaluate(f"{ACTIVE}.dataset.target") == "1"
     page.keyboard.press(" ")
     assert_row(page, None)
 
@@ -543,7 +561,8 @@ def test_without_javascript_the_overview_shows_with_its_legend(show: Watched) ->
 
 
 def test_returning_to_the_overview_restores_what_the_server_drew(show: Watched) -> None:
-    drawn = "[...document.querySelectorAll('.token')].map(e => [e.className.split(' ').sort().join(' '), e.title])"
+    names = "e.className.split(' ').sort().join(' ')"
+    drawn = f"[...{ROOT}.querySelectorAll('.token')].map(e => [{names}, e.title])"
     page = show(document_of(capital()), java_script_enabled=False)
     server, looks = page.evaluate(drawn), page.evaluate(LOOK)
     page = show(document_of(capital()))
@@ -625,7 +644,8 @@ def ramp() -> Attribution:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_on_every_shade(show: Watched, ramp: Attribution, scheme: str) -> None:
     page = show(document_of(ramp), color_scheme=scheme)
-    variable = "name => getComputedStyle(document.documentElement).getPropertyValue(name).split(' ').map(Number)"
+    style = f"getComputedStyle({ROOT}.querySelector('.page'))"
+    variable = f"name => {style}.getPropertyValue(name).split(' ').map(Number)"
     background, quiet = page.evaluate(variable, "--background"), page.evaluate(variable, "--quiet")
     target(page, 0).hover()
     looks = page.evaluate(LOOK)

@@ -37,10 +37,12 @@ def test_rows_are_the_targets_in_their_order(result):
         assert list(row) == list(zip(row.sources, row.scores.tolist(), strict=True))
         assert row.sources == result.sources[: len(PROMPT) + number]
     assert result[-1].target is result.targets[-1] and result[np.int64(1)].target is result.targets[1]
-    assert repr(result[0]) == f"Row({result.targets[0].text!r}, 4 sources)"
+    strongest = ", ".join(f"{source.text!r} {score:+.3g}" for source, score in result[0].top(3))
+    assert repr(result[0]) == f"Row({result.targets[0].text!r}, 4 sources, {strongest}, …)"
+    assert repr(result.total()).startswith("Row(all targets, 6 sources, ")
 
 
-@pytest.mark.parametrize(("index", "error"), [(3, IndexError), (-4, IndexError), ("a", TypeError), (1.0, TypeError)])
+@pytest.mark.parametrize(("index", "error"), [(3, IndexError), (-4, IndexError), (1.0, InputError), (None, InputError)])
 def test_what_is_no_row(result, index, error):
     with pytest.raises(error):
         _ = result[index]

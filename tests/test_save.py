@@ -14,12 +14,12 @@ import torch
 from models import adapter
 
 from tokensal import Attribution, Comparison, attribute
-from tokensal.drawing import Drawing
+from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import FormatError, OutputError
 from tokensal.render import check_output, stored
 from tokensal.render.json import dumps, loads
 from tokensal.render.layout import lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, renderer
+from tokensal.render.renderers import RENDERERS, STORES, renderer
 from tokensal.results.attribution import Alternative, Provenance
 from tokensal.types import Role, Unit
 
@@ -89,7 +89,13 @@ def assert_holds(attribution, data):
         assert rounded(getattr(attribution, name).tolist()) == data[name]
     assert attribution.visible.tolist() == data["visible"]
     assert [[asdict(option) for option in row] for row in attribution.alternatives] == data["alternatives"]
-    assert asdict(attribution.provenance) == {**data["provenance"], "options": {}, "credit": "direct", "quantity": ""}
+    assert asdict(attribution.provenance) == {
+        **data["provenance"],
+        "options": {},
+        "credit": "direct",
+        "quantity": "",
+        "request": {},
+    }
 
 
 @pytest.mark.parametrize("name", VERSION_2)
@@ -360,9 +366,13 @@ def test_loading_runs_no_code(result):
         loads('{"schema": "tokensal/attribution", "version": 2, "provenance": {"__class__": "os.system"}}')
 
 
+def test_the_list_of_formats_names_those_there_are():
+    assert set(FORMATS) == {*STORES, *RENDERERS}
+
+
 def test_outputs_are_checked(tmp_path):
-    with pytest.raises(OutputError, match=r"suffix.*\.html, \.json, \.txt"):
-        check_output(tmp_path / "r.pdf")
+    with pytest.raises(OutputError, match=r"suffix.*\.html, \.json, "):
+        check_output(tmp_path / "r.docx")
     with pytest.raises(OutputError, match="does not exist"):
         check_output(tmp_path / "no" / "r.json")
     (tmp_path / "d.html").mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_html import browser, contrast, data, document_of, marks, parse, show, target, text_of
+from test_html import ROOT, browser, contrast, data, document_of, marks, parse, show, target, text_of
 from test_terminal import bare as without_codes
 from test_terminal import printed, text_page
 
@@ -448,5 +448,5 @@ def test_a_screen_reader_hears_who_speaks(show):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_narrow_windows_do_not_scroll_sideways(show, name):
     page = show(document_of(EXAMPLES[name]), viewport={"width": 360, "height": 700})
-    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    page.evaluate(f"{ROOT}.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

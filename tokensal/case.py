@@ -23,6 +23,7 @@ from tokensal.options import Generation, values_of
 from tokensal.questions.masks import unit_membership, visible_units
 from tokensal.questions.question import Question
 from tokensal.questions.selection import merge_tokens, select_contrasted, select_sources, select_targets
+from tokensal.request import UNRECORDED, differing, joined, request_of
 from tokensal.results.attribution import Alternative, Attribution, Provenance
 from tokensal.scores import name_of as name_of_score
 from tokensal.scores import resolve_score
@@ -104,6 +105,12 @@ class Case:
             "question": question.differences(),
             "versions": _versions(),
             "config": dict(config or {}),
+            "request": joined(
+                {UNRECORDED: ["model"]} if model.request is None else model.request,
+                request_of({"prompt": prompt, "messages": messages, "template": template}),
+                request_of(question.arguments()),
+                request_of(differing(generation)),
+            ),
         }
         return cls(question, example, engine, alternatives, facts)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokensal.drawing import Drawing
+from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import InputError, unknown
 from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
@@ -132,11 +132,12 @@ class Output:
     """
 
     output: Sequence[str] = option(
-        (), "Write a file: .html, .json or .txt; or '-', standard output, in place of the heatmap.",
+        (), f"Write a file, in the format of its suffix: {', '.join(FORMATS)}; or '-', standard output, in place of "
+        "the heatmap.",
         kind=list, flag="--output -o", metavar="FILE",
     )  # fmt: skip
     format: str | None = option(
-        None, "The format of all outputs, whatever their suffix: html, json or txt.", metavar="NAME"
+        None, "The format of all outputs, whatever their suffix: a suffix without its dot.", metavar="NAME"
     )
     trace: bool = option(
         False, "Also show the credit through the answer, before the direct one: what went to the answer's own tokens "

@@ -12,7 +12,10 @@ from tokensal.errors import InputError, require_known
 from tokensal.options import option, theme_of
 from tokensal.values import described, read_number, read_whole, store
 
-PALETTES = ("orange-blue", "PuOr", "RdBu", "sequential")
+# The suffixes of `render`, as help texts list them; a test compares them.
+FORMATS = (".html", ".md", ".tex", ".svg", ".pdf", ".png", ".txt", ".json", ".csv", ".parquet")
+SEQUENTIAL = "sequential"  # one hue for both signs
+PALETTES = ("orange-blue", "PuOr", "RdBu", SEQUENTIAL)
 WIDTHS = {"column": 234.0, "page": 486.0}  # points: a column and a page of most conferences
 POINTS = {"pt": 1.0, "in": 72.0, "mm": 72 / 25.4, "cm": 72 / 2.54}  # those of PDF and SVG, 72 to the inch
 NARROWEST, WIDEST = 72.0, 14_400.0  # points; the latter is the most that PDF allows

@@ -22,6 +22,7 @@ from tokensal.adapters.seq2seq import Seq2SeqAdapter
 from tokensal.adapters.support import check_config, unwrapped
 from tokensal.errors import InputError, ModelError, foreign
 from tokensal.options import Loading, flattened
+from tokensal.request import differing, request_of
 from tokensal.values import described, read_text
 
 if TYPE_CHECKING:
@@ -81,7 +82,21 @@ def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> Model
     weights = {key: value for key, value in weights.items() if value is not None}
     device = _usable_device(loading.device) if loading.device_map is None else None
     loaded, tokenizer = _load(name, options, weights, device)
-    return _adapter_class(loaded)(loaded, tokenizer, name=name, revision=revision)
+    adapter = _adapter_class(loaded)(loaded, tokenizer, name=name, revision=revision)
+    commit = getattr(loaded.config, "_commit_hash", None) if "revision" in location else None
+    adapter.request = _request(model, name, loading, commit)
+    return adapter
+
+
+def _request(model: str | PathLike[str] | None, name: str, loading: Loading, commit: str | None) -> Mapping[str, Any]:
+    """The arguments that load the same again: of the hub the commit; nothing for the model inside a package."""
+    arguments = {key: value for key, value in differing(loading).items() if key not in ("model", "revision")}
+    if arguments.get("device") is not None:
+        arguments["device"] = str(arguments["device"])
+    named = None if model is None and name == embedded.NAME else name
+    if isinstance(model, PathLike) and named == embedded.DATES:
+        named = f"./{named}"
+    return request_of({"model": named, "revision": commit or loading.revision, **arguments})
 
 
 def _locate(model: str | PathLike[str] | None, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:

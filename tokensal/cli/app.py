@@ -19,6 +19,7 @@ import typer
 import typer.core
 
 import tokensal
+from tokensal.cli import references
 from tokensal.cli.catalogue import details, listing
 from tokensal.cli.flags import HEADINGS, complete_methods, flags_of, read_flags, require_text
 from tokensal.cli.streams import open_streams, stdout_is_closed, writing_to_stdout
@@ -201,10 +202,21 @@ def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
 
 
 @command(example="tokensal methods integrated_gradients")
-def methods(name: MethodName = None) -> None:
+def methods(
+    name: MethodName = None,
+    bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print the BibTeX of the papers instead: of the method, or of all.")
+    ] = False,
+) -> None:
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
+    if bibtex:
+        text = references.bibtex(name)
+    elif name is None:
+        text = listing()
+    else:
+        text = details(name)
     with writing_to_stdout():
-        print(listing() if name is None else details(name))
+        print(text)
 
 
 def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | None:

@@ -126,15 +126,24 @@ def _installed_entry(name: str) -> Entry:
     return Entry(name, method.summary, method.paper, description, options)
 
 
-def details(name: str) -> str:
-    """All about one method.
+def entry(name: str) -> Entry:
+    """What is written about the method of a name, or of another name that it has.
 
     Raises:
         InputError: an unknown method; the nearest one is offered.
     """
     rows, aliases = catalogue()
     name = resolve_name("method", name, names(), aliases)
-    row = rows[name] if name in rows else _installed_entry(name)
+    return rows[name] if name in rows else _installed_entry(name)
+
+
+def details(name: str) -> str:
+    """All about one method.
+
+    Raises:
+        InputError: an unknown method; the nearest one is offered.
+    """
+    row, aliases = entry(name), catalogue()[1]
     also = ", ".join(alias for alias, meant in aliases.items() if meant == row.name)
     paragraphs = [_wrapped(f"{row.name}: {row.summary}"), *map(_wrapped, row.description.split("\n\n"))]
     paragraphs += [_wrapped(f"Paper: {row.paper}")] * bool(row.paper) + [_wrapped(f"Other names: {also}")] * bool(also)

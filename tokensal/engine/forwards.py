@@ -110,6 +110,11 @@ class Forwards:
             )
         return values
 
+    def vocabulary(self, example: Example) -> int:
+        """How many tokens the model tells apart: the width of its logits."""
+        with self.prepared(), torch.no_grad():
+            return self.adapter.original(example).forward.logits.shape[-1]
+
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Inside, the adapter is prepared, and nothing the caller switched on for PyTorch alters a number."""

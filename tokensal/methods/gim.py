@@ -24,8 +24,8 @@ from tokensal.values import read_number, store
 class GIM(GradientMethod):
     """Input × gradient, with norms frozen, a warmer softmax in the backward, and gradients halved at products. Signed.
 
-    Edin, Csordás, Ruotsalo, Wu, Maistro, Huang, Maaløe 2025, arXiv:2505.17630. Against self-repair: where attention
-    already holds one key with certainty, its plain gradient is nearly zero. Where softmax(s) has the gradient
+    Edin, Csordás, Ruotsalo, Wu, Maistro, Christensen, Huang, Maaløe 2025, arXiv:2505.17630. Against self-repair: where
+    attention already holds one key with certainty, its plain gradient is nearly zero. Where softmax(s) has the gradient
     A ∘ (g − ⟨g, A⟩), GIM has the same with A = softmax(s / temperature). Unit: that of the score.
 
     The authors' code does so for decoders of TransformerLens; a later package of theirs leaves the temperature out in
@@ -45,7 +45,7 @@ class GIM(GradientMethod):
     name: ClassVar[str] = "gim"
     summary: ClassVar[str] = "input × gradient that corrects for self-repair, by other gradients of attention (signed)"
     quantity: ClassVar[str] = "contribution to {score} with corrected gradients"
-    paper: ClassVar[str] = "Edin, Csordás, Ruotsalo, Wu, Maistro, Huang, Maaløe 2025, arXiv:2505.17630"
+    paper: ClassVar[str] = "Edin, Csordás, Ruotsalo, Wu, Maistro, Christensen, Huang, Maaløe 2025, arXiv:2505.17630"
     signed: ClassVar[bool] = True
 
     temperature: float = 2.0

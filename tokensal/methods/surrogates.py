@@ -82,7 +82,7 @@ def fit_surrogates(
     parts = torch.einsum("np,fkp->fnk", players, coefficients[1:]).gather(0, folds[None])[0]
     predicted = parts + intercepts[1:].gather(0, folds)
     total = (values - _mean(values, weights)).square()
-    ranks = [_rank_correlation(*pair) for pair in zip(parts.T, values.T, strict=True)]
+    ranks = [rank_correlation(*pair) for pair in zip(parts.T, values.T, strict=True)]
     return coefficients[0], {
         "standard_error": Diagnostic(_jackknife_error(coefficients[1:], folds)),
         "coalitions": Diagnostic(torch.full((targets,), n)),
@@ -110,7 +110,7 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (weights * values).sum(0) / weights.sum(0)
 
 
-def _rank_correlation(predicted: Tensor, values: Tensor) -> Tensor:
+def rank_correlation(predicted: Tensor, values: Tensor) -> Tensor:
     """Spearman's; NaN where one of them is the same everywhere."""
     return torch.corrcoef(torch.stack([_ranks(predicted), _ranks(values)]))[0, 1]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from re import UNICODE, Pattern
+from typing import TYPE_CHECKING, Any
 
 from tokensal.errors import InputError, require_known
 from tokensal.options import option
-from tokensal.questions.selection import SOURCES, UNITS, Targets, parse_targets
+from tokensal.questions.selection import SOURCES, UNITS, Targets, is_characters, parse_targets
 from tokensal.questions.units import Span
 from tokensal.scores import resolve_score
 from tokensal.values import plain, read_spans, read_text_or_ids, read_whole, store
@@ -100,6 +101,23 @@ alternatives=0)
             for name, (value, default) in values.items()
             if name not in ("score", "alternatives") and _text(value) != _text(default)
         }
+
+    def arguments(self) -> dict[str, Any]:
+        """What differs from the default question, as keyword arguments; targets as the texts that name them."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        different = {name: value for name, (value, default) in values.items() if value != default}
+        if "targets" in different:
+            targets = different["targets"]
+            several = isinstance(targets, list | tuple) and not is_characters(targets)
+            different["targets"] = [_named(target) for target in (targets if several else [targets])]
+        return {name: value for name, value in different.items() if (name, value) != ("targets", ["token"])}
+
+
+def _named(target: Any) -> Any:
+    """The text by which a target is named on the command line, where it has one."""
+    if isinstance(target, Pattern):
+        return f"regex:{target.pattern}" if target.flags == UNICODE else target
+    return f"{target[0]}:{target[1]}" if is_characters(target) else str(target)
 
 
 def _text(value: object) -> str:

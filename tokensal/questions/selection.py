@@ -40,7 +40,9 @@ def parse_targets(targets: Targets | Sequence[Targets]) -> list[Targets]:
     Raises:
         InputError: an unknown name, a regular expression that cannot be read, nothing at all, or something else.
     """
-    several = isinstance(targets, Iterable) and not isinstance(targets, str | bytes | Mapping) and not _is_pair(targets)
+    several = (
+        isinstance(targets, Iterable) and not isinstance(targets, str | bytes | Mapping) and not is_characters(targets)
+    )
     parsed = [_parse(target) for target in (targets if several else [targets])]  # type: ignore[union-attr]
     if not parsed:
         raise InputError("There are no targets: name at least one, or leave them out to explain each token.")
@@ -50,7 +52,7 @@ def parse_targets(targets: Targets | Sequence[Targets]) -> list[Targets]:
 def _parse(target: object) -> Targets:
     if is_whole(target):
         return int(target)  # type: ignore[call-overload, no-any-return]
-    if _is_pair(target):
+    if is_characters(target):
         return read_spans("targets", target)[0]
     if isinstance(target, re.Pattern) and isinstance(target.pattern, str):
         return target
@@ -74,7 +76,7 @@ def _parse(target: object) -> Targets:
         raise InputError(f"The targets' regular expression {content!r} cannot be read: {error}.") from error
 
 
-def _is_pair(targets: object) -> bool:
+def is_characters(targets: object) -> bool:
     """Whether these are characters (start, stop): two numbers in a tuple, since those in a list are two tokens."""
     return isinstance(targets, tuple) and len(targets) == 2 and all(map(is_whole, targets))
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from tokensal.drawing import Drawing
 from tokensal.errors import OutputError, require_known
-from tokensal.render.files import writable_place, write
+from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, renderer
+from tokensal.render.renderers import RENDERERS, STORES, renderer, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.results.row import Row
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Loaded = TypeVar("Loaded", Attribution, Comparison)
 
-JSON = ".json"
 DEFAULT = Drawing()
 
 
@@ -24,7 +27,7 @@ def show(result: Attribution | Comparison, drawing: Drawing = DEFAULT) -> None:
     """Print the result to the terminal."""
     from tokensal.render import terminal
 
-    terminal.show(_layout(result, drawing), drawing)
+    terminal.show(_layout(_drawn(result, drawing), drawing), drawing)
 
 
 def notebook(result: Attribution | Comparison) -> str:
@@ -34,19 +37,33 @@ def notebook(result: Attribution | Comparison) -> str:
     return html.notebook(_layout(result, DEFAULT))
 
 
+def frame(result: Attribution | Comparison) -> DataFrame:
+    """The result as a long table; see `tokensal.results.result.Result.to_pandas`."""
+    from tokensal.render import tables
+
+    return tables.frame(tables.columns_of(result))
+
+
+def frame_of_row(row: Row) -> DataFrame:
+    """A row as a table; see `tokensal.results.row.Row.to_pandas`."""
+    from tokensal.render import tables
+
+    return tables.frame(tables.columns_of_row(row))
+
+
 def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
     """Make sure, before any work is done, that `path` can be written in a known format.
 
     Args:
         path: the file.
-        format: "html", "json" or "txt", in place of that of the suffix.
+        format: a suffix without its dot, such as "html", in place of that of the path.
 
     Returns:
         Where it is written: where a symbolic link points to, or else the path.
 
     Raises:
         OutputError: unknown suffix, missing folder, a place that is no file, or no permission to write there.
-        InputError: an unknown format.
+        InputError: an unknown format, or one whose packages are not installed.
     """
     suffix_of(path, format)
     return writable_place(Path(path))
@@ -65,7 +82,7 @@ def save(
         result: what is written.
         path: the file; a symbolic link is followed, and stays.
         drawing: how it is drawn.
-        format: "html", "json" or "txt", in place of that of the suffix.
+        format: a suffix without its dot, such as "html", in place of that of the path.
 
     Returns:
         The file that was written, as `check_output`.
@@ -89,25 +106,30 @@ def encode(
 
     Raises:
         OutputError: no format is named, and the suffix is unknown.
-        InputError: an unknown format.
+        InputError: an unknown format, or one whose packages are not installed.
     """
-    document = _document(result, suffix_of(path, format), drawing)
-    if isinstance(document, bytes):
-        return document
-    return document.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    document = _document(_drawn(result, drawing), suffix_of(path, format), drawing)
+    return document if isinstance(document, bytes) else storable(document).encode()
 
 
 def suffix_of(path: str | PathLike[str], format: str | None) -> str:
     """The suffix of a format, by default that of the path."""
-    suffixes = sorted((JSON, *RENDERERS))
+    suffixes = sorted((*STORES, *RENDERERS))
     if format is not None:
         [format] = require_known("format", format.lower(), [suffix[1:] for suffix in suffixes])
-        return f".{format}"
+        return _ready(f".{format}")
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
         raise OutputError(
             f"Cannot tell the format of output {str(path)!r}: its suffix should be one of {', '.join(suffixes)}."
         )
+    return _ready(suffix)
+
+
+def _ready(suffix: str) -> str:
+    """The suffix, of a format whose packages are installed."""
+    if suffix in STORES:
+        store(suffix)
     return suffix
 
 
@@ -123,12 +145,15 @@ def load(source: str | PathLike[str] | BinaryIO, kind: type[Loaded] | None = Non
 
 
 def _document(result: Attribution | Comparison, suffix: str, drawing: Drawing) -> str | bytes:
-    if suffix == JSON:
-        from tokensal.render import json
-
-        return json.dumps(result)
+    if suffix in STORES:
+        return store(suffix).dumps(result)
     layout, draw = _layout(result, drawing), renderer(suffix)
     return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
+
+
+def _drawn(result: Attribution | Comparison, drawing: Drawing) -> Attribution | Comparison:
+    """The result that is drawn or stored: before anything is written of it, names are left out where that is asked."""
+    return result.anonymous() if drawing.anonymous else result
 
 
 def _layout(result: Attribution | Comparison, drawing: Drawing) -> Heatmap | HeatmapComparison:

@@ -37,6 +37,11 @@ def writable_place(path: Path) -> Path:
     return place
 
 
+def storable(text: str) -> str:
+    """The text as a file can hold it: half of a surrogate pair becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def write(place: Path, content: bytes) -> None:
     """Write a file. One that is replaced passes its permissions on; if anything fails, it is as it was before.
 

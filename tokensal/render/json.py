@@ -16,8 +16,9 @@
       "alternatives": [[{"id", "text", "probability"}, …], …],    for each target, or none at all
       "provenance": {"model", "revision", "architecture", "dtype", "device", "attention", "method",
                      "method_repr", "score", "seed", "question", "seconds", "versions", "config",
-                     "options", "credit", "quantity"},     options only where some differ from the defaults, credit
-                                               where it is not "direct", and what one score is, where known
+                     "options", "credit", "quantity", "request"},     options only where some differ from the
+                                               defaults, credit where it is not "direct", what one score is, where
+                                               known, and the arguments that make it again (see `tokensal.request`)
       "diagnostics": [{
         "name": str,                            see `tokensal.types.Diagnostic`
         "dtype": "float32" | "int64",
@@ -84,7 +85,7 @@ def _from_attribution(attribution: Attribution) -> dict[str, Any]:
         "sink": attribution.sink,
         "encoder": attribution.encoder,
         "alternatives": [[asdict(alternative) for alternative in row] for row in attribution.alternatives],
-        "provenance": _from_provenance(attribution.provenance),
+        "provenance": provenance_document(attribution.provenance),
         "diagnostics": [_from_diagnostic(*item) for item in attribution.diagnostics.items()],
     }
 
@@ -94,10 +95,10 @@ def _from_unit(unit: Unit) -> dict[str, Any]:
     return {name: value for name, value in asdict(unit).items() if value is not None}
 
 
-def _from_provenance(provenance: Provenance) -> dict[str, Any]:
+def provenance_document(provenance: Provenance) -> dict[str, Any]:
     """Without what says no more than the defaults, as in files of before there was such."""
     values = {each.name: _plain(getattr(provenance, each.name)) for each in fields(Provenance)}
-    left_out = {"options": {}, "credit": DIRECT, "quantity": ""}
+    left_out = {"options": {}, "credit": DIRECT, "quantity": "", "request": {}}
     return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
 

@@ -1,6 +1,6 @@
-"""The table of formats: a renderer is a module that draws a layout, and its row here is the suffix of its files.
+"""The tables of formats, whose rows are the suffixes of files.
 
-JSON is none of them: it stores the result itself (see `json`).
+A renderer is a module that draws a layout; a store is a module that writes down the result itself, without a layout.
 """
 
 from __future__ import annotations
@@ -10,10 +10,22 @@ from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
 from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.results.attribution import Attribution
+from tokensal.results.comparison import Comparison
 
 RENDERERS = {
     ".html": "tokensal.render.html",
+    ".md": "tokensal.render.markdown",
+    ".pdf": "tokensal.render.vector.pdf",
+    ".png": "tokensal.render.vector.png",
+    ".svg": "tokensal.render.vector.svg",
+    ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
+}
+STORES = {
+    ".csv": "tokensal.render.csv",
+    ".json": "tokensal.render.json",
+    ".parquet": "tokensal.render.parquet",
 }
 
 
@@ -27,6 +39,23 @@ class Renderer(Protocol):
     def draw_comparison(self, comparison: HeatmapComparison, drawing: Drawing, /) -> str | bytes:
         """A whole document about several heatmaps of the same tokens."""
         ...
+
+
+class Store(Protocol):
+    """Writes down what a result says; the same result gives the same file."""
+
+    def dumps(self, result: Attribution | Comparison, /) -> str | bytes:
+        """A whole document."""
+        ...
+
+
+def store(suffix: str) -> Store:
+    """The store of a format; its module is imported only now.
+
+    Raises:
+        InputError: a package that it needs is not installed.
+    """
+    return cast(Store, importlib.import_module(STORES[suffix]))
 
 
 def renderer(suffix: str) -> Renderer:

@@ -1,7 +1,7 @@
 """What a JSON result may hold, type by type, and the results that are made of it (see `tokensal.render.json`).
 
-Every key is required but a unit's place in the prompt, a method's options and quantity, and credit that is direct; no
-other is accepted, and nothing is converted: true is no number, and 1.0 no index.
+Every key is required but a unit's place in the prompt, a method's options and quantity, credit that is direct, and the
+request; no other is accepted, and nothing is converted: true is no number, and 1.0 no index.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class StoredProvenance(Stored):
     options: dict[str, str] = {}
     credit: str = DIRECT
     quantity: str = ""
+    request: dict[str, Any] = {}
 
 
 class StoredDiagnostic(Stored):
@@ -173,9 +174,10 @@ def _damaged(reason: str) -> FormatError:
 
 def _attribution(stored: AttributionVersion2 | AttributionVersion3) -> Attribution:
     shape = (len(stored.targets), len(stored.sources))
-    config = stored.provenance.config
+    config, request = stored.provenance.config, stored.provenance.request
     _require_indices(stored)
     _require_shallow(config)
+    _require_shallow(request)
     visible = _tensor(stored.visible, shape, torch.bool)
     scores = _tensor(stored.scores, shape)
     if not torch.equal(scores.isnan(), ~visible):

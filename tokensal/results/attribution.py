@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, SupportsIndex, overload
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tokensal.drawable import drawable
 from tokensal.errors import InputError
-from tokensal.results.result import Result
-from tokensal.results.row import Row, Scored
+from tokensal.results.result import Result, array_of
+from tokensal.results.row import Row, Scored, contains, shares_of
+from tokensal.results.selecting import is_single, position_of, positions_of
 from tokensal.results.tracing import name_of_credit, passed_on, rows_of_answer
 from tokensal.types import Diagnostic, Diagnostics, Unit
 from tokensal.values import read_whole
@@ -28,6 +30,9 @@ class Provenance:
     what differs from the default options of the method, while `method_repr` has all of them.
     `quantity` is what one score is, where {score} stands for what is explained; empty where the method does not say.
     `credit` says whether the scores are the method's own, "direct", or traced (see `Attribution.traced`).
+    `request` holds the arguments of `tokensal.load` and `tokensal.attribute` that differ from their defaults (see
+    `tokensal.request`), from which the result can be made again; it is empty where that is not known. The same may be
+    asked in several ways, so that it counts for no comparison.
     `seconds` is the time the method took, without loading the model and generating the answer; it counts for no
     comparison.
     """
@@ -49,6 +54,7 @@ class Provenance:
     options: Mapping[str, str] = field(default_factory=dict)
     credit: str = DIRECT
     quantity: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,19 @@ class Alternative:
 class Attribution(Result):
     """How much each source contributed to each target. A source, or a target, is a token or a unit of several.
 
-    It is also the sequence of its K rows: `result[0]` is the `Row` of the first target, `result[:2]` the attribution of
-    the first two. Attributions are equal if they say the same, NaN included, however long they took.
+    It is also the sequence of its K rows: `result[0]` is the `Row` of the first target, `result["Paris"]` that of the
+    only target of this text, where white space around does not count. A slice, a mask or a list gives the attribution
+    of those targets, and `result["Paris", "Rome"]` the score of a target and a source. `select` takes sources by role,
+    text or number. Attributions are equal if they say the same, NaN included, however long they took.
 
         >>> import tokensal
         >>> result = tokensal.attribute("dates", "the 3rd of March, 1987", method="occlusion")
         >>> [(source.text, round(score, 1)) for source, score in result[0].top(1)]
         [(' 1987', 8.6)]
+        >>> round(result["1987", "1987"], 1), round(result[0]["1987"], 1)
+        (8.6, 8.6)
+        >>> result[:2].target_texts, result.select(sources=["March", "3rd"])[2].source_texts
+        (('1987', '-'), (' 3rd', ' March'))
 
     Attributes:
         text: the shown text, prompt and continuation; offsets refer to it.
@@ -108,30 +120,100 @@ class Attribution(Result):
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))
 
+    def __contains__(self, target: object) -> bool:
+        return contains(self.targets, target)
+
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Row: ...
+    def __getitem__(self, index: SupportsIndex | str | Unit) -> Row: ...
     @overload
-    def __getitem__(self, index: slice) -> Attribution: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Row | Attribution:
-        if isinstance(index, slice):
-            return self._of_targets(range(len(self))[index])
-        number = range(len(self))[operator.index(index)]
+    def __getitem__(self, index: slice | list[Any]) -> Attribution: ...
+    @overload
+    def __getitem__(self, index: Tensor | np.ndarray[Any, Any] | tuple[Any, Any]) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, tuple):
+            return self._pairs(*index) if len(index) == 2 else self._pairs(index)
+        if not is_single(index):
+            return self._of_targets(positions_of(index, self.targets, "target"))
+        number = position_of(index, self.targets, "target")
         return self._row([number], self.targets[number])
 
-    def top(self, k: int = 10, *, target: int | None = None, sink: bool = False) -> list[Scored]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return array_of(self.scores, dtype, copy)
+
+    @property
+    def source_texts(self) -> tuple[str, ...]:
+        """(J,) the texts of the sources."""
+        return tuple(source.text for source in self.sources)
+
+    @property
+    def target_texts(self) -> tuple[str, ...]:
+        """(K,) the texts of the targets."""
+        return tuple(target.text for target in self.targets)
+
+    @property
+    def shares(self) -> Tensor:
+        """(K, J) float32, each score over the sum of all |scores| of its target, from -1 to 1; NaN where `scores` are.
+
+        The sink is no part of the shares of the others; its own is of all of them and itself. Where all scores of a
+        target are 0, so are the shares. Their mean over the targets is the mean share that a heatmap opens with.
+        """
+        return shares_of(self.scores, self.sink)
+
+    def select(self, *, targets: Any = None, sources: Any = None) -> Attribution:
+        """The attribution of some targets, and of some sources.
+
+        Sources that are left out stay in their places, so that the text can still be read where it is shown; they are
+        no longer `visible`, and their scores are NaN. So it is where a question selects sources, except that here they
+        have been part of what the method computed; a convergence delta is still about all of them.
+
+        Args:
+            targets: a number, a slice, a text, a compiled pattern, a mask (K,) of bools, or a list of these; all if
+                left out.
+            sources: the same, a mask being (J,); or a role, such as "user" or "special", before which a text goes that
+                is written "text:user".
+
+        Raises:
+            InputError: nothing is selected, or no target or source is of that text or role.
+            IndexError: no target or source has that number.
+        """
+        selected = self if targets is None else self._of_targets(positions_of(targets, self.targets, "target"))
+        if sources is None:
+            return selected
+        numbers = positions_of(sources, self.sources, "source", roles=True)
+        if not numbers:
+            raise InputError(f"The selection has no sources: the attribution has {len(self.sources)}, from 0 on.")
+        return selected._of_sources(numbers)
+
+    def total(self) -> Row:
+        """What all targets come from: the scores of each source added up over the targets that see it."""
+        return self._row(range(len(self)), None)
+
+    def by_role(self, *, target: int | str | None = None, sink: bool = False) -> dict[str, float]:
+        """The sum of the scores of the sources of each role, such as {"system": 0.2, "user": 5.1}.
+
+        Args:
+            target: the number or the text of the target; None adds up the scores of all of them.
+            sink: count the sink in.
+
+        Raises:
+            InputError: there is no such target.
+            IndexError: there is no such target.
+        """
+        return (self.total() if target is None else self[target]).by_role(sink=sink)
+
+    def top(self, k: int = 10, *, target: int | str | None = None, sink: bool = False) -> list[Scored]:
         """The k most important sources, as (source, score) pairs, largest magnitude first.
 
         Args:
             k: how many at most; sources with a score of 0 are left out.
-            target: the number of the target; None adds up the scores of all of them.
+            target: the number or the text of the target; None adds up the scores of all of them.
             sink: count the sink in.
 
         Raises:
-            InputError: k is no whole number from 0 on.
-            IndexError: there is no such target.
+            InputError: k is no whole number from 0 on, or no target has this text.
+            IndexError: no target has this number.
         """
-        row = self._row(range(len(self)), None) if target is None else self[target]
-        return row.top(k, sink=sink)
+        return (self.total() if target is None else self[target]).top(k, sink=sink)
 
     def traced(self, *, hops: int | None = None) -> Attribution:
         """Credit through the answer: what the tokens of the answer were credited is passed on to what they came from.
@@ -177,12 +259,41 @@ class Attribution(Result):
             tuple(self.sources[index] for index in scored),
             self.scores[numbers].nansum(0)[scored],
             scored.index(self.sink) if self.sink in scored else None,
+            tuple(scored),
         )
 
-    def _of_targets(self, numbers: Sequence[int]) -> Attribution:
-        rows = list(numbers)
+    def _pairs(self, *index: Any) -> float | Row | Attribution:
+        """What a subscript in two parts, of targets and of sources, selects."""
+        if len(index) != 2:
+            raise InputError(
+                "A selection in parts is result[targets, sources]; of several targets, give a list: result[[0, 1, 2]]."
+            )
+        targets, sources = index
+        if is_single(targets) and is_single(sources):
+            number = position_of(targets, self.targets, "target")
+            return float(self.scores[number, position_of(sources, self.sources, "source")])
+        selected = self.select(targets=targets, sources=sources)
+        return selected[0] if is_single(targets) else selected
+
+    def _of_sources(self, numbers: Sequence[int]) -> Attribution:
+        kept = torch.zeros(len(self.sources), dtype=torch.bool, device=self.visible.device)
+        kept[list(numbers)] = True
+        diagnostics = {
+            name: replace(each, values=each.values.masked_fill(~kept, torch.nan))
+            if each.values.ndim == 2 and each.values.is_floating_point()
+            else each
+            for name, each in self.diagnostics.items()
+        }
+        return replace(
+            self,
+            scores=self.scores.masked_fill(~kept, torch.nan),
+            visible=self.visible & kept,
+            diagnostics=diagnostics,
+        )
+
+    def _of_targets(self, rows: list[int]) -> Attribution:
         if not rows:
-            raise InputError(f"The slice has no targets: the attribution has {len(self)}, from 0 on.")
+            raise InputError(f"The selection has no targets: the attribution has {len(self)}, from 0 on.")
         diagnostics = {
             name: Diagnostic(each.values[rows], None if each.allowed is None else each.allowed[rows])
             for name, each in self.diagnostics.items()
@@ -194,6 +305,7 @@ class Attribution(Result):
             visible=self.visible[rows],
             values=self.values[rows],
             diagnostics=diagnostics,
+            provenance=_of_rows(self.provenance, rows),
             alternatives=tuple(self.alternatives[row] for row in rows) if self.alternatives else (),
         )
 
@@ -209,6 +321,15 @@ class Attribution(Result):
         provenance = self.provenance
         shape = f"{len(self.targets)} targets × {len(self.sources)} sources"
         return drawable(f"Attribution({provenance.method_repr} of {provenance.score}, {shape}, {provenance.model})")
+
+
+def _of_rows(provenance: Provenance, rows: list[int]) -> Provenance:
+    """The provenance of some rows of what was asked for."""
+    request = provenance.request
+    if not request:
+        return provenance
+    before = request.get("rows")
+    return replace(provenance, request={**request, "rows": [before[row] for row in rows] if before else rows})
 
 
 def _by_target(diagnostic: Diagnostic) -> Diagnostic:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tokensal.drawable import drawable
-from tokensal.errors import InputError
+from tokensal.errors import InputError, resolve_name
 from tokensal.results.attribution import Attribution
 from tokensal.results.result import Result
+from tokensal.values import described, is_whole, plain
 
 FEWEST = 3  # sources that make a ranking; two can only agree or disagree
 
@@ -19,6 +21,9 @@ FEWEST = 3  # sources that make a ranking; two can only agree or disagree
 @dataclass(frozen=True, slots=True)
 class Comparison(Result):
     """What M methods say about one example: the same sources, the same targets, scores on a scale of each method's own.
+
+    It is also the sequence of its attributions: `comparison["lrp"]` is that of the only method of this name,
+    `comparison[0]` the first; a slice or a list gives the comparison of those.
 
     Attributes:
         attributions: M ≥ 2 of them, in the order of the methods.
@@ -39,6 +44,40 @@ class Comparison(Result):
                     f"A comparison needs attributions of the same tokens, but those of {other.provenance.method_repr} "
                     f"are not those of {first.provenance.method_repr}: explain one text, as `tokensal.compare` does."
                 )
+
+    def __len__(self) -> int:
+        return len(self.attributions)
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return iter(self.attributions)
+
+    def __contains__(self, method: object) -> bool:
+        return method in (self.methods if isinstance(method, str) else self.attributions)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return Comparison(self.attributions[key])
+        key = plain(key)
+        if isinstance(key, list):
+            return Comparison(tuple(self[each] for each in key))
+        if isinstance(key, str):
+            return self._of_method(key)
+        if not is_whole(key):
+            raise InputError(
+                f"A selection from a comparison is {described(key)}, but should be the name or the number of a method."
+            )
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"There is no attribution {key}: the comparison has {len(self)}, from 0 on.")
+        return self.attributions[key]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """(M,) the names of the methods."""
+        return tuple(attribution.provenance.method for attribution in self.attributions)
+
+    def select(self, *, targets: Any = None, sources: Any = None) -> Comparison:
+        """The comparison of some targets, and of some sources; see `Attribution.select`."""
+        return Comparison(tuple(each.select(targets=targets, sources=sources) for each in self.attributions))
 
     @classmethod
     def of_traced(cls, attributions: Iterable[Attribution]) -> Comparison:
@@ -72,6 +111,18 @@ class Comparison(Result):
         tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
         undefined = sizes.new_full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
         return torch.stack([undefined, *tables]).nanmean(0)
+
+    def _of_method(self, name: str) -> Attribution:
+        name = resolve_name("method of this comparison:", name, self.methods, {})
+        named = [(number, each) for number, each in enumerate(self.attributions) if each.provenance.method == name]
+        if len(named) > 1:
+            ways = "; ".join(
+                f"{number} is {each.provenance.method_repr}, {each.provenance.credit}" for number, each in named
+            )
+            raise InputError(
+                f"The comparison has {len(named)} attributions by {name!r}: take one by its number. {ways}."
+            )
+        return named[0][1]
 
     def __repr__(self) -> str:
         first = self.attributions[0]

@@ -9,18 +9,32 @@ from tokensal.render.layout.heatmap import DEFAULT
 
 
 def draw_heatmap(heatmap: Heatmap, drawing: Drawing = DEFAULT) -> str:
-    """The heatmap as one HTML document."""
-    return _page(heatmap).document()
+    """The heatmap as one HTML document, or as a fragment for one."""
+    return _drawn(heatmap, drawing)
 
 
 def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
-    """The comparison as one HTML document. A target that is selected in one heatmap is selected in all."""
-    return _page(comparison).document()
+    """The comparison as one HTML document, or as a fragment for one. A target that is selected in one heatmap is
+    selected in all."""
+    return _drawn(comparison, drawing)
+
+
+def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
+    """One element for the body of any HTML page, which may hold several.
+
+    It has no identifier and no style that another part of the page sees, and the styles of the page do not reach into
+    it. It follows the system's theme, or the attribute data-theme ("light" or "dark") of the element.
+    """
+    return _page(layout).fragment()
 
 
 def notebook(layout: Heatmap | HeatmapComparison) -> str:
     """The output of a notebook's cell."""
     return _page(layout).output()
+
+
+def _drawn(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> str:
+    return fragment(layout, drawing) if drawing.standalone is False else _page(layout).document()
 
 
 def _page(layout: Heatmap | HeatmapComparison) -> Page:

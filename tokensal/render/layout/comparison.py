@@ -12,6 +12,7 @@ from tokensal.render.layout.legend import Entry, Kind, in_order
 from tokensal.render.layout.numbers import MINUS
 from tokensal.results.attribution import DIRECT
 from tokensal.results.comparison import Comparison
+from tokensal.results.reproduction import Recipe, recipe_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class HeatmapComparison:
     `names` are those of the methods, without their options, and with the credit that they show where some of it is
     traced; `titles` have the options, too. `heading` is what all say in a line. `shared` are the facts of the captions
     that hold for all; `own`, for each, those that do not, beginning with the method. `agreement` (M, M) has two
-    decimals, None where it is undefined; `meaning` says what it is.
+    decimals, None where it is undefined; `meaning` says what it is. `recipe` says how the comparison is made again.
     """
 
     heatmaps: tuple[Heatmap, ...]
@@ -32,6 +33,7 @@ class HeatmapComparison:
     own: tuple[Facts, ...]
     agreement: tuple[tuple[float | None, ...], ...]
     meaning: str
+    recipe: Recipe
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -74,6 +76,7 @@ def lay_out_comparison(comparison: Comparison, drawing: Drawing = DEFAULT) -> He
         own=tuple(tuple(fact for fact in heatmap.caption if fact not in common) for heatmap in heatmaps),
         agreement=tuple(tuple(map(_hundredths, row)) for row in comparison.agreement(sink=drawing.sink).tolist()),
         meaning=meaning,
+        recipe=recipe_of(comparison),
     )
 
 

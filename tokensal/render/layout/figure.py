@@ -17,8 +17,8 @@ from tokensal.render.layout.labels import Label, shortened
 from tokensal.render.layout.legend import CLIPPED, SINK
 from tokensal.render.layout.matrix import Column, Matrix, lay_out_matrix
 from tokensal.render.layout.numbers import PERCENT
-from tokensal.render.layout.passages import TENTH, Passage, passages, undrawn
-from tokensal.render.layout.rows import Cell, Row
+from tokensal.render.layout.passages import TENTH, VISIBLE, Passage, passages, undrawn
+from tokensal.render.layout.rows import Row
 
 NAME = 32  # cells of a name in a sentence
 MOST_COLUMNS = 80  # of a matrix; of more, those with the largest scores are drawn
@@ -84,7 +84,8 @@ class MatrixFigure:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonFigure:
-    """The same text by each method: its name, and its figure, whose ramp has the ends of its own scale."""
+    """The same text by each method: its name, with the options that were set, and its figure, whose ramp has the ends
+    of its own scale."""
 
     sheet: Sheet
     parts: tuple[tuple[str, TextFigure], ...]
@@ -147,6 +148,8 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
     notes = tuple(dict.fromkeys(note for figure in figures for note in figure.sheet.notes if SINK not in note))
     agreement = tuple(_agreement(comparison))
     ramp = _ramp(heatmap, first.row, drawing.bins)
+    headings = [dict(heatmap.heading) for heatmap in comparison.heatmaps]
+    names = [", ".join(filter(None, (each["method"], each.get("credit")))) for each in headings]
     sheet = Sheet(
         title=f"{_subject(first.row)}, by {', '.join(comparison.names)}",
         ramp=Ramp(
@@ -159,7 +162,7 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
         ),
         facts=(*comparison.shared, *(fact for facts in comparison.own for fact in facts)),
     )
-    return ComparisonFigure(sheet, tuple(zip(comparison.titles, figures, strict=True)))
+    return ComparisonFigure(sheet, tuple(zip(names, figures, strict=True)))
 
 
 def _agreement(comparison: HeatmapComparison) -> Iterator[str]:
@@ -176,7 +179,6 @@ def _matrix(heatmap: Heatmap, drawing: Drawing) -> MatrixFigure:
     others = max(0, len(matrix.columns) - MOST_COLUMNS)
     if others:
         matrix = _strongest(matrix)
-    cells = [cell for row in matrix.rows for cell in row]
     ends = (AGAINST, FOR) if not heatmap.contrasted else ("for the contrast", "for the answer")
     ramp = Ramp(
         low=matrix.scale.low,
@@ -186,7 +188,7 @@ def _matrix(heatmap: Heatmap, drawing: Drawing) -> MatrixFigure:
         towards=(ends[1], "") if heatmap.signed else ("", ""),
         quantity=heatmap.quantity,
     )
-    notes = tuple(_notes_of_cells(heatmap, cells, others))
+    notes = tuple(_notes_of_cells(heatmap, matrix, others))
     sheet = Sheet(
         title=f"{matrix.name.capitalize()} of {_where(heatmap)}, by {dict(heatmap.heading)['method']}",
         ramp=ramp,
@@ -299,12 +301,14 @@ def _notes(heatmap: Heatmap, row: Row, parts: tuple[Passage, ...]) -> Iterator[s
         yield f"Of the {heatmap.source_noun}s in “…”, none reaches a tenth of the scale."
 
 
-def _notes_of_cells(heatmap: Heatmap, cells: list[Cell], others: int) -> Iterator[str]:
+def _notes_of_cells(heatmap: Heatmap, matrix: Matrix, others: int) -> Iterator[str]:
+    cells = [cell for row in matrix.rows for cell in row]
+    shaded = [cell for cell in cells if abs(cell.shade) >= VISIBLE and not cell.apart]
     if any(cell.value is None for cell in cells):
         yield "No square: not visible to it."
-    if any(cell.shade < 0 and abs(cell.shade) >= TENTH for cell in cells):
+    if any(cell.shade < 0 for cell in shaded):
         yield f"A rule at the bottom: speaks {heatmap.legend.ends[0]}."
-    if heatmap.sink is not None:
+    if any(column.label.sink for column in matrix.columns):
         yield f"{SINK} Attention sink{', left out of the scale' if heatmap.sink_apart else ''}."
     if any(cell.clipped for cell in cells):
         yield f"{CLIPPED} Beyond the end of the scale."

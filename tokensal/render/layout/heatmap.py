@@ -25,6 +25,7 @@ from tokensal.render.layout.numbers import PERCENT, Scale, exact, percent
 from tokensal.render.layout.rows import Row, Rows, Title
 from tokensal.render.layout.sections import CONTRAST, Section, sections
 from tokensal.results.attribution import DIRECT, Alternative, Attribution
+from tokensal.results.reproduction import Recipe, recipe_of
 from tokensal.types import Role, Unit
 
 CONTRASTED = 40  # cells of an answer, or of what it is contrasted with, in the heading
@@ -48,7 +49,8 @@ class Heatmap:
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
     asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
     the prompt. `caption` says where the numbers came from and how exact they are: model, method with all options,
-    score, dtype, versions …
+    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the result
+    is made again.
     """
 
     sources: tuple[Label, ...]
@@ -73,6 +75,8 @@ class Heatmap:
     heading: Facts
     subject: str
     caption: Facts
+    exactness: Facts
+    recipe: Recipe
 
     @property
     def overview(self) -> Row:
@@ -157,6 +161,8 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
         heading=tuple(_heading(attribution, credit)),
         subject=subject(sources),
         caption=tuple(_caption(attribution, targets, rows, credit)),
+        exactness=tuple(_exactness(attribution, targets, rows)),
+        recipe=recipe_of(attribution),
     )
 
 
@@ -300,8 +306,13 @@ def _caption(
         *provenance.question.items(),
         ("dtype", provenance.dtype),
         ("device", provenance.device),
-        *diagnostics.facts(attribution.diagnostics, targets, rows),
+        *_exactness(attribution, targets, rows),
         ("time", f"{provenance.seconds:.2f} s" if provenance.seconds else ""),
         *provenance.versions.items(),
     ]
     yield from ((name, drawable(text).strip()) for name, text in pairs if text)
+
+
+def _exactness(attribution: Attribution, targets: Sequence[Label], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    facts = diagnostics.facts(attribution.diagnostics, targets, rows)
+    yield from ((name, drawable(text).strip()) for name, text in facts if text)

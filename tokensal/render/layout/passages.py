@@ -33,8 +33,8 @@ class Run:
     `gap` is the spaces before it, which have no fill; a line may end before a run that is `breakable`, and at the
     spaces inside one, whose fill goes on. `text` is safe to draw, and empty where there is only a line break that is
     not drawn. `breaks` is how many lines end behind it. `source` is None where it is no source. `shade` within [-1, 1]
-    is 0 where nothing is drawn. What is explained is `bold`; what is special or of a chat's template is `quiet`.
-    `elided` is how many sources it stands for, instead of one.
+    is 0 where nothing is drawn, as behind a sink that stands apart. What is explained is `bold`; what is special or of
+    a chat's template is `quiet`. `elided` is how many sources it stands for, instead of one.
     """
 
     text: str
@@ -117,7 +117,7 @@ def _lines(label: Label, cell: Cell, *, bold: bool) -> Iterator[Run]:
             text=body,
             gap=text[: len(text) - len(body)],
             breaks=label.lines if last else 1,
-            shade=cell.shade if body and abs(cell.shade) >= VISIBLE else 0.0,
+            shade=cell.shade if body and abs(cell.shade) >= VISIBLE and not cell.apart else 0.0,
             bold=bold,
             quiet=label.special or label.role is Role.TEMPLATE,
             sink=last and label.sink,

@@ -50,7 +50,7 @@ def show(
 
     """
     console = console or Console(file=file)
-    colours = colours_of(console, drawing.theme)
+    colours = colours_of(console, drawing.theme, drawing.palette)
     if isinstance(layout, HeatmapComparison):
         return _print(console, comparison_lines(layout, colours, console.width, matrix=bool(drawing.matrix)))
     page = page_of(layout, colours, console.width)

@@ -1,8 +1,9 @@
-"""Colours for scores in a terminal: orange speaks for, blue against, and nothing stands where the score is near 0.
+"""Colours for scores in a terminal: one hue speaks for, one against, and nothing stands where the score is near 0.
 
 Both hues grow equally bright (on a dark terminal; equally dark on a light one), so that greyscale readers see the
 size of a score; what speaks against is underlined, so that they see its sign too. Four systems: truecolor, 256
-colours and 16 colours with explicit buckets, and none.
+colours and 16 colours with explicit buckets, and none. The hues are those of a palette in truecolor and 256 colours;
+of the 16, which a user has set, every palette takes yellow and cyan, and the sequential one cyan alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
+from tokensal.drawing import SEQUENTIAL
 from tokensal.options import theme_of
+from tokensal.render.layout.palette import page_palettes
 from tokensal.render.terminal.background import is_dark
 from tokensal.render.terminal.lines import PLAIN
 
@@ -24,33 +27,39 @@ FAINTEST = {"none": math.inf, "truecolor": 0.03, "256": 0.08, "16": 0.1}  # belo
 
 BLACK, WHITE = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
 
-# For a dark background and a light one: near 0, and at full strength for and against.
+DEFAULT = "orange-blue"
+FAINT = {True: ColorTriplet(42, 40, 38), False: ColorTriplet(245, 244, 242)}  # near 0, on a dark background or a light
+# At full strength, for and against: a terminal is looked at from further away than a page. Others are those of pages.
 ENDS = {
-    True: (ColorTriplet(42, 40, 38), ColorTriplet(255, 160, 50), ColorTriplet(104, 182, 255)),
-    False: (ColorTriplet(245, 244, 242), ColorTriplet(204, 92, 0), ColorTriplet(24, 110, 190)),
+    True: (ColorTriplet(255, 160, 50), ColorTriplet(104, 182, 255)),
+    False: (ColorTriplet(204, 92, 0), ColorTriplet(24, 110, 190)),
 }
-OF_256 = {
-    True: ((94, 130, 172, 208, 214), (24, 25, 32, 39, 75)),
-    False: ((223, 215, 208, 166, 130), (153, 111, 74, 32, 25)),
-}
+ORANGE = {True: (94, 130, 172, 208, 214), False: (223, 215, 208, 166, 130)}
+BLUE = {True: (24, 25, 32, 39, 75), False: (153, 111, 74, 32, 25)}
+PURPLE = {True: (60, 97, 104, 141, 183), False: (189, 147, 141, 99, 61)}
+RED = {True: (95, 131, 167, 203, 210), False: (224, 217, 210, 167, 160)}
+TEAL = {True: (23, 30, 37, 43, 79), False: (158, 115, 72, 30, 23)}
+OF_256 = {DEFAULT: (ORANGE, BLUE), "PuOr": (ORANGE, PURPLE), "RdBu": (RED, BLUE), SEQUENTIAL: (TEAL, TEAL)}
 # Cyan stands in for blue: the palettes of common terminals disagree about blue, and black text is unreadable on some.
 OF_16 = (("yellow", "bright_yellow"), ("cyan", "bright_cyan"))
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """The colours that a terminal can show: `system` is truecolor, 256, 16 or none; `dark` is its background."""
+    """The colours that a terminal can show, of a palette: `system` is truecolor, 256, 16 or none; `dark` is its
+    background."""
 
     system: str = "none"
     dark: bool = True
+    palette: str = DEFAULT
 
     @property
     def available(self) -> bool:
         return self.system != "none"
 
 
-def colours_of(console: Console, theme: str = "auto") -> Colours:
-    """The colours of a console on a background of that theme; none for pipes, dumb terminals and NO_COLOR.
+def colours_of(console: Console, theme: str = "auto", palette: str = DEFAULT) -> Colours:
+    """The colours of a palette on a console of that theme; none for pipes, dumb terminals and NO_COLOR.
 
     Raises:
         InputError: an unknown theme.
@@ -62,7 +71,7 @@ def colours_of(console: Console, theme: str = "auto") -> Colours:
     names = {"standard": "16", "windows": "16"}
     if theme == "auto":  # a notebook is on paper, unless somebody says otherwise
         theme = "dark" if not console.is_jupyter and is_dark(console.file) else "light"
-    return Colours(names.get(system, system), dark=theme == "dark")
+    return Colours(names.get(system, system), dark=theme == "dark", palette=palette)
 
 
 def shading(colours: Colours, shade: float) -> Style:
@@ -75,7 +84,7 @@ def _shading(colours: Colours, shade: float) -> Style:
     if abs(shade) < FAINTEST[colours.system]:
         return PLAIN
     if colours.system == "16":
-        return _bucket_of_16(shade)
+        return _bucket_of_16(colours, shade)
     background = (_bucket_of_256 if colours.system == "256" else _blend)(colours, shade)
     return Style(color=_readable_on(background, colours), bgcolor=background, underline=shade < 0 or None)
 
@@ -83,7 +92,7 @@ def _shading(colours: Colours, shade: float) -> Style:
 def bar_style(colours: Colours, against: bool) -> Style:
     """The style of a bar: the strongest colour of its sign."""
     strongest = shading(colours, -1.0 if against else 1.0).bgcolor
-    return Style(color=OF_16[against][0] if colours.system == "16" else strongest)
+    return Style(color=_of_16(colours, against)[0] if colours.system == "16" else strongest)
 
 
 def attribute(colours: Colours, definition: str) -> Style:
@@ -98,19 +107,27 @@ def contrast(first: ColorTriplet, second: ColorTriplet) -> float:
 
 
 def _blend(colours: Colours, shade: float) -> Color:
-    faint, *ends = ENDS[colours.dark]
-    mixed = (round(a + (b - a) * abs(shade)) for a, b in zip(faint, ends[shade < 0], strict=True))
+    if colours.palette == DEFAULT:
+        end: tuple[int, int, int] = ENDS[colours.dark][shade < 0]
+    else:
+        page = page_palettes(colours.palette)[colours.dark]
+        end = page.negative if shade < 0 else page.positive
+    mixed = (round(a + (b - a) * abs(shade)) for a, b in zip(FAINT[colours.dark], end, strict=True))
     return Color.from_triplet(ColorTriplet(*mixed))
 
 
 def _bucket_of_256(colours: Colours, shade: float) -> Color:
-    ramp = OF_256[colours.dark][shade < 0]
+    ramp = OF_256[colours.palette][shade < 0][colours.dark]
     return Color.from_ansi(ramp[min(int(abs(shade) * len(ramp)), len(ramp) - 1)])
 
 
-def _bucket_of_16(shade: float) -> Style:
-    background = OF_16[shade < 0][abs(shade) >= 0.4]
+def _bucket_of_16(colours: Colours, shade: float) -> Style:
+    background = _of_16(colours, shade < 0)[abs(shade) >= 0.4]
     return Style(color="black", bgcolor=background, bold=abs(shade) >= 0.75 or None, underline=shade < 0 or None)
+
+
+def _of_16(colours: Colours, against: bool) -> tuple[str, str]:
+    return OF_16[against or colours.palette == SEQUENTIAL]
 
 
 def _readable_on(background: Color, colours: Colours) -> Color:

@@ -1,0 +1,65 @@
+"""Parquet: the table of `tokensal.render.tables`, and where its numbers came from.
+
+Each column says in the metadata of its field what it holds ("description"). The metadata of the schema have a JSON
+document under "tokensal":
+
+    {"schema": "tokensal/table", "version": 1, "text": str, "attributions": [{"provenance": …, "signed": bool}, …]}
+
+where `text` is the shown text, which characters refer to, and provenance is as in `tokensal.render.json`. `pandas`,
+`polars` and `datasets` read such a file as it is:
+
+    pandas.read_parquet("paris.parquet")                        # equal to result.to_pandas()
+    datasets.load_dataset("parquet", data_files="paris.parquet")
+    json.loads(pyarrow.parquet.read_schema("paris.parquet").metadata[b"tokensal"])
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+from tokensal.render.files import storable
+from tokensal.render.json import provenance_document
+from tokensal.render.tables import attributions_of, columns_of, frame, requiring_data
+from tokensal.results.attribution import Attribution
+from tokensal.results.columns import COLUMNS
+from tokensal.results.comparison import Comparison
+
+with requiring_data():
+    import pandas as pandas  # `Table.from_pandas` needs it
+    import pyarrow
+    import pyarrow.parquet
+
+SCHEMA, VERSION = "tokensal/table", 1
+TYPES = {
+    "str": pyarrow.string(),
+    "int64": pyarrow.int64(),
+    "Int64": pyarrow.int64(),
+    "float32": pyarrow.float32(),
+    "bool": pyarrow.bool_(),
+}
+
+
+def dumps(result: Attribution | Comparison) -> bytes:
+    """The table of a result as a Parquet file."""
+    fields = [
+        pyarrow.field(column.name, TYPES[column.dtype], metadata={"description": column.meaning}) for column in COLUMNS
+    ]
+    table = pyarrow.Table.from_pandas(frame(columns_of(result)), pyarrow.schema(fields), preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, b"tokensal": _metadata(result)})
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file, compression="zstd")
+    return file.getvalue()
+
+
+def _metadata(result: Attribution | Comparison) -> bytes:
+    attributions = attributions_of(result)
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "text": attributions[0].text,
+        "attributions": [
+            {"provenance": provenance_document(each.provenance), "signed": each.signed} for each in attributions
+        ],
+    }
+    return storable(json.dumps(document, ensure_ascii=False, allow_nan=False)).encode()

@@ -29,8 +29,6 @@ STORES = {
     ".json": "tokensal.render.json",
     ".parquet": "tokensal.render.parquet",
 }
-
-
 EXTRAS = {".parquet": "data", ".pdf": "figures", ".png": "figures", ".svg": "figures"}  # of tokensal, for a format
 
 

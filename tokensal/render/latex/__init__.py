@@ -34,7 +34,7 @@ def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing
     sheet = figure.sheet
     packages = ["xcolor", *(["graphicx"] if isinstance(figure, MatrixFigure) else [])]
     body = [
-        *_body(figure),
+        *_body(figure, drawing),
         *legend_lines(sheet.ramp, _value(figure), cell_step if isinstance(figure, MatrixFigure) else step),
     ]
     fragment = [START, *preamble("\n".join(body), drawing), TYPESET, *body, r"\endgroup"]
@@ -47,10 +47,10 @@ def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing
     return "\n".join(lines) + "\n"
 
 
-def _body(figure: TextFigure | MatrixFigure | ComparisonFigure) -> list[str]:
+def _body(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing) -> list[str]:
     if isinstance(figure, TextFigure):
         return text_lines(figure)
-    return list(matrix_lines(figure)) if isinstance(figure, MatrixFigure) else comparison_lines(figure)
+    return list(matrix_lines(figure, drawing.points)) if isinstance(figure, MatrixFigure) else comparison_lines(figure)
 
 
 def _value(figure: TextFigure | MatrixFigure | ComparisonFigure) -> str:
@@ -63,7 +63,11 @@ def _head(sheet: Sheet, packages: list[str], *, standalone: bool) -> Iterator[st
     facts = dict(sheet.facts)
     methods = [text for name, text in sheet.facts if name == "method"]
     names = ("score", "contrast", "model")
-    first = [f"tokensal {facts.get('tokensal', '')}".strip(), *methods, *(facts[each] for each in names if each in facts)]
+    first = [
+        f"tokensal {facts.get('tokensal', '')}".strip(),
+        *methods,
+        *(facts[each] for each in names if each in facts),
+    ]
     yield from _comment(" · ".join(first))
     yield from _comment(sheet.title)
     if not standalone:

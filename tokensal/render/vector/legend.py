@@ -12,7 +12,7 @@ from tokensal.render.vector.pen import SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, Box, Rule, Shape
 
 STEP, LEAST_STEP = 3.4, 1.6  # points: the width of one step of colour
-NAMES = (32, 24, 18, 14, 10, 8)  # cells that a name may take, tried in turn
+NAMES = (32, 24, 18, 14, 10, 8, 5)  # cells that a name may take, tried in turn
 Parts = list[tuple[str, Style]]
 
 
@@ -34,6 +34,9 @@ def place_legend(
     baseline = top + 0.9 * pen.label
     room = pen.right - left
     line = _line(ramp, pen, room)
+    ends: tuple[str, ...] = ()
+    if line.width > room:
+        line, ends = lay_line(ramp, pen, LEAST_STEP, 0, named=False), tuple(_ends(ramp))
     quantity = pen.extent([(ramp.quantity, PLAIN)], pen.label)
     beside = quantity + 1.4 * pen.label + line.width <= room
     start = pen.right - line.width if beside else left
@@ -41,7 +44,7 @@ def place_legend(
     if beside:
         shapes += pen.sentence(ramp.quantity, left, baseline, pen.label)
     shapes += place_ramp(ramp, line, pen, start, baseline)
-    sentences = notes if beside else (f"Colour: {ramp.quantity}.", *notes)
+    sentences = (*ends, *notes) if beside else (*ends, f"Colour: {ramp.quantity}.", *notes)
     below, end = pen.paragraph(sentences, baseline + 0.35 * pen.label, left)
     return [*shapes, *below], end if below else baseline + 0.35 * pen.label
 
@@ -82,6 +85,12 @@ def lay_line(ramp: Ramp, pen: Pen, step: float, cells: int, *, named: bool = Tru
         after = [*after, (" ", PLAIN), *_end(ramp.towards, cells)]
     width = pen.extent([*before, *after], pen.label) + step * len(ramp.steps)
     return Line(before, after, step, width)
+
+
+def _ends(ramp: Ramp) -> Iterator[str]:
+    """For what both ends speak, below a ramp that has no room for it."""
+    against, towards = (" ".join(filter(None, end or ())) for end in (ramp.against, ramp.towards))
+    yield " · ".join(filter(None, (f"← {against}" * bool(against), f"{towards} →" * bool(towards))))
 
 
 def _end(end: tuple[str, str], cells: int) -> Parts:

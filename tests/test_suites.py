@@ -318,8 +318,8 @@ def test_gold_of_units_is_any_that_holds_some(dates):
     prompt = Prompt(id="0", prompt="It is the 3rd of March, 1987", continuation="1987-03-03", gold=(Gold(10, 22),))
     assert marked_text(prompt, dates) == [" 3rd of March"]
     assert marked_text(prompt, dates, question=Question(unit="sentence"))[0].strip() == prompt.prompt
-    blank = replace(prompt, gold=(Gold(9, 10 + 3),))  # with the white space before it
-    assert marked_text(blank, dates) == [" 3rd"] and gold_units(blank, case_of(blank, dates).example).ndim == 1
+    blank = replace(prompt, gold=(Gold(6, 10),))  # with the white space behind it, which the next token begins with
+    assert marked_text(blank, dates) == [" the"] and gold_units(blank, case_of(blank, dates).example).ndim == 1
 
 
 def test_a_passage_counts_as_a_whole_if_it_should(dates):

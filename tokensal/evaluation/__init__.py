@@ -18,6 +18,8 @@ from tokensal.evaluation.erasure import Comprehensiveness as Comprehensiveness, 
 from tokensal.evaluation.erasure import TopKDrop as TopKDrop
 from tokensal.evaluation.datamodels import LDS as LDS, Infidelity as Infidelity
 from tokensal.evaluation.sensitivity import MaxSensitivity as MaxSensitivity
+from tokensal.evaluation.localisation import PointingGame as PointingGame, TopKHit as TopKHit, Recall as Recall
+from tokensal.evaluation.localisation import GoldMass as GoldMass, ReciprocalRank as ReciprocalRank
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]

@@ -8,7 +8,9 @@ import re
 from contextlib import redirect_stdout
 from dataclasses import replace
 
+import pypdf
 import pytest
+from PIL import Image
 from test_layout import SCORES, TEXTS, attribution_of
 
 from tokensal.drawing import Drawing
@@ -70,16 +72,22 @@ RESULTS = {
 }
 
 
-def everything(content):
-    """What a file says, also in parts that are not text."""
-    return content.decode("utf-8", "replace").casefold()
+def everything(content, suffix):
+    """What a file says, in its text and in its metadata."""
+    if suffix == ".pdf":
+        reader = pypdf.PdfReader(io.BytesIO(content))
+        words = [page.extract_text() for page in reader.pages] + [str(reader.metadata), str(reader.xmp_metadata)]
+        return " ".join(words).casefold()
+    if suffix == ".png":
+        return str(Image.open(io.BytesIO(content)).info).casefold()
+    return content.decode("utf-8").casefold()
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
 @pytest.mark.parametrize("suffix", [*RENDERERS, ".json"])
 def test_no_file_says_whose_it_is(suffix, result):
-    plain = everything(encode(result, f"x{suffix}"))
-    content = everything(encode(result, f"x{suffix}", Drawing(anonymous=True)))
+    plain = everything(encode(result, f"x{suffix}"), suffix)
+    content = everything(encode(result, f"x{suffix}", Drawing(anonymous=True)), suffix)
     for secret in SECRETS:
         # a style sheet has colons and slashes of its own
         if suffix == ".html" and secret in ("C:", "~/"):

@@ -397,6 +397,7 @@ def test_a_chunk_of_one_row_and_other_targets_beside_it_change_no_number():
             case = Case.of(
                 tiny(), PROMPT, generation=Generation(continuation=CONTINUATION), question=question, **options
             )
-            trial, attribution = Trial(case), case.explain("input_x_gradient")
+            trial = Trial(case)
+            attribution = trial.explain("input_x_gradient")
             results.append(torch.stack([metric()(trial, attribution) for metric in METRICS.values()]))
         torch.testing.assert_close(*results, rtol=1e-8, atol=1e-10, equal_nan=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import html as escapes
 import json
 import math
 import os
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,23 @@ def marks(tree: Any, attribute: str = "data-source") -> list[Any]:
 
 
 def data(tree: Any) -> dict[str, Any]:
-    """What the page says of its heatmap, and the names of the sources."""
+    """What the page says of its heatmap, and the names of the sources; scores are numbers, None where there is none."""
     everything = json.loads(tree.find(".//script[@id='data']").text)
     [view] = everything["views"]
-    return {**view, "names": everything["names"]}
+    rows = [{**row, "scores": unpacked(row["scores"], "f")} for row in view["rows"]]
+    overview = {**view["overview"], "scores": unpacked(view["overview"]["scores"], "d")}
+    return {**view, "overview": overview, "rows": rows, "names": everything["names"]}
+
+
+def unpacked(scores: str, kind: str) -> list[float | None]:
+    numbers = struct.iter_unpack(f"<{kind}", base64.b64decode(scores))
+    return [None if math.isnan(number) else float(f"{number:.6g}") for (number,) in numbers]
+
+
+def step_of(mark: Any) -> int | None:
+    """The step of the shade of an element."""
+    [*steps] = [int(name[1:]) for name in mark.get("class").split() if re.fullmatch(r"s\d+", name)]
+    return steps[0] if len(steps) == 1 else None
 
 
 def text_of(tree: Any, name: str) -> str:
@@ -181,8 +196,8 @@ def test_overview_is_drawn_by_the_server() -> None:
     tree = parse(document_of(capital(sink=None)))
     france = marks(tree)[4]
     total = marks(tree)[0]
-    assert (france.get("style"), france.get("title")) == ("--s:0.243", "France: 13.01\u00a0%")
-    assert (total.get("style"), total.get("title")) == ("--s:1.0", "<s>: 53.5\u00a0%")
+    assert (step_of(france), france.get("title")) == (49, "France: 13.01\u00a0%")  # of 200: 0.243
+    assert (step_of(total), total.get("title")) == (200, "<s>: 53.5\u00a0%")
     assert "negative" in marks(tree)[5].get("class").split()
     assert "negative" not in france.get("class").split()
     assert (text_of(tree, "low"), text_of(tree, "high")) == ("−53.5\u00a0%", "+53.5\u00a0%")
@@ -194,7 +209,7 @@ def test_invisible_cells_are_blank_and_never_zero() -> None:
     assert data(tree)["rows"][0]["scores"][6:] == [None, None, None]
     last = marks(tree, "data-target")[-1]
     assert "blank" in last.get("class").split()
-    assert "style" not in last.attrib
+    assert step_of(last) is None and step_of(marks(tree)[1]) is not None
     assert data(tree)["rows"][0]["kinds"] == ["negative", "clipped", "blank"]
 
 
@@ -479,7 +494,7 @@ def test_keyboard_alone_reaches_one_tab_stop_and_pins(show: Watched) -> None:
     assert pressed(page) == [1]
     page.keyboard.press("Tab")
     assert page.evaluate(f"{ACTIVE}.tagName") == "SUMMARY"
-    stops = [*["#steps"] * 4, "#shading", ".top"]
+    stops = [*["#steps"] * 5, *["#shading"] * 3, ".top"]  # radio buttons are one stop
     for stop in stops:
         page.keyboard.press("Tab")
         assert page.evaluate(f"{ACTIVE}.closest('{stop}') !== null")

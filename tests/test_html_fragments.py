@@ -91,7 +91,7 @@ def test_equal_fragments_on_one_page_are_each_by_itself(show: Any) -> None:
     for other in (second, compared):
         assert other.locator("#shown").inner_text().startswith("Mean share")
         assert other.locator("[aria-pressed=true][data-target]").count() == 0
-        assert other.locator("input:checked").first.get_attribute("value") == "linear"
+        assert other.locator("input:checked").first.get_attribute("value") == "signed"
     second.locator("[data-target='0']").focus()
     page.keyboard.press("ArrowRight")
     assert "token 2 of 4" in second.locator("#shown").inner_text()

@@ -106,7 +106,7 @@ def test_a_heatmap_says_what_its_layout_says():
         for cell in heatmap.overview.top(10)
     ]
     assert [row[0] for row in targets[1:]] == [label.name for label in heatmap.targets]
-    assert targets[1][2].startswith("France +2.00 · capital +1.00 · of −0.50")
+    assert targets[1][2] == "France₁ +2.00 · capital +1.00 · of −0.50"
     assert targets[1][3] == "Rome 25\u00a0%"
     prompt, answer = quotations(tokens)
     assert re.sub("[⁻⁰¹²³⁴-⁹†]", "", shown(prompt[0])) == "<s>The capital of France is"

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_html import ROOT, attribute, browser, contrast, document_of, parse, show, target
+from test_html import ROOT, attribute, browser, contrast, document_of, parse, show, step_of, target
 from test_sections import EXAMPLES, PIXELS, chat, contrasted, paired, several
 
 from tokensal.render.html.page import CELLS
@@ -29,7 +29,7 @@ def test_every_score_has_a_cell_on_one_scale():
                 continue
             assert square.text == matrix.scale.write(cell.value)
             assert cell.shade == pytest.approx(max(-1, min(1, cell.value / limit)))
-            assert float(square.get("style").removeprefix("--s:")) == pytest.approx(abs(cell.shade), abs=0.00051)
+            assert step_of(square) / 200 == pytest.approx(abs(cell.shade), abs=0.00251)
             assert cell.clipped == (abs(cell.value) > limit) == ("clipped" in square.get("class").split())
             assert ("negative" in square.get("class").split()) == (cell.value < 0)
     assert max(abs(cell.shade) for row in matrix.rows for cell in row) == 1

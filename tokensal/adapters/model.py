@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
 from tokensal.options import Generation, flattened
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.questions.masks import source_places
 from tokensal.questions.question import PARTS
 from tokensal.types import (
     Example,
@@ -69,6 +71,7 @@ class ModelAdapter(HookedModel):
         self.request: Mapping[str, Any] | None = None  # the arguments of `load` that load it again
         with running(self.model):
             check_model(self.model)
+        self._shift: Tensor | None = None
         self._shares_states = True  # as long as they are tried
         self._findings = findings_of(self, model)
         self._shares_states = self._findings.shares_states
@@ -211,7 +214,17 @@ class ModelAdapter(HookedModel):
         """The embeddings of the sources, (S, D)."""
         ids = torch.tensor([[token.id for token in example.sources]], device=self.device)
         with torch.no_grad():
-            return self.model.get_input_embeddings()(ids)[0]
+            embeds: Tensor = self.model.get_input_embeddings()(ids)[0]
+            return embeds if self._shift is None else embeds + self._shift[source_places(example)].to(embeds)
+
+    def shifted(self, shift: Tensor) -> Self:
+        """The same model, to which embeddings are shifted wherever it reads those of an example: by (S, D).
+
+        Where an example branches, both continuations have the shifts of the same places.
+        """
+        adapter = copy.copy(self)
+        adapter._shift = shift
+        return adapter
 
     def baseline(self, name: str, length: int) -> Tensor:
         """Embeddings (length, D) of a baseline: the mean of all tokens, or named tokens, repeated to the length."""

@@ -209,7 +209,12 @@ def methods(
     ] = False,
 ) -> None:
     """List the methods: what each does, and the paper it comes from; or tell all about one, with its options."""
-    text = references.bibtex(name) if bibtex else listing() if name is None else details(name)
+    if bibtex:
+        text = references.bibtex(name)
+    elif name is None:
+        text = listing()
+    else:
+        text = details(name)
     with writing_to_stdout():
         print(text)
 

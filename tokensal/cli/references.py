@@ -1,4 +1,4 @@
-"""The papers of methods as BibTeX, read from a file beside the methods as text: to import these loads torch."""
+"""The papers of methods as BibTeX: read from a file beside the methods, as text; to import these would load torch."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Adapter(Protocol):
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, (S, D), without a graph."""
+        ...
+
+    def shifted(self, shift: Tensor) -> Self:
+        """The same model, with a shift (S, D) added to the embeddings of an example wherever they are read."""
         ...
 
     def baseline(self, name: str, length: int) -> Tensor:

@@ -69,6 +69,10 @@ class Engine(Forwards):
         engine.reference, engine.kept = (reference, secants), None
         return engine
 
+    def with_shift(self, shift: Tensor) -> Engine:
+        """An engine of the same model at other embeddings: a shift (S, D) is added to those of an example."""
+        return type(self)(self.adapter.shifted(shift), self.score, budget=self.budget, progress=self.progress)
+
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, unaltered: (S, D)."""
         with self.prepared():

@@ -17,6 +17,7 @@ from tokensal.evaluation.curves import Deletion as Deletion, Insertion as Insert
 from tokensal.evaluation.erasure import Comprehensiveness as Comprehensiveness, Sufficiency as Sufficiency
 from tokensal.evaluation.erasure import TopKDrop as TopKDrop
 from tokensal.evaluation.datamodels import LDS as LDS, Infidelity as Infidelity
+from tokensal.evaluation.sensitivity import MaxSensitivity as MaxSensitivity
 # isort: on
 
 _CLASSES: list[Any] = [member for member in list(globals().values()) if inspect.isclass(member)]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tokensal.case import Case
+from tokensal.errors import InputError
+from tokensal.methods import Method, build
 from tokensal.methods.removal import Game, game_of
 from tokensal.perturbations.draws import generator
 from tokensal.results.attribution import Attribution
@@ -29,12 +31,34 @@ class Trial:
         gold: (J,) bool, the units that the answer rests on; None where that is not known.
         seed: of all that is drawn, such as coalitions and the order of equal scores.
         games: what each way to take sources away gives, as far as it is known; see `game`.
+        explained: attributions and the methods that they are of, by the identity of the attribution; see `explain`.
     """
 
     case: Case
     gold: Tensor | None = None
     seed: int = 0
     games: dict[str, Game] = field(default_factory=dict, repr=False)
+    explained: dict[int, tuple[Attribution, Method]] = field(default_factory=dict, repr=False)
+
+    def explain(self, method: str | Method | type[Method]) -> Attribution:
+        """What a method says of the case; metrics that let it explain something else, too, find it by `method_of`."""
+        built = build(method)
+        attribution = self.case.explain(built)
+        self.explained[id(attribution)] = attribution, built
+        return attribution
+
+    def method_of(self, attribution: Attribution) -> Method:
+        """The method that an attribution is of.
+
+        Raises:
+            InputError: it was not made by `explain`.
+        """
+        if id(attribution) not in self.explained:
+            raise InputError(
+                f"A metric lets the method explain again, but the trial does not know which one "
+                f"{attribution.provenance.method!r} is: make the attribution with trial.explain(method)."
+            )
+        return self.explained[id(attribution)][1]
 
     def game(self, replacement: str = "mask") -> Game:
         """The scores of coalitions where absent units are masked, deleted or replaced; each is computed once.

@@ -24,9 +24,9 @@ from tokensal.values import read_number, store
 class GIM(GradientMethod):
     """Input × gradient, with norms frozen, a warmer softmax in the backward, and gradients halved at products. Signed.
 
-    Edin, Csordás, Ruotsalo, Wu, Maistro, Christensen, Huang, Maaløe 2025, arXiv:2505.17630. Against self-repair:
-    where attention already holds one key with certainty, its plain gradient is nearly zero. Where softmax(s) has
-    the gradient A ∘ (g − ⟨g, A⟩), GIM has the same with A = softmax(s / temperature). Unit: that of the score.
+    Edin, Csordás, Ruotsalo, Wu, Maistro, Christensen, Huang, Maaløe 2025, arXiv:2505.17630. Against self-repair: where
+    attention already holds one key with certainty, its plain gradient is nearly zero. Where softmax(s) has the gradient
+    A ∘ (g − ⟨g, A⟩), GIM has the same with A = softmax(s / temperature). Unit: that of the score.
 
     The authors' code does so for decoders of TransformerLens; a later package of theirs leaves the temperature out in
     fused attention and the halves in eager attention. Both multiply by x minus the embedding of a space; here it is x.

@@ -7,6 +7,7 @@ predictor_mask      which sources predict it
 unit_membership     which sources belong together
 visible_units       which units have a score for it
 pool_to_units       scores of sources, added up to those of their units
+source_places       where in the text that the model reads each source stands
 predictor_places    where in a forward each target is predicted
 """
 
@@ -85,6 +86,14 @@ def branch_sources(example: Example) -> list[Tensor]:
         return [torch.arange(len(example.sources))]
     trunk, branch, end = example.predictors[0] + 1, example.branch.source, len(example.sources)
     return [torch.arange(branch), torch.cat([torch.arange(trunk), torch.arange(branch, end)])]
+
+
+def source_places(example: Example) -> Tensor:
+    """(S,) the place of each source in its continuation; the encoder's sources come before those of the decoder."""
+    places = torch.empty(len(example.sources), dtype=torch.int64)
+    for axis in branch_sources(example):
+        places[axis] = torch.arange(len(axis))
+    return places
 
 
 def predictor_places(example: Example) -> list[tuple[int, int]]:

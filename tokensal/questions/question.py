@@ -110,7 +110,7 @@ alternatives=0)
             targets = different["targets"]
             several = isinstance(targets, list | tuple) and not is_characters(targets)
             different["targets"] = [_named(target) for target in (targets if several else [targets])]
-        return different
+        return {name: value for name, value in different.items() if (name, value) != ("targets", ["token"])}
 
 
 def _named(target: Any) -> Any:

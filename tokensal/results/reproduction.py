@@ -189,8 +189,12 @@ def _pairs(name: str, table: Any) -> list[str]:
 def _call(provenance: Provenance) -> ast.Call:
     with suppress(SyntaxError, ValueError, RecursionError):
         tree = ast.parse(provenance.method_repr, mode="eval").body
-        if isinstance(tree, ast.Call) and all(isinstance(node, WRITTEN) for node in ast.walk(tree)):
-            return tree
+        nodes = list(ast.walk(tree))
+        classes = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        if isinstance(tree, ast.Call) and all(isinstance(node, WRITTEN) for node in nodes):
+            if names == classes and all(name[0].isupper() for name in names):
+                return tree
     raise Inexpressible(f"the options of {provenance.method} are not known")
 
 

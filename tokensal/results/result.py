@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from torch import Tensor
@@ -13,50 +13,12 @@ from torch import Tensor
 from tokensal.drawing import Drawing
 from tokensal.options import flattened
 from tokensal.results.columns import described_columns
+from tokensal.results.hints import RESULT, missing_attribute
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 Function = Callable[..., Any]
-# What other libraries call it, and what it is called here.
-ELSEWHERE: Mapping[str, str] = {
-    "attributions": "scores",
-    "sequence_attributions": "scores",
-    "target_attributions": "scores",
-    "data": "scores",
-    "shape": "scores.shape",
-    "numpy": "scores.numpy()",
-    "tensor": "scores",
-    "sum": "total()",
-    "aggregate": "total()",
-    "head": "top()",
-    "topk": "top()",
-    "nlargest": "top()",
-    "loc": "result['…'], or select()",
-    "iloc": "result[…], or select()",
-    "filter": "select()",
-    "query": "select()",
-    "tokens": "source_texts and target_texts",
-    "source": "sources and source_texts",
-    "target": "targets and target_texts",
-    "source_tokens": "source_texts",
-    "target_tokens": "target_texts",
-    "columns": "source_texts",
-    "index": "target_texts",
-    "method": "provenance.method",
-    "model": "provenance.model",
-    "df": "to_pandas()",
-    "to_df": "to_pandas()",
-    "to_dataframe": "to_pandas()",
-    "to_csv": "save('….csv')",
-    "to_parquet": "save('….parquet')",
-    "to_json": "save('….json')",
-    "to_html": "save('….html')",
-    "plot": "show(), or save('….html')",
-    "heatmap": "show(), or save('….html')",
-    "visualize": "show(), or save('….html')",
-    "savefig": "save()",
-}
 
 
 def render_package() -> Any:
@@ -65,9 +27,12 @@ def render_package() -> Any:
 
 
 def array_of(tensor: Tensor, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
-    """A tensor as numpy's protocol `__array__` wants it: of a dtype, perhaps, and a copy, perhaps."""
+    """What numpy's protocol `__array__` returns for a tensor: a copy, unless none may be made, of a dtype, perhaps."""
     array = tensor.numpy(force=True)
-    return array.astype(dtype or array.dtype, copy=bool(copy))
+    dtype = array.dtype if dtype is None else np.dtype(dtype)
+    if copy is False and dtype != array.dtype:
+        raise ValueError(f"The scores are {array.dtype}: to have them as {dtype}, they need to be copied.")
+    return array.astype(dtype, copy=copy is not False)
 
 
 def with_columns(function: Function) -> Function:
@@ -83,10 +48,8 @@ class Result:
 
     if not TYPE_CHECKING:  # a type checker should go on to know which attributes there are
 
-        def __getattr__(self, name: str) -> Any:
-            hint = f"; use {ELSEWHERE[name]}" if name in ELSEWHERE else ""
-            text = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
-            raise AttributeError(text, name=name, obj=self)
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(self, name, RESULT)
 
     @flattened(drawing=Drawing)
     def show(self, *, drawing: Drawing) -> None:

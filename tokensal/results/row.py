@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tokensal.drawable import drawable
 from tokensal.errors import InputError
+from tokensal.results.hints import ROW, missing_attribute
 from tokensal.results.result import array_of, render_package
 from tokensal.results.selecting import is_single, position_of, role_of
 from tokensal.types import Unit
@@ -63,6 +64,11 @@ class Row:
 
     def __contains__(self, source: object) -> bool:
         return contains(self.sources, source)
+
+    if not TYPE_CHECKING:  # a type checker should go on to know which attributes there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(self, name, ROW)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return array_of(self.scores, dtype, copy)

@@ -24,11 +24,12 @@ from tokensal.render.html.running_text import Text, running_text
 from tokensal.render.layout.heatmap import Facts, Heatmap
 from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.legend import CLIPPED, OF_ROWS, SINK, Entry, Kind
-from tokensal.render.layout.matrix import Matrix, lay_out_matrix
+from tokensal.render.layout.matrix import Matrix, lay_out_matrix, matrix_name
 from tokensal.render.layout.numbers import exact
 from tokensal.render.layout.palette import DARK, LIGHT
 
 CELLS = 20_000  # of the matrices on one page; each takes 50 to 80 bytes
+STEPS = 200  # of a shade: finer than 8 bits of a colour show on most of the scale
 PRINTED_CELLS = 1_000  # of a closed matrix that is printed all the same: two sheets of paper
 PRINTED_WIDTH = 115  # characters of a row of numbers that fit on a sheet
 STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Kind.SPECIAL, Kind.TEMPLATE)
@@ -36,14 +37,15 @@ STYLED = (*(kind for kind in OF_ROWS if kind is not Kind.CLIPPED), Kind.UNIT, Ki
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One heatmap as a page shows it: a panel for each aggregation and each target, the text, and the matrix."""
+    """One heatmap as a page shows it: a panel for each aggregation and each target, the text, and the matrix, which is
+    None where it is too large."""
 
     heatmap: Heatmap
     overview: dict[str, Any]
     others: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     text: Text
-    matrix: Matrix
+    matrix: Matrix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def page(
 ) -> Page:
     """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
-    views = [_view(heatmap, ranked) for heatmap in heatmaps]
+    views = [_view(heatmap, ranked, CELLS // len(heatmaps)) for heatmap in heatmaps]
+    names = [f"{number} {_method(heatmap)} " for number, heatmap in enumerate(heatmaps, 1)]
+    signed = any(heatmap.signed for heatmap in heatmaps)
     first = heatmaps[0]
     methods = ", ".join(map(_method, heatmaps))
     return Page(
@@ -87,14 +91,14 @@ def page(
             "heading": heading,
             "title": " · ".join(part for part in (methods, first.subject, dict(first.heading)["model"]) if part),
             "views": views,
-            "signed": any(heatmap.signed for heatmap in heatmaps),
+            "signed": signed,
             "caption": caption,
-            "cells": CELLS // len(heatmaps),
             # where the model writes is seen, and numbers that count equal names are in the matrix alone
             "entries": [entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
             "kinds": {kind for view in views for kind in view.overview["kinds"]},
             "data": {
-                "views": [_data(view, f"{number} {_method(view.heatmap)} ") for number, view in enumerate(views, 1)],
+                "views": [_data(view, name if len(views) > 1 else "") for view, name in zip(views, names, strict=True)],
+                "signed": signed,
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
             },
@@ -104,18 +108,33 @@ def page(
 
 def _data(view: View, name: str) -> dict[str, Any]:
     """What the script needs of a view; `name` stands before its numbers where there are several."""
-    columns = [column.source for column in view.matrix.columns]
-    return {"name": name, "overview": view.overview, "others": view.others, "rows": view.rows, "columns": columns}
+    return {
+        "name": name,
+        "overview": view.overview,
+        "others": view.others,
+        "rows": view.rows,
+        "columns": list(view.heatmap.scored) if view.matrix else [],
+        "limit": view.matrix.scale.limit if view.matrix else 0,
+        "signed": view.heatmap.signed,
+    }
 
 
 def _method(heatmap: Heatmap) -> str:
     return dict(heatmap.heading)["method"]
 
 
-def _view(heatmap: Heatmap, ranked: int) -> View:
-    """All that a page says of a heatmap, with so many sources in its ranked lists."""
-    overviews, rows = ([panel(heatmap, row, ranked) for row in part] for part in (heatmap.overviews, heatmap.rows))
-    return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), lay_out_matrix(heatmap))
+def _view(heatmap: Heatmap, ranked: int, most: int) -> View:
+    """All that a page says of a heatmap, with so many sources in its ranked lists, and `most` cells in a matrix."""
+    overviews = [panel(heatmap, row, ranked, wide=True) for row in heatmap.overviews]
+    rows = [panel(heatmap, row, ranked) for row in heatmap.rows]
+    fits = len(heatmap.rows) * len(heatmap.scored) <= most
+    matrix = lay_out_matrix(heatmap) if fits else None
+    return View(heatmap, overviews[0], overviews[1:], rows, running_text(heatmap), matrix)
+
+
+def _step(shade: float) -> str:
+    """The class of a shade; `paint` in the script is its twin."""
+    return f"s{int(abs(shade) * STEPS + 0.5)}"
 
 
 @cache
@@ -136,7 +155,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
-    environment.filters.update(exact=exact, shortened=shortened)
+    environment.filters.update(exact=exact, shortened=shortened, step=_step, matrix_name=matrix_name)
     environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
-    environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH)
+    environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH, STEPS=STEPS)
     return environment

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
-from tokensal.render.latex.characters import comment, prose
+from tokensal.render.latex.characters import comment, portable
 from tokensal.render.latex.macros import preamble
 from tokensal.render.latex.matrix import cell_step, matrix_lines
 from tokensal.render.latex.running_text import comparison_lines, legend_lines, step, text_lines
@@ -15,10 +15,9 @@ from tokensal.render.layout import ComparisonFigure, Heatmap, HeatmapComparison,
 from tokensal.render.layout.figure import Sheet, TextFigure
 
 COMMENT = 110  # characters of a line
-START = (
-    r"\begingroup\raggedright\parskip=0pt\hyphenpenalty=10000\exhyphenpenalty=10000",
-    r"\def\do#1{\catcode`#1=12 }\do\"\do\'\do\`\do\!\do\?\do\:\do\;\do\<\do\>\do\-\do\=\do\/\do\*\do\+\do\,\do\.%",
-)  # babel makes some of these characters active
+OTHER = "\"'`!?:;<>-=/*+,.|"  # babel makes some of them active
+START = r"\begingroup\def\do#1{\catcode#1 12 }" + "".join(rf"\do{{{ord(each)}}}" for each in OTHER) + "%"
+TYPESET = r"\raggedright\parskip=0pt\hyphenpenalty=10000\exhyphenpenalty=10000"
 
 
 def draw_heatmap(heatmap: Heatmap, drawing: Drawing) -> str:
@@ -35,14 +34,11 @@ def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing
     sheet = figure.sheet
     packages = ["xcolor", *(["graphicx"] if isinstance(figure, MatrixFigure) else [])]
     body = [
-        *START,
         *_body(figure),
         *legend_lines(sheet.ramp, _value(figure), cell_step if isinstance(figure, MatrixFigure) else step),
-        r"\endgroup",
     ]
-    caption = [prose(sentence) for sentence in sheet.caption]
-    source = "\n".join([*body, *caption])
-    fragment = [*preamble(source, drawing), *body]
+    fragment = [START, *preamble("\n".join(body), drawing), TYPESET, *body, r"\endgroup"]
+    caption = [portable(sentence) for sentence in sheet.caption]
     head = list(_head(sheet, packages, standalone=bool(drawing.standalone)))
     if drawing.standalone:
         lines = [*head, *document(fragment, caption, packages, drawing)]
@@ -65,8 +61,9 @@ def _value(figure: TextFigure | MatrixFigure | ComparisonFigure) -> str:
 
 def _head(sheet: Sheet, packages: list[str], *, standalone: bool) -> Iterator[str]:
     facts = dict(sheet.facts)
-    names = ("method", "score", "contrast", "model")
-    first = [f"tokensal {facts.get('tokensal', '')}".strip(), *(facts[name] for name in names if name in facts)]
+    methods = [text for name, text in sheet.facts if name == "method"]
+    names = ("score", "contrast", "model")
+    first = [f"tokensal {facts.get('tokensal', '')}".strip(), *methods, *(facts[each] for each in names if each in facts)]
     yield from _comment(" · ".join(first))
     yield from _comment(sheet.title)
     if not standalone:

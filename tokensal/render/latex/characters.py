@@ -64,8 +64,7 @@ def tex(text: str, before: str = "") -> str:
     for script, group in groupby(_clusters(_safe(text)), key=_script):
         stretch = "".join(group)
         if script:
-            instead = "".join(map(_instead, stretch))
-            source.append(rf"\tokuni{{{script}}}{{{stretch}}}{{{instead}}}")
+            source.append(rf"\tokuni{{{script}}}{{{stretch}}}{{{''.join(map(_instead, stretch))}}}")
         else:
             source.extend(_plain(stretch, before))
         before = stretch
@@ -81,6 +80,14 @@ def prose(text: str) -> str:
     sentence = "".join(source).replace(r"\ ", " ")
     sentence = re.sub(r"(\$\\Delta\$ )?\blog p\b", _logarithm, sentence)
     return re.sub(r"(?<=\bof )p\b|(?<=\()p(?= = )", "$p$", sentence)
+
+
+def portable(text: str) -> str:
+    """A sentence as `prose`, for a place where no macro of ours is defined."""
+    sentence = prose(text).replace(ASCII['"'], r"\char34{}")
+    sentence = re.sub(r"\\tokuni\{\w+\}\{(.*?)\}", r"\\ifdefined\\Umathchar \1\\else", sentence)
+    sentence = re.sub(r"(\\else)\{((?:\\tokcode\{\w+\}|[^{}])*)\}", r"\1 \2\\fi{}", sentence)
+    return re.sub(r"\\tokcode\{(\w+)\}", r"{[U+\1]}", sentence)
 
 
 def _logarithm(name: re.Match[str]) -> str:

@@ -38,16 +38,17 @@ def preamble(body: str, drawing: Drawing) -> list[str]:
             if line not in used:
                 used.add(line)
                 waiting.append(line)
-    lines = [line for line in dict.fromkeys(_macros().values()) if line in used]
+    lines = [line for line in reversed(dict.fromkeys(_macros().values())) if line in used]
     fonts = "".join(_fonts(script) for script in scripts(body))
-    return [_colours(drawing), *lines, *([fonts + "%"] if fonts else [])]
+    return [_colours(drawing), *lines, *([f"{fonts}%"] if fonts else [])]
 
 
 @cache
 def _macros() -> dict[str, str]:
-    """The line that defines each macro, in the order of the file."""
-    lines = files(__package__).joinpath("macros.tex").read_text("utf-8").splitlines()
-    return {name: line for line in lines if not line.startswith("%") for name in DEFINED.findall(line)}
+    """The line that defines each macro, the last one of the file first: what is defined twice is of the first."""
+    text = files(__package__).joinpath("macros.tex").read_text("utf-8")
+    lines = text.replace("\n  ", "").splitlines()
+    return {name: line for line in reversed(lines) if not line.startswith("%") for name in DEFINED.findall(line)}
 
 
 def _colours(drawing: Drawing) -> str:

@@ -40,7 +40,7 @@ def matrix_lines(figure: MatrixFigure) -> Iterator[str]:
     )
     for name, cells in zip(rows, matrix.rows, strict=True):
         yield rf"\tokrow{{{name}}}{{{_cells(figure, cells)}}}%"
-    yield r"\def\tokwide{.45em}%"  # of the steps in the legend
+    yield r"\def\tokwide{.36em}%"  # of the steps in the legend
 
 
 def cell_step(shade: float) -> str:

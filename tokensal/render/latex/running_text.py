@@ -89,7 +89,7 @@ def legend_lines(ramp: Ramp, value: str, step: Callable[[float], str]) -> list[s
 
 def step(shade: float) -> str:
     """A step of the legend: a token without text."""
-    return shaded(shade, r"\kern.4em")
+    return shaded(shade, r"\kern.32em")
 
 
 def _end(end: tuple[str, str]) -> str:

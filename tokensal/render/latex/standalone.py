@@ -8,7 +8,7 @@ from tokensal.drawing import Drawing
 from tokensal.render.latex.characters import tex
 
 MARGIN = 18.0  # points around the figure
-HEIGHT = 842.0
+HEIGHT = 842.0  # points of the page
 
 
 def document(fragment: Sequence[str], caption: Sequence[str], packages: Sequence[str], drawing: Drawing) -> list[str]:
@@ -23,10 +23,9 @@ def document(fragment: Sequence[str], caption: Sequence[str], packages: Sequence
         *font,
         r"\pagestyle{empty}",
         r"\begin{document}",
+        r"\makeatletter\def\@captype{figure}\makeatother",
         rf"\fontsize{{{drawing.font_size:g}bp}}{{{drawing.font_size * 1.2:g}bp}}\selectfont",
-        r"\begin{figure}[t]",
         *fragment,
         r"\caption{" + "\n  ".join(caption) + "}",
-        r"\end{figure}",
         r"\end{document}",
     ]

@@ -57,7 +57,7 @@ def lay_out_matrix(heatmap: Heatmap) -> Matrix:
         (section.name, sum(section.start <= source < section.stop for source in scored)) for section in heatmap.sections
     ]
     return Matrix(
-        name="alignment matrix" if heatmap.encoder else "matrix",
+        name=matrix_name(heatmap),
         columns=_columns(heatmap),
         rows=tuple(tuple(_cell(row.cells[source], limit) for source in scored) for row in heatmap.rows),
         sections=tuple((name, count) for name, count in counts if count),
@@ -69,6 +69,11 @@ def lay_out_matrix(heatmap: Heatmap) -> Matrix:
 
 def _cell(of_row: Cell, limit: float) -> Cell:
     return cell(of_row.source, of_row.value, limit, apart=of_row.apart)
+
+
+def matrix_name(heatmap: Heatmap) -> str:
+    """What the matrix of a heatmap is called."""
+    return "alignment matrix" if heatmap.encoder else "matrix"
 
 
 def _columns(heatmap: Heatmap) -> tuple[Column, ...]:

@@ -66,7 +66,7 @@ def _panels(table: Table, width: int) -> list[list[tuple[int, int]]]:
     panels: list[list[tuple[int, int]]] = []
     left = 0
     for index, head in enumerate(table.heads):
-        cells = 1 + max(cell_len(head), *(len(row[index].text) for row in table.rows))
+        cells = 1 + max([cell_len(head), *(len(row[index].text) for row in table.rows)])
         needed = cells + (len(f" {BAR}") if index in table.barred else 0)
         if not panels or needed > left:
             panels.append([])

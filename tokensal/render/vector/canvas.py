@@ -16,6 +16,7 @@ from matplotlib.text import Text as Label
 from matplotlib.transforms import Affine2D
 
 from tokensal.render.layout.palette import Colour
+from tokensal.render.vector.bidi import RIGHT, direction
 from tokensal.render.vector.outlines import corners
 from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Text
 
@@ -73,14 +74,17 @@ def _frame(x: float, y: float, width: float, height: float) -> Path:
 def _texts(text: Text, plate: Plate) -> Iterator[Artist]:
     """The text with the spaces before it, so that it can be read from a PDF; spaced letters one by one."""
     typeface = plate.typeface
-    space = "".join(each for each in text.gap if each == " ") if not text.angle else ""
+    space = "".join(each for each in text.gap if each == " ")
+    if text.angle or direction(text.text) == RIGHT:  # there it would stand at the other end
+        space = ""
     x = text.x
     if space:
         x -= typeface.width(space + text.text, text.size, text.style) - typeface.width(text.text, text.size, text.style)
+    properties = typeface.properties(text.text, text.size, text.style)
     for part in text.text if text.tracking else (space + text.text,):
         yield Label(
             x, text.y, part,
-            color=_rgb(text.colour), fontproperties=typeface.properties(text.size, text.style), rotation=text.angle,
+            color=_rgb(text.colour), fontproperties=properties, rotation=text.angle,
             rotation_mode="anchor", horizontalalignment="left", verticalalignment="baseline", parse_math=False,
         )  # fmt: skip
         x += typeface.width(part, text.size, text.style) + text.tracking

@@ -12,9 +12,10 @@ matplotlib shapes and measures text with HarfBuzz. Nothing here depends on its s
 from __future__ import annotations
 
 import difflib
+import logging
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -73,9 +74,9 @@ class Typeface:
         rest = "".join(each for each in text if each not in self.missing) if absent else text
         return size * (_advance(self.families, style, rest) + sum(map(_estimate, absent)))
 
-    def properties(self, size: float, style: Style = PLAIN) -> FontProperties:
-        """These fonts as matplotlib has them."""
-        return _properties(self.families, style, size)
+    def properties(self, text: str, size: float, style: Style = PLAIN) -> FontProperties:
+        """These fonts as matplotlib has them, in a style that has all of the text."""
+        return _properties(self.families, _available(self.families, style, text), size)
 
     @property
     def stack(self) -> tuple[str, ...]:
@@ -120,8 +121,14 @@ def default_settings() -> Iterator[None]:
     settings: dict[Any, Any] = {
         name: value for name, value in matplotlib.rcParamsDefault.items() if name.startswith(SETTINGS)
     }
+    logger = logging.getLogger("matplotlib.font_manager")  # it tells of families that lack a style
     with _lock, matplotlib.rc_context(settings | CUSTOM):
-        yield
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _installed(font: str) -> str:
@@ -152,13 +159,18 @@ def _is_pictures(entry: FontEntry) -> bool:
 
 
 @cache
-def _characters(family: str) -> frozenset[str]:
-    """The characters that a family has in every style that is drawn."""
-    sets = []
-    for style in (PLAIN, BOLD, ITALIC):
-        path = font_manager.fontManager.findfont(_properties((family,), style, 10.0))
-        sets.append(frozenset(map(chr, font_manager.get_font(path).get_charmap())))
-    return frozenset.intersection(*sets)
+def _characters(family: str, style: Style = PLAIN) -> frozenset[str]:
+    """The characters that a family has in a style."""
+    path = font_manager.fontManager.findfont(_properties((family,), style, 10.0))
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
+
+
+def _available(families: Sequence[str], style: Style, text: str) -> Style:
+    """The style, or the plain one where that has characters of the text which it lacks."""
+    lacking = {each for each in text if not each.isspace()} if style != PLAIN else set()
+    for family in families:
+        lacking -= _characters(family, style)
+    return PLAIN if lacking else style
 
 
 @lru_cache(maxsize=256)
@@ -176,7 +188,8 @@ def _advance(families: tuple[str, ...], style: Style, text: str) -> float:
     """The width of a text at a size of one point."""
     if not text:
         return 0.0
-    width, _, _ = text_to_path.get_text_width_height_descent(text, _properties(families, style, 100.0), False)
+    properties = _properties(families, _available(families, style, text), 100.0)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, properties, False)
     return float(width) / 100
 
 

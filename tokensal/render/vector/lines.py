@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from uniseg.graphemecluster import grapheme_clusters
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import PLAIN, Style
 
-LONGEST = 500  # characters that are tried at once where one item is wider than a line
+CODE = re.compile(r"(⟨U\+[0-9A-F]+⟩)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Item:
     """Text in one fill and one style.
 
     `gap` is the white space before it, `free` whether a line may end there, `breaks` how many lines end behind it.
-    `mark` is a raised sign behind the text.
+    `mark` is a raised sign behind the text. What is `ours` is no text of anybody's, and read from the left.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Item:
     source: int | None = None
     mark: str = ""
     about: str = ""
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,37 +99,38 @@ def _place(
         lines.append(chunk)
         return
     for atom in chunk:
-        rest: Atom | None = atom
-        while rest is not None:
-            room = width - taken() - _extent(lines[-1]) - (rest.indent if lines[-1] else 0.0)
-            head, rest = _parted(rest, room, items[rest.item], measure, least=not lines[-1])
-            if head is not None:
-                lines[-1].append(head)
-            if rest is not None:
-                lines.append([])
+        room = width - taken() - _extent(lines[-1]) - atom.indent
+        if atom.width <= room:
+            lines[-1].append(atom)
+        elif atom.width <= width:
+            lines.append([replace(atom, gap="", indent=0.0)])
+        else:
+            first, *others = _cut(atom, items[atom.item], measure, room, width)
+            lines[-1].extend([first] if first.text else [])
+            lines.extend([other] for other in others)
 
 
-def _parted(atom: Atom, room: float, item: Item, measure: Measure, *, least: bool) -> tuple[Atom | None, Atom | None]:
-    """What of an atom fits in the room, and what is left; where `least`, at least one character fits."""
-    if atom.width <= room:
-        return atom, None
-    clusters = list(grapheme_clusters(atom.text[:LONGEST]))
-    low, high = 0, len(clusters)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if measure("".join(clusters[:middle]), item) <= room else (low, middle - 1)
-    count = max(low, int(least))
-    head = "".join(clusters[:count])
-    tail = atom.text[len(head) :]
-    if not tail:
-        return (atom, None) if least else (None, replace(atom, gap="", indent=0.0))
+def _cut(atom: Atom, item: Item, measure: Measure, room: float, width: float) -> list[Atom]:
+    """An atom that is wider than a line: what fits into the room, which may be nothing, and a piece for each line."""
+    pieces, piece, reach = list[str](), "", 0.0
+    for cluster in _clusters(atom.text):
+        step = measure(cluster, item)
+        if reach + step > (width if pieces else room) and (piece or not pieces):
+            pieces.append(piece)
+            piece, reach = "", 0.0
+        piece, reach = piece + cluster, reach + step
+    first, *others = (*pieces, piece)
+    bare = replace(atom, gap="", indent=0.0, mark="")
+    atoms = [replace(bare, text=text, width=min(measure(text, item), width)) for text in others]
     mark = measure(atom.mark, item) if atom.mark else 0.0
-    # of a long rest a difference will do, as it is parted again
-    rest = measure(tail, item) + mark if len(tail) <= LONGEST else atom.width - measure(head, item)
-    left = replace(atom, text=tail, gap="", indent=0.0, width=rest)
-    if not count:
-        return None, replace(left, width=atom.width)
-    return replace(atom, text=head, width=measure(head, item), mark=""), left
+    last = replace(atoms[-1], mark=atom.mark, width=atoms[-1].width + mark)
+    return [replace(atom, text=first, width=measure(first, item), mark=""), *atoms[:-1], last]
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """What a line break does not part: a character with its accents, and the code of one that no font has."""
+    for part in CODE.split(text):
+        yield from [part] if CODE.fullmatch(part) else part if part.isascii() else grapheme_clusters(part)
 
 
 def _extent(atoms: Sequence[Atom]) -> float:

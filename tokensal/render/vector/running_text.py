@@ -11,7 +11,7 @@ from tokensal.render.layout.legend import CLIPPED, SINK
 from tokensal.render.layout.passages import Passage, Run
 from tokensal.render.layout.sections import CONTRAST
 from tokensal.render.vector import bidi
-from tokensal.render.vector.fonts import ITALIC, Style
+from tokensal.render.vector.fonts import ITALIC, PLAIN, Style
 from tokensal.render.vector.lines import Atom, Item, Measure, broken
 from tokensal.render.vector.pen import ABOVE, BELOW, OVERHANG, RADIUS, SIGN, SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, INK, Box, Shape, Text
@@ -78,16 +78,14 @@ def _about(figure: TextFigure, run: Run) -> str:
 def _explained(figure: TextFigure, pen: Pen) -> Iterator[Item]:
     """What was not written, and the score of what was."""
     if figure.foil:
-        yield Item("rather than", pen.label + 0.4, gap="  ")
+        yield Item("rather than", pen.label + 0.4, gap="  ", ours=True)
         yield Item(pen.typeface.written(figure.foil), pen.size, gap="  ", style=ITALIC)
     if figure.value:
-        name, _, number = figure.value.partition("p = ")
-        if number:
-            yield Item(name.rstrip(), pen.label, gap="   ", colour=GREY)
-            yield Item("p", pen.label, gap=" ", style=ITALIC, colour=GREY, free=False)
-            yield Item(f"= {number}", pen.label, gap=" ", colour=GREY, free=False)
-        else:
-            yield Item(figure.value, pen.label, gap="   ", colour=GREY)
+        name, variable, number = figure.value.partition("p = ")
+        parts = [(name.rstrip(), PLAIN), ("p", ITALIC), (f"= {number}", PLAIN)] if variable else [(figure.value, PLAIN)]
+        for index, (text, style) in enumerate(part for part in parts if part[0]):
+            gap = " " if index else "   "
+            yield Item(text, pen.label, gap=gap, style=style, colour=GREY, free=not index, ours=True)
 
 
 def _line(
@@ -98,15 +96,18 @@ def _line(
     if backwards:
         x = pen.right - sum(atom.indent + atom.width for atom in line)
     shapes: list[Shape] = []
-    for stretch in bidi.stretches([atom.text for atom in line], backwards=backwards):
-        atoms = line[stretch.start : stretch.stop]
+    texts = ["a" if items[atom.item].ours else atom.text for atom in line]
+    for stretch in bidi.stretches(texts, backwards=backwards):
+        first, *others = line[stretch.start : stretch.stop]
+        atoms = [replace(first, indent=0.0), *others]
         place = _from_the_right if stretch.backwards else _from_the_left
+        x += 0.0 if backwards else first.indent  # a gap stands on the side of what is read before
         end = x + sum(atom.indent + atom.width for atom in atoms)
         shapes.extend(place(atoms, items, pen, x, end, y))
-        x = end
-    first = next((index for index, shape in enumerate(shapes) if isinstance(shape, Text)), -1)
+        x = end + (first.indent if backwards else 0.0)
+    start = next((index for index, shape in enumerate(shapes) if isinstance(shape, Text)), -1)
     for index, shape in enumerate(shapes):
-        yield replace(shape, gap=" " if indent else "\n") if index == first and isinstance(shape, Text) else shape
+        yield replace(shape, gap=" " if indent else "\n") if index == start and isinstance(shape, Text) else shape
 
 
 def _from_the_left(
@@ -162,8 +163,8 @@ def _from_the_right(
     text = "".join(piece for _, piece in pieces)
     width = pen.measure(text, item.size, item.style)
     # its width differs from the sum of its parts, which are joined
-    scale = (end - x - atoms[0].indent) / width if width else 1.0
-    right, written = end - atoms[0].indent, ""
+    scale = (end - x) / width if width else 1.0
+    right, written = end, ""
     for index, (atom, (_, piece)) in enumerate(zip(atoms, pieces, strict=True)):
         each = items[atom.item]
         start = right - scale * pen.measure(written + atom.gap * bool(index), item.size, item.style)

@@ -157,7 +157,7 @@ def _text(text: Text) -> Element:
 
 def _outlines(text: Text, typeface: Typeface) -> Element:
     """The letters of a text as one path."""
-    properties = typeface.properties(text.size, text.style)
+    properties = typeface.properties(text.text, text.size, text.style)
     parts, x = [], 0.0
     for part in text.text if text.tracking else (text.text,):
         vertices, codes = text_to_path.get_text_path(properties, part)

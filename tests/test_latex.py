@@ -18,9 +18,9 @@ from test_layout import attribution_of
 from test_sections import chat, contrasted, several
 
 from tokensal.drawable import drawable
-from tokensal.drawing import PALETTES, Drawing
+from tokensal.drawing import Drawing
 from tokensal.render import encode
-from tokensal.render.latex.characters import ASCII, DRAWN, comment, portable, tex
+from tokensal.render.latex.characters import ASCII, comment, portable, tex
 
 ENGINES = ("pdflatex", "xelatex", "lualatex")
 REQUIRED = "TOKENSAL_REQUIRE_TEX"
@@ -115,7 +115,12 @@ def test_a_token_is_a_macro_with_its_shade_in_whole_percent():
 
 
 def test_the_preamble_is_short_stands_once_and_can_be_redefined():
-    for result, options in ((small(), {}), (small(), {"matrix": True}), (chat(), {}), (several(small(), scores=small().scores * 3), {})):
+    for result, options in (
+        (small(), {}),
+        (small(), {"matrix": True}),
+        (chat(), {}),
+        (several(small(), scores=small().scores * 3), {}),
+    ):
         source = drawn(result, **options)
         preamble, _, body = "\n".join(lines_of(source)).partition("\n\\raggedright")
         assert len(preamble.splitlines()) <= 15 and "\\provide" not in body
@@ -139,7 +144,9 @@ def test_lengths_are_relative_to_the_font():
         assert ("0", "pt") in lengths and not {("1", "pt"), ("0", "em")} & lengths
 
 
-@pytest.mark.parametrize("result", [small(), contrasted(), chat(), several(contrasted(), scores=contrasted().scores * 3)])
+@pytest.mark.parametrize(
+    "result", [small(), contrasted(), chat(), several(contrasted(), scores=contrasted().scores * 3)]
+)
 @pytest.mark.parametrize("matrix", [None, True])
 def test_all_facts_of_the_layout_are_in_the_file(result, matrix):
     drawing = {"matrix": matrix, "row": 0}
@@ -151,7 +158,9 @@ def test_all_facts_of_the_layout_are_in_the_file(result, matrix):
     for sentence in sheet.caption:
         assert portable(sentence) in caption
     for number in (sheet.ramp.low, sheet.ramp.high):
-        assert number.replace("−", "$-$").replace("\xa0", "~").replace("%", r"\%") in source.partition(r"\toklegend{")[2]
+        assert (
+            number.replace("−", "$-$").replace("\xa0", "~").replace("%", r"\%") in source.partition(r"\toklegend{")[2]
+        )
     first = source.splitlines()[0]
     facts = dict(sheet.facts)
     assert first.startswith("% tokensal") and facts["method"] in first and facts["score"] in first

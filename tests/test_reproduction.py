@@ -205,7 +205,11 @@ CHATS = [
     [{"role": "user", "content": "Hi"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "It's [[x]]"}],
     [{"role": "user", "content": "-"}],
-    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b's \n\\ %"}, {"role": "user", "content": "ü"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b's \n\\ %"},
+        {"role": "user", "content": "ü"},
+    ],
 ]
 
 
@@ -255,7 +259,9 @@ def test_settings_are_read_back(value):
     assert (back, type(back)) == (wanted, type(wanted))
 
 
-@pytest.mark.parametrize(("key", "value"), [("a=b", 1), ("a b", 1), ("a.b", 1), ("key", None), ("key", [None]), ("key", "\x7f")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("a=b", 1), ("a b", 1), ("a.b", 1), ("key", None), ("key", [None]), ("key", "\x7f")]
+)
 def test_settings_that_cannot_be_written_are_refused(key, value):
     with pytest.raises(Inexpressible):
         setting(key, value)

@@ -198,7 +198,7 @@ def _explained(
     for number, method in enumerate(methods.values()):
         started = time.perf_counter()
         try:
-            attributions.append(trial.case.explain(method))
+            attributions.append(trial.explain(method))
         except TokensalError as error:
             attributions.append(None)
             failures[number] = str(error)

@@ -63,7 +63,11 @@ def _head(sheet: Sheet, packages: list[str], *, standalone: bool) -> Iterator[st
     facts = dict(sheet.facts)
     methods = [text for name, text in sheet.facts if name == "method"]
     names = ("score", "contrast", "model")
-    first = [f"tokensal {facts.get('tokensal', '')}".strip(), *methods, *(facts[each] for each in names if each in facts)]
+    first = [
+        f"tokensal {facts.get('tokensal', '')}".strip(),
+        *methods,
+        *(facts[each] for each in names if each in facts),
+    ]
     yield from _comment(" · ".join(first))
     yield from _comment(sheet.title)
     if not standalone:

@@ -50,7 +50,7 @@ LAYERS = {
     "results": DATA,
     "case": ONE_QUESTION,
     "api": ONE_QUESTION | {"case", "progress"},
-    "evaluation": ONE_QUESTION | {"case"},
+    "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "config": {"drawing", "errors", "options", "questions"},
     "cli": {"drawable", "drawing", "errors", "options", "questions", "config", "progress", "tokensal"},

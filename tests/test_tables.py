@@ -249,8 +249,12 @@ def test_numbers_are_read_back_to_the_last_bit():
 # Where packages are missing
 
 
-@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
-def test_a_missing_package_is_told_before_any_work(monkeypatch, tmp_path, result, missing):
+@pytest.mark.parametrize(
+    ("missing", "suffix", "extra"),
+    [("pandas", "parquet", "data"), ("pyarrow", "parquet", "data"), ("matplotlib", "pdf", "figures"),
+     ("matplotlib", "png", "figures"), ("matplotlib", "svg", "figures")],
+)  # fmt: skip
+def test_a_missing_package_is_told_before_any_work(monkeypatch, tmp_path, result, missing, suffix, extra):
     real = builtins.__import__
 
     def without(name, *arguments, **keywords):
@@ -258,11 +262,14 @@ def test_a_missing_package_is_told_before_any_work(monkeypatch, tmp_path, result
             raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return real(name, *arguments, **keywords)
 
-    monkeypatch.delitem(sys.modules, "tokensal.render.parquet", raising=False)
+    for name in [
+        name for name in sys.modules if name.startswith(("tokensal.render.parquet", "tokensal.render.vector"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
-    sentence = rf"Tables need the package '{missing}', .*pip install 'tokensal\[data\]'"
+    sentence = rf"needs the package '{missing}', .*pip install 'tokensal\[{extra}\]'"
     with pytest.raises(InputError, match=sentence):
-        check_output(tmp_path / "r.parquet")
+        check_output(tmp_path / f"r.{suffix}")
     if missing == "pandas":
         for call in (result.to_pandas, result[0].to_pandas):
             with pytest.raises(InputError, match=sentence):

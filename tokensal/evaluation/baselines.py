@@ -26,7 +26,7 @@ from tokensal.values import read_whole, store
 class Random:
     """Independent numbers between −1 and 1: what chance does. Of several seeds, the mean is the expectation.
 
-    The numbers of a target are the same whatever other targets are explained. Cost: nothing.
+    Cost: nothing.
 
     Args:
         seed: of the numbers.

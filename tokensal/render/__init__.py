@@ -10,7 +10,7 @@ from tokensal.drawing import Drawing
 from tokensal.errors import OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
-from tokensal.render.renderers import RENDERERS, STORES, renderer, store
+from tokensal.render.renderers import EXTRAS, RENDERERS, STORES, module_of, renderer, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.row import Row
@@ -128,8 +128,8 @@ def suffix_of(path: str | PathLike[str], format: str | None) -> str:
 
 def _ready(suffix: str) -> str:
     """The suffix, of a format whose packages are installed."""
-    if suffix in STORES:
-        store(suffix)
+    if suffix in EXTRAS:
+        module_of(suffix)
     return suffix
 
 

@@ -18,17 +18,16 @@ from __future__ import annotations
 import io
 import json
 
+import pandas as pandas  # `Table.from_pandas` needs it
+import pyarrow
+import pyarrow.parquet
+
 from tokensal.render.files import storable
 from tokensal.render.json import provenance_document
-from tokensal.render.tables import attributions_of, columns_of, frame, requiring_data
+from tokensal.render.tables import attributions_of, columns_of, frame
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS
 from tokensal.results.comparison import Comparison
-
-with requiring_data():
-    import pandas as pandas  # `Table.from_pandas` needs it
-    import pyarrow
-    import pyarrow.parquet
 
 SCHEMA, VERSION = "tokensal/table", 1
 TYPES = {

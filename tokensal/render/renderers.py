@@ -6,9 +6,11 @@ A renderer is a module that draws a layout; a store is a module that writes down
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
+from tokensal.render.extras import requiring
 from tokensal.render.layout import Heatmap, HeatmapComparison
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
@@ -27,6 +29,9 @@ STORES = {
     ".json": "tokensal.render.json",
     ".parquet": "tokensal.render.parquet",
 }
+
+
+EXTRAS = {".parquet": "data", ".pdf": "figures", ".png": "figures", ".svg": "figures"}  # of tokensal, for a format
 
 
 class Renderer(Protocol):
@@ -55,9 +60,26 @@ def store(suffix: str) -> Store:
     Raises:
         InputError: a package that it needs is not installed.
     """
-    return cast(Store, importlib.import_module(STORES[suffix]))
+    return cast(Store, module_of(suffix))
 
 
 def renderer(suffix: str) -> Renderer:
-    """The renderer of a format; its module is imported only now."""
-    return cast(Renderer, importlib.import_module(RENDERERS[suffix]))
+    """The renderer of a format; its module is imported only now.
+
+    Raises:
+        InputError: a package that it needs is not installed.
+    """
+    return cast(Renderer, module_of(suffix))
+
+
+def module_of(suffix: str) -> ModuleType:
+    """The module that writes a format.
+
+    Raises:
+        InputError: a package that it needs is not installed.
+    """
+    name = (STORES | RENDERERS)[suffix]
+    if suffix not in EXTRAS:
+        return importlib.import_module(name)
+    with requiring(EXTRAS[suffix]):
+        return importlib.import_module(name)

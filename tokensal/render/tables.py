@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from tokensal.errors import InputError
+from tokensal.render.extras import requiring
 from tokensal.render.files import storable
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS, OF_ROW
@@ -24,22 +23,6 @@ Array = np.ndarray[Any, Any]
 ARRAYS = {"str": object, "int64": np.int64, "Int64": object, "float32": np.float32, "bool": np.bool_}
 DTYPES = {column.name: column.dtype for column in COLUMNS}
 STANDARD_ERROR = "standard_error"
-
-
-@contextmanager
-def requiring_data() -> Iterator[None]:
-    """Inside, packages are imported that the extra `data` installs.
-
-    Raises:
-        InputError: one of them is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise InputError(
-            f"Tables need the package {error.name or 'pandas'!r}, which is not installed here: "
-            "pip install 'tokensal[data]'."
-        ) from error
 
 
 def attributions_of(result: Attribution | Comparison) -> tuple[Attribution, ...]:
@@ -125,6 +108,6 @@ def frame(columns: Mapping[str, Array]) -> DataFrame:
     Raises:
         InputError: pandas is not installed.
     """
-    with requiring_data():
+    with requiring("data"):
         import pandas
     return pandas.DataFrame({name: pandas.Series(values, dtype=DTYPES[name]) for name, values in columns.items()})

@@ -17,7 +17,7 @@ from tokensal.results.row import Row, Scored, contains, shares_of
 from tokensal.results.selecting import is_single, position_of, positions_of
 from tokensal.results.tracing import name_of_credit, passed_on, rows_of_answer
 from tokensal.types import Diagnostic, Diagnostics, Unit
-from tokensal.values import read_whole
+from tokensal.values import is_whole, read_whole
 
 DIRECT = "direct"  # credit that is not passed on
 
@@ -270,6 +270,9 @@ class Attribution(Result):
             )
         targets, sources = index
         if is_single(targets) and is_single(sources):
+            if not is_whole(sources):  # a text is that of a source which the target sees
+                row: Row = self[targets]
+                return row[sources]
             number = position_of(targets, self.targets, "target")
             return float(self.scores[number, position_of(sources, self.sources, "source")])
         selected = self.select(targets=targets, sources=sources)

@@ -15,6 +15,8 @@ from tokensal.options import COMPARED, Generation, Loading, option, options_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
+REPORTED = ("lrp", "gim", "attention_grad_cam", "occlusion")  # each looks at something else
+DEFAULTS_OF_REPORT = {"methods": list(REPORTED), "alternatives": 3}  # in place of those of `compare`
 STDOUT = "-"  # as an output
 LARGEST = 10_000_000  # bytes of a text that is read; more is a mistake, such as a model or an endless device
 
@@ -75,6 +77,16 @@ class Explanations:
                 )
             tables[canonical_name(name)] = options
         return {"methods": build_several(build(name, tables.get(name)) for name in names)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting(Explanations):
+    """The methods of a report."""
+
+    methods: Sequence[str] = option(
+        REPORTED, "How it is explained, by two or more: see 'tokensal methods'.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,14 +189,22 @@ COMMANDS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def resolve(command: str, flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+def resolve(
+    command: str, flags: Mapping[str, Any], file: Path | None = None, defaults: Mapping[str, Any] | None = None
+) -> Settings:
     """Lay a configuration file over the defaults, and the flags that are not None over both.
+
+    Args:
+        command: whose options and table of the file these are.
+        flags: the values of options, by name.
+        file: the configuration.
+        defaults: those that differ from the defaults of the command.
 
     Raises:
         InputError: an unreadable file, an unknown key (the nearest one is offered), or a value of the wrong type.
     """
     options = options_of(*COMMANDS[command])
-    settings = {name: _plain(each.default, each.kind) for name, each in options.items()}
+    settings = {name: _plain(each.default, each.kind) for name, each in options.items()} | dict(defaults or {})
     if file is not None:
         table = _table(file, command)
         for name, value in table.items():

@@ -10,8 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -21,15 +20,17 @@ import typer.core
 import tokensal
 from tokensal.cli import references
 from tokensal.cli.catalogue import details, listing
+from tokensal.cli.delivery import deliver, require_places, require_reader, tell
 from tokensal.cli.flags import HEADINGS, complete_methods, flags_of, read_flags, require_text
-from tokensal.cli.streams import open_streams, stdout_is_closed, writing_to_stdout
+from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
     COMMANDS,
+    DEFAULTS_OF_REPORT,
     EXPLANATIONS,
     LARGEST,
-    STDOUT,
     Chat,
     Output,
+    Reporting,
     Settings,
     decode,
     read_text,
@@ -38,8 +39,8 @@ from tokensal.config import (
 )
 from tokensal.drawable import drawable
 from tokensal.drawing import Drawing
-from tokensal.errors import InputError, OutputError, TokensalError
-from tokensal.options import Generation, Loading, build, values_of
+from tokensal.errors import InputError, TokensalError
+from tokensal.options import Generation, Loading, build, options_of, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ Prompt = Annotated[
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.", rich_help_panel=HEADINGS[Chat])]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
 ResultFile = Annotated[Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input.")]
+ReportedFile = Annotated[
+    Path | None,
+    typer.Option("--from", help="Report on a saved result, FILE.json, in place of a prompt; '-': standard input."),
+]
+REPORT = (Reporting, *COMMANDS["compare"][1:])
+REDRAWN = options_of(Output, Drawing)  # what a report on a saved result still takes
 MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompletion=complete_methods)]
 
 
@@ -104,7 +111,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TokensalError as error:
-        code = _tell(error)
+        code = tell(error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of Typer's, which quote arguments as they are
             raise
@@ -112,20 +119,8 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]
         code = error.exit_code  # type: ignore[attr-defined]
     if code == INTERRUPTED:
-        code = _tell("Interrupted: nothing further was written.")
+        code = tell("Interrupted: nothing further was written.")
     raise SystemExit(code)
-
-
-def _tell(*sentences: object) -> int:
-    """Print what went wrong, and return the exit code."""
-    for sentence in sentences:
-        _print(f"tokensal: {sentence}")
-    return 2
-
-
-def _print(message: str) -> None:
-    with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
-        print(message, file=sys.stderr)
 
 
 def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
@@ -176,6 +171,56 @@ def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: Confi
     _run("compare", settings, _prompt(prompt, prompt_file, settings))
 
 
+@command(REPORT, example='tokensal report "The capital of France is" -o paris.html -o paris.json')
+def report(
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    result: ReportedFile = None,
+    config: ConfigFile = None,
+    **flags: Any,
+) -> None:
+    """Write a page for any reader about what the answer rests on, .html or .md: by several methods, with their
+    agreement and errors, three alternatives to each token, and the credit through the answer.
+
+    Settings of a configuration file are those of its table [compare]. An output .json stores the result, of which
+    --from makes a report again.
+    """
+    values = read_flags(REPORT, flags)
+    if result is None:
+        settings = resolve("compare", values, config, DEFAULTS_OF_REPORT)
+    else:
+        settings = {name: value for name, value in values.items() if value is not None}
+        _require_nothing_new(settings, prompt=prompt, prompt_file=prompt_file, config=config)
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    if not output.output:
+        raise InputError("There is no output to write: name a file, such as '-o report.html', or '-o -'.")
+    require_reader(output)
+    require_places(output, reported=True)
+    about = (
+        _explain("compare", settings, _prompt(prompt, prompt_file, settings))
+        if result is None
+        else _load_result(result)
+    )
+    deliver(about, replace(output, trace=False), drawing, shown=False, reported=True)
+
+
+def _require_nothing_new(settings: Settings, **others: object) -> None:
+    """Refuse what asks for an explanation beside a saved one."""
+    names = [name for name in settings if name not in REDRAWN]
+    names += [name for name, value in others.items() if value is not None]
+    if names:
+        raise InputError(
+            f"A report --from a saved result explains nothing: leave out {', '.join(sorted(names))}, or --from."
+        )
+
+
+def _load_result(file: Path) -> Attribution | Comparison:
+    from tokensal.render import load
+
+    result: Attribution | Comparison = load(sys.stdin.buffer if str(file) == "-" else file)
+    return result
+
+
 @command([Output, Drawing], example="tokensal show paris.json --matrix")
 def show(file: ResultFile, **flags: Any) -> None:
     """Show a saved result again, and write it in other formats."""
@@ -193,12 +238,9 @@ def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
     output, drawing = build(Output, settings), build(Drawing, settings)
     if not shown and not output.output:
         raise InputError("There is no output to write: name a file, such as '-o paris.html', or '-o -'.")
-    _require_reader(output)
-
-    from tokensal.render import load
-
-    _check_places(output)
-    _deliver(load(sys.stdin.buffer if str(file) == "-" else file), output, drawing, shown=shown)
+    require_reader(output)
+    require_places(output)
+    deliver(_load_result(file), output, drawing, shown=shown)
 
 
 @command(example="tokensal methods integrated_gradients")
@@ -239,23 +281,29 @@ def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | 
 
 
 def _run(command: str, settings: Settings, prompt: str | None) -> None:
-    """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
+    """Explain, save and show. What can be refused is refused before a model is loaded."""
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    require_reader(output)
+    deliver(_explain(command, settings, prompt), output, drawing)
+
+
+def _explain(command: str, settings: Settings, prompt: str | None) -> Attribution | Comparison:
+    """The result of a command. What needs no torch is refused first, then what needs no model."""
     question, generation = build(Question, settings), build(Generation, settings)
     loading, chat = build(Loading, settings), build(Chat, settings)
-    output, drawing = build(Output, settings), build(Drawing, settings)
-    _require_reader(output)
+    output = build(Output, settings)
     if output.trace:
         require_traceable(question)
     methods = build(EXPLANATIONS[command], settings).arguments()
 
     from tokensal.cli.progress import stages
 
-    _check_places(output)
+    require_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
-        result = getattr(tokensal, command)(
+        result: Attribution | Comparison = getattr(tokensal, command)(
             model,
             **chat.arguments(prompt),
             **methods,
@@ -264,69 +312,7 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
             progress=lambda done, total: stage("attributing", done, total),
             config=settings,
         )
-    _deliver(result, output, drawing)
-
-
-def _require_reader(output: Output) -> None:
-    if stdout_is_closed() and (not output.output or STDOUT in output.output):
-        raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
-
-
-def _check_places(output: Output) -> None:
-    from tokensal.render import check_output, suffix_of
-
-    for path in output.output:
-        if path == STDOUT:
-            suffix_of(path, output.format)
-        else:
-            check_output(path, output.format)
-
-
-def _deliver(result: Attribution | Comparison, output: Output, drawing: Drawing, *, shown: bool = True) -> None:
-    """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
-    result, failures = _with_trace(result) if output.trace else (result, [])
-    steps: list[Callable[[], None]] = [partial(_write, result, path, output, drawing) for path in output.output]
-    if shown and STDOUT not in output.output:
-        steps.append(partial(_show, result, drawing))
-    for step in steps:
-        try:
-            step()
-        except BrokenPipeError:  # nobody reads any further, as after `head`
-            pass
-        except Exception as error:
-            failures.append(error)
-    bugs = [error for error in failures if not isinstance(error, TokensalError)]
-    if failures:
-        code = _tell(*(error for error in failures if error not in bugs))
-        raise bugs[0] if bugs else SystemExit(code)
-
-
-def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Comparison, list[Exception]]:
-    """The result beside its credit through the answer; or by itself, and why that cannot be told."""
-    attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
-    try:
-        return tokensal.Comparison.of_traced(attributions), []
-    except InputError as error:
-        return result, [error]
-
-
-def _write(result: Attribution | Comparison, path: str, output: Output, drawing: Drawing) -> None:
-    from tokensal import render
-
-    if path == STDOUT:
-        with writing_to_stdout():
-            sys.stdout.buffer.write(render.encode(result, path, drawing, format=output.format))
-        return
-    written = render.save(result, path, drawing, format=output.format)
-    if not output.quiet:
-        link = f", to which {path} points" if str(written) != str(Path(path)) else ""
-        _print(drawable(f"Wrote {written}{link}"))
-
-
-def _show(result: Attribution | Comparison, drawing: Drawing) -> None:
-    # where nobody reads any further rich ends the process, but there may be a failure to tell
-    with writing_to_stdout(), suppress(SystemExit):
-        result.show(**values_of(drawing))
+    return result
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tokensal.cli.catalogue import names as names_of_methods
-from tokensal.config import Chat, Explanation, Explanations, Output
+from tokensal.config import Chat, Explanation, Explanations, Output, Reporting
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.options import Generation, Loading, Option, options_of
@@ -21,6 +21,7 @@ from tokensal.questions.question import Question
 HEADINGS = {
     Explanation: "Method",
     Explanations: "Methods",
+    Reporting: "Methods",
     Question: "What is explained, and by what",
     Generation: "Answer",
     Chat: "Prompt",

@@ -10,7 +10,8 @@ from tokensal.drawing import Drawing
 from tokensal.errors import OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
-from tokensal.render.renderers import EXTRAS, RENDERERS, STORES, module_of, renderer, store
+from tokensal.render.layout.report import lay_out_report
+from tokensal.render.renderers import EXTRAS, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.row import Row
@@ -110,6 +111,56 @@ def encode(
     """
     document = _document(_drawn(result, drawing), suffix_of(path, format), drawing)
     return document if isinstance(document, bytes) else storable(document).encode()
+
+
+def save_report(
+    result: Attribution | Comparison,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
+) -> Path:
+    """Write the report on a result, as `save` does the result; see `encode_report`."""
+    check_report(path, format)
+    place = writable_place(Path(path))
+    write(place, encode_report(result, path, drawing, format=format))
+    return place
+
+
+def encode_report(
+    result: Attribution | Comparison,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
+) -> bytes:
+    """The report on a result, in the format of the suffix; where that only stores, the result itself.
+
+    Raises:
+        OutputError: a format that has no reports, or an unknown suffix.
+        InputError: an unknown format.
+    """
+    suffix = check_report(path, format)
+    if suffix in STORES:
+        return encode(result, path, drawing, format=format)
+    report = lay_out_report(_drawn(result, drawing), drawing)
+    return storable(reporter(suffix).draw_report(report, drawing)).encode()
+
+
+def check_report(path: str | PathLike[str], format: str | None = None) -> str:
+    """The suffix of a report's format, or of one that stores the result.
+
+    Raises:
+        OutputError: a format that has no reports, or an unknown suffix.
+        InputError: an unknown format.
+    """
+    suffix = suffix_of(path, format)
+    if suffix not in (*REPORTS, *STORES):
+        raise OutputError(
+            f"There are no reports in format {suffix[1:]!r}: write {' or '.join(REPORTS)}, or .json, which stores "
+            "the result, so that a report can be made of it later."
+        )
+    return suffix
 
 
 def suffix_of(path: str | PathLike[str], format: str | None) -> str:

@@ -167,7 +167,7 @@ def _settings(
     folder: str = "",
 ) -> dict[str, Any]:
     """Settings by their kind; `folder` stands for what is left out before the name of a model."""
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, value in table.items():
         if name in LEFT_OUT:
             continue

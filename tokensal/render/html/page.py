@@ -60,22 +60,20 @@ class Page:
     def document(self) -> str:
         """A document that holds nothing but the fragment."""
         fragment = Markup(self.fragment(standalone=True))
-        return _environment(self.palette).get_template("document.html.j2").render(self.context, fragment=fragment)
+        return environment(self.palette).get_template("document.html.j2").render(self.context, fragment=fragment)
 
     def fragment(self, *, standalone: bool = False) -> str:
         """One element for any page.
 
         It has no empty line, so that Markdown reads all of it as HTML.
         """
-        template = _environment(self.palette).get_template(self.template)
+        template = environment(self.palette).get_template(self.template)
         fragment = template.render(self.context, standalone=standalone, style=Markup(_style(self.palette)))
         return re.sub(r"\n\s*\n", "\n", fragment)
 
     def output(self) -> str:
         """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
-        return (
-            _environment(self.palette).get_template("notebook.html.j2").render(self.context, document=self.document())
-        )
+        return environment(self.palette).get_template("notebook.html.j2").render(self.context, document=self.document())
 
 
 def page(
@@ -155,13 +153,13 @@ def _step(shade: float) -> str:
 @cache
 def _style(palette: str) -> str:
     """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
-    sheet = _environment(palette).get_template("fragment.css").render()
-    return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
+    sheet = environment(palette).get_template("fragment.css").render()
+    return re.sub(r"(-?\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache
-def _environment(palette: str) -> Environment:
-    """The templates in the colours of a palette."""
+def environment(palette: str) -> Environment:
+    """What all templates share, in the colours of a palette: every string is escaped."""
     light, dark = page_palettes(palette)
     environment = Environment(
         loader=PackageLoader("tokensal.render.html"),

@@ -26,9 +26,10 @@ def panel(heatmap: Heatmap, row: Row, ranked: int, *, wide: bool = False) -> dic
 
     `lead`, `name` and `detail` make the sentence that states what is shown. `considered` is what else the model might
     have written there. `low` and `high` are the ends of the scale; `end` says what these are, where they are not the
-    largest score. The `shade` within [-1, 1] of a source in `top` is the length of its bar; `unit` follows a score.
-    `kinds` are the entries of the legend that this row needs. `sink` is its note on the sink. `short` is how a button
-    calls it. `scores` are packed, `wide` where they may be sums.
+    largest score, and `clipped` are the sources beyond. `scores` are packed, as `wide` numbers where they may be sums;
+    `steps` are the shades where there are `bins`, a byte each. The `shade` within [-1, 1] of a source in `top` is the
+    length of its bar; `unit` follows a score. `kinds` are the entries of the legend that this row needs. `sink` is its
+    note on the sink. `short` is how a button calls it.
     """
     return {
         "lead": row.title.lead,
@@ -40,6 +41,8 @@ def panel(heatmap: Heatmap, row: Row, ranked: int, *, wide: bool = False) -> dic
         "high": row.scale.high,
         "limit": rounded(row.limit),
         "end": f"The scale ends at {row.scale.end}." if row.scale.end else "",
+        "steps": _steps(row),
+        "clipped": [cell.source for cell in row.cells if cell.clipped],
         "unit": row.scale.unit,
         "scores": packed([cell.value for cell in row.cells], wide=wide),
         "top": [
@@ -65,6 +68,12 @@ def packed(scores: Sequence[float | None], *, wide: bool) -> str:
     if sys.byteorder == "big":
         numbers.byteswap()
     return b64encode(numbers.tobytes()).decode()
+
+
+def _steps(row: Row) -> str:
+    """The step of each source in base64, a byte each; nothing where colours are continuous."""
+    bins = row.scale.bins
+    return b64encode(bytes(round(abs(cell.shade) * bins) for cell in row.cells)).decode() if bins else ""
 
 
 def _short(score: float) -> float:

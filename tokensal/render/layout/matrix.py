@@ -68,6 +68,11 @@ def lay_out_matrix(heatmap: Heatmap) -> Matrix:
     )
 
 
+def matrix_name(heatmap: Heatmap) -> str:
+    """What the matrix of a heatmap is called."""
+    return "alignment matrix" if heatmap.encoder else "matrix"
+
+
 def _scale(heatmap: Heatmap) -> Scale:
     """One scale for all rows: to the largest of their limits, or to the percentile of all scores, the sink apart."""
     limit = max((row.limit for row in heatmap.rows), default=0.0)
@@ -80,11 +85,6 @@ def _scale(heatmap: Heatmap) -> Scale:
 
 def _cell(of_row: Cell, scale: Scale) -> Cell:
     return cell(of_row.source, of_row.value, scale, apart=of_row.apart)
-
-
-def matrix_name(heatmap: Heatmap) -> str:
-    """What the matrix of a heatmap is called."""
-    return "alignment matrix" if heatmap.encoder else "matrix"
 
 
 def _columns(heatmap: Heatmap) -> tuple[Column, ...]:

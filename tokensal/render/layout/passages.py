@@ -71,6 +71,13 @@ def passages(heatmap: Heatmap, row: Row, elide: int | None = None) -> tuple[Pass
     return tuple(parts)
 
 
+def plain_passages(heatmap: Heatmap) -> tuple[Passage, ...]:
+    """The running text by itself, without a shade or a mark."""
+    cells = tuple(replace(cell, shade=0.0, clipped=False) for cell in heatmap.overview.cells)
+    unshaded = passages(heatmap, replace(heatmap.overview, cells=cells))
+    return tuple(replace(part, runs=tuple(replace(run, sink=False) for run in part.runs)) for part in unshaded)
+
+
 def undrawn(heatmap: Heatmap, row: Row) -> int:
     """How many tokens of a template, or special ones, have no score and are not drawn."""
     return sum(_left_out(label, cell) for label, cell in zip(heatmap.sources, row.cells, strict=False))

@@ -75,7 +75,7 @@
     drawn = index;
     for (const view of views) {
       const row = panel(view, index);
-      paint(view.sources, scores(row), row.limit);
+      paintText(view.sources, row);
       describe(view, row);
     }
     describeScale();

@@ -129,27 +129,27 @@ class Text:
 @pytest.mark.parametrize("metric", [Randomisation(), Randomisation(order="independent", steps=None), RandomTarget()])
 def test_a_map_of_the_text_alone_fails_both_tests(metric):
     one = trial()
-    value = metric(one, one.case.explain(Text()), Text())
+    value = metric(one, one.explain(Text()))
     assert value.tolist() == pytest.approx([1.0] * len(one.case.example.groups))
 
 
 def test_a_gradient_changes_with_the_weights_and_with_the_target():
     one, method = trial(), build("input_x_gradient")
-    before = one.case.explain(method)
-    steps = list(Randomisation(steps=None).similarities(one, before, method))
+    before = one.explain(method)
+    steps = list(Randomisation(steps=None).similarities(one, before))
     assert [step.name for step in steps] == list(parts_of(one.case.engine.adapter.model))
     assert float(steps[-1].similarity.magnitudes.mean()) < 0.6
-    assert float(RandomTarget(draws=4)(one, before, method).mean()) < 0.9
+    assert float(RandomTarget(draws=4)(one, before).mean()) < 0.9
     torch.testing.assert_close(one.case.explain(method).scores, before.scores, equal_nan=True)  # nothing random is left
 
 
 def test_steps_are_those_of_a_loop_over_the_parts():
     one, method = trial(), build("gradient")
-    before, model = one.case.explain(method), one.case.engine.adapter.model
+    before, model = one.explain(method), one.case.engine.adapter.model
     names = list(parts_of(model))
     players = one.game().players
     for order in ("cascading", "independent"):
-        steps = list(Randomisation(order=order, steps=2).similarities(one, before, method))
+        steps = list(Randomisation(order=order, steps=2).similarities(one, before))
         assert [step.name for step in steps] == [names[0], names[-1]]
         for step, random in zip(steps, (names[:1], names if order == "cascading" else names[-1:]), strict=True):
             with randomised(model, random, 0):
@@ -169,7 +169,9 @@ def test_random_targets_differ_from_the_explained_ones_and_from_draw_to_draw():
             explained.append([token.id for token in example.targets])
             return super().__call__(example, engine)
 
-    RandomTarget(draws=3)(one, one.case.explain(Text()), Recording())
+    attribution = one.explain(Recording())
+    explained.clear()
+    RandomTarget(draws=3)(one, attribution)
     own = [token.id for token in one.case.example.targets]
     assert len({tuple(each) for each in explained}) == 3
     assert all(new != old for each in explained for new, old in zip(each, own, strict=True))

@@ -11,7 +11,7 @@ import torch
 
 from tokensal.errors import InputError
 from tokensal.evaluation import statistics
-from tokensal.evaluation.statistics import bca_interval, mean_of, mean_over_targets, resampled_means, stand
+from tokensal.results.statistics import bca_interval, mean_of, mean_over_targets, resampled_means, stand
 
 NAN = float("nan")
 

@@ -89,7 +89,7 @@ class Case:
         read_kind("budget", budget, Budget, "a tokensal.Budget", optional=True)
         read_kind("config", config, Mapping, "a table", optional=True)
         read_kind("progress", progress, Callable, "a function of (done, total)", optional=True)
-        model = _adapter(model)
+        model = adapter_of(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
         engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
@@ -103,7 +103,7 @@ class Case:
             "score": name_of_score(question.score),
             "seed": generation.seed,
             "question": question.differences(),
-            "versions": _versions(),
+            "versions": versions(),
             "config": dict(config or {}),
             "request": joined(
                 {UNRECORDED: ["model"]} if model.request is None else model.request,
@@ -195,7 +195,7 @@ def _non_finite_gradients(dtype: str, score: str | Callable[..., Tensor], method
     return "its gradient is not finite here: choose a method without gradients, such as 'occlusion'"
 
 
-def _adapter(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
+def adapter_of(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
     """The model, loaded if it is a name or a path."""
     if isinstance(model, str | PathLike):
         return load(model)
@@ -260,7 +260,7 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     import transformers
 
     return {

@@ -21,6 +21,9 @@ STDOUT = "-"  # as an output
 LARGEST = 10_000_000  # bytes of a text that is read; more is a mistake, such as a model or an endless device
 
 
+CHECK = "Measure the map, too: is it better than chance when text is masked, and another one for another target?"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """The method, and its options."""
@@ -30,15 +33,17 @@ class Explanation:
         None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
     )
 
+    check: bool = option(False, CHECK)
+
     def arguments(self) -> dict[str, Any]:
-        """The method, as the argument of `attribute`.
+        """The method, and whether its map is measured, as arguments of `attribute`.
 
         Raises:
             InputError: an unknown method or option.
         """
         from tokensal.methods import build
 
-        return {"method": build(self.method, self.options)}
+        return {"method": build(self.method, self.options), "check": self.check}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +58,10 @@ class Explanations:
         None, "Option of a method, such as gradient.norm=l1.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
     )
 
+    check: bool = option(False, CHECK)
+
     def arguments(self) -> dict[str, Any]:
-        """The methods, as the argument of `compare`.
+        """The methods, and whether their maps are measured, as arguments of `compare`.
 
         Raises:
             InputError: an unknown method or option, fewer than two methods, the same one twice, or options of a method
@@ -76,7 +83,7 @@ class Explanations:
                     "add it, or drop them."
                 )
             tables[canonical_name(name)] = options
-        return {"methods": build_several(build(name, tables.get(name)) for name in names)}
+        return {"check": self.check, "methods": build_several(build(name, tables.get(name)) for name in names)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,12 +76,12 @@ class Randomisation:
         require_known("order", self.order, ORDERS)
         store(self, steps=read_whole("steps", self.steps, least=1, optional=True))
 
-    def __call__(self, trial: Trial, attribution: Attribution, method: Method) -> Tensor:
+    def __call__(self, trial: Trial, attribution: Attribution) -> Tensor:
         """(K,) the mean over the steps."""
-        similarities = [step.similarity.magnitudes for step in self.similarities(trial, attribution, method)]
+        similarities = [step.similarity.magnitudes for step in self.similarities(trial, attribution)]
         return torch.stack(similarities).nanmean(0)
 
-    def similarities(self, trial: Trial, attribution: Attribution, method: Method) -> Iterator[Step]:
+    def similarities(self, trial: Trial, attribution: Attribution) -> Iterator[Step]:
         """How alike the map is after each step, from the head down.
 
         Raises:
@@ -89,7 +89,7 @@ class Randomisation:
         """
         model = trial.case.engine.adapter.model  # type: ignore[attr-defined]
         names = list(parts_of(model))
-        players = trial.game().players
+        method, players = trial.method_of(attribution), trial.game().players
         for name in _spread(names, self.steps):
             last = names.index(name)
             random = names[: last + 1] if self.order == "cascading" else [name]
@@ -125,9 +125,9 @@ class RandomTarget:
     def __post_init__(self) -> None:
         store(self, draws=read_whole("draws", self.draws, least=1))
 
-    def __call__(self, trial: Trial, attribution: Attribution, method: Method) -> Tensor:
+    def __call__(self, trial: Trial, attribution: Attribution) -> Tensor:
         """(K,) the mean over the draws."""
-        players, values = trial.game().players, []
+        method, players, values = trial.method_of(attribution), trial.game().players, []
         for draw in range(self.draws):
             case = _fresh(trial.case, _other_targets(trial, draw))
             other = _scores(case, method, attribution)

@@ -309,6 +309,7 @@ def _caption(
         ("method", provenance.method_repr),
         ("credit", provenance.credit if credit or provenance.credit != DIRECT else ""),
         ("score", _score(attribution)),
+        ("scores are", _quantity(attribution) if provenance.quantity else ""),
         *provenance.question.items(),
         ("dtype", provenance.dtype),
         ("device", provenance.device),

@@ -28,7 +28,6 @@ import torch
 from torch import Tensor
 
 from tokensal.errors import InputError, require_known
-from tokensal.perturbations.draws import generator
 from tokensal.values import read_number, read_whole
 
 RESAMPLES = 9999
@@ -154,7 +153,7 @@ def mean_of(
 
 def resampled_means(values: Tensor, resamples: int, seed: int) -> Tensor:
     """(resamples,) the means of as many values, drawn with replacement from values (n,)."""
-    random, count = generator(seed, 0), len(values)
+    random, count = torch.Generator().manual_seed(seed << 20), len(values)
     size = max(1, AT_ONCE // count)
     parts = [min(size, resamples - start) for start in range(0, resamples, size)]
     return torch.cat([values[torch.randint(count, (part, count), generator=random)].mean(1) for part in parts])

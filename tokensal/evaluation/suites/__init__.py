@@ -1,0 +1,90 @@
+"""Prompts that ship, of kinds in which a model can be shown to take its answer from known words.
+
+They are drawn by script, and count only where the model answers rightly and follows a swap of those words: see
+`acceptance`. What a model cannot do is left out, and `Sample` says how much that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from tokensal.adapters import ModelAdapter
+from tokensal.errors import InputError, unknown
+from tokensal.evaluation.suites import agreement, dates, facts, instruction, negation, reordering, retrieval
+from tokensal.evaluation.suites.acceptance import Sample, answers_rightly, sample
+from tokensal.evaluation.suites.kind import Kind
+from tokensal.types import Progress
+from tokensal.values import read_whole
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        facts.FACTS_KIND,
+        facts.NEEDLE_KIND,
+        facts.REDUNDANT_KIND,
+        retrieval.KIND,
+        reordering.KIND,
+        agreement.KIND,
+        negation.KIND,
+        instruction.KIND,
+        dates.KIND,
+    )
+}
+SUITES: Mapping[str, tuple[str, ...]] = {
+    "copy": ("facts", "needle", "redundant", "retrieval", "reordering"),
+    "contrast": ("agreement", "negation", "instruction"),
+    "all": tuple(name for name, kind in KINDS.items() if not kind.model),
+}
+
+
+def suite(
+    name: str, model: ModelAdapter, count: int = 20, seed: int = 0, *, progress: Progress | None = None
+) -> Iterator[Sample]:
+    """The prompts of a suite, or of one kind, that a model answers from the evidence: a sample of each kind in turn.
+
+    A kind of chats is passed over where the tokenizer has no chat template.
+
+    Args:
+        name: one of `SUITES` or `KINDS`.
+        model: what `tokensal.load` returns.
+        count: how many prompts of each kind; a sample has fewer, perhaps none, where the model fails too often.
+        seed: of what is drawn. A smaller count gives the first prompts of a larger one.
+        progress: called with (accepted, wanted), over all kinds.
+
+    Raises:
+        InputError: an unknown name, a count of less than 1, or a kind that is for another model.
+    """
+    kinds = _kinds(name, model)
+    count = read_whole("count", count, least=1)
+    seed = read_whole("seed", seed, least=None)
+    return _samples(kinds, model, count, seed, progress)
+
+
+def _samples(
+    kinds: list[Kind], model: ModelAdapter, count: int, seed: int, progress: Progress | None
+) -> Iterator[Sample]:
+    for number, kind in enumerate(kinds):
+        report = None if progress is None else partial(_report, progress, number, len(kinds))
+        yield sample(kind, partial(answers_rightly, model), count, seed, progress=report)
+
+
+def _report(progress: Progress, number: int, kinds: int, done: int, total: int) -> None:
+    progress(number * total + done, kinds * total)
+
+
+def _kinds(name: str, model: ModelAdapter) -> list[Kind]:
+    if name not in SUITES and name not in KINDS:
+        raise unknown("suite or kind of prompts:", name, [*SUITES, *KINDS])
+    kinds = [KINDS[each] for each in SUITES.get(name, (name,))]
+    for kind in kinds:
+        if kind.model and model.name != kind.model:
+            raise InputError(f"The prompts of {kind.name!r} are for the model {kind.model!r}, but got {model.name!r}.")
+    chats = bool(model.tokenizer.chat_template)
+    suited = [kind for kind in kinds if chats or not kind.chat]
+    if not suited:
+        raise InputError(
+            f"The prompts of {name!r} are chats, but the tokenizer of {model.name!r} has no chat template: choose "
+            "another suite."
+        )
+    return suited

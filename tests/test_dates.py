@@ -200,6 +200,8 @@ def test_year_month_and_day_point_at_their_words(model, sample, method):
 
 
 def test_the_readme_has_a_row_for_every_method():
-    [table] = re.findall(r"<!-- localisation -->\n(.*?)\n<!-- end -->", (ROOT / "tests/benchmarks/README.md").read_text(), re.DOTALL)
+    [table] = re.findall(
+        r"<!-- localisation -->\n(.*?)\n<!-- end -->", (ROOT / "tests/benchmarks/README.md").read_text(), re.DOTALL
+    )
     rows = re.findall(r"^\| `(\w+)`[ *]*\|", table, re.MULTILINE)
     assert set(rows) == set(tokensal.METHODS) - {"shapley_values"} and len(rows) == len(set(rows))

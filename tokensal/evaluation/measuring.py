@@ -28,9 +28,9 @@ from tokensal.evaluation import METRICS
 from tokensal.evaluation.baselines import BASELINES, Random, chance
 from tokensal.evaluation.curves import curves
 from tokensal.evaluation.journal import Journal, Line
-from tokensal.evaluation.metric import Metric, Trial
-from tokensal.evaluation.prompt import Prompt, trial_of
-from tokensal.evaluation.records import Record, read_prompts
+from tokensal.evaluation.metric import Metric, Trial, trial_of
+from tokensal.evaluation.prompts.prompt import Prompt
+from tokensal.evaluation.prompts.records import Record, read_prompts
 from tokensal.evaluation.removal import RemovalMetric, score_together
 from tokensal.evaluation.suites import suite as draw_suite
 from tokensal.methods import Method, build, differences, name_of
@@ -78,7 +78,7 @@ def evaluate(
 
     Args:
         model: as for `tokensal.attribute`.
-        prompts: of the caller's own: see `tokensal.evaluation.records`; or the path of a .jsonl or .csv file.
+        prompts: of the caller's own: see `tokensal.evaluation.prompts.records`; or the path of a .jsonl or .csv file.
         suite: in their place, prompts that ship: a name from `tokensal.evaluation.suites.SUITES`, or one kind of these.
         count: how many prompts of each kind of a suite.
         methods: names from `tokensal.METHODS`, or methods with options. Baselines need not be named.

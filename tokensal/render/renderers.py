@@ -11,9 +11,10 @@ from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
 from tokensal.render.extras import requiring
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 
 RENDERERS = {
     ".html": "tokensal.render.html",
@@ -45,11 +46,15 @@ class Renderer(Protocol):
         """A whole document about several heatmaps of the same tokens."""
         ...
 
+    def draw_evaluation(self, evaluation: EvaluationTables, drawing: Drawing, /) -> str | bytes:
+        """A whole document about the tables and curves of an evaluation."""
+        ...
+
 
 class Store(Protocol):
     """Writes down what a result says; the same result gives the same file."""
 
-    def dumps(self, result: Attribution | Comparison, /) -> str | bytes:
+    def dumps(self, result: Attribution | Comparison | Evaluation, /) -> str | bytes:
         """A whole document."""
         ...
 

@@ -109,8 +109,8 @@ class Evaluated:
         metavar="METRIC.KEY=VALUE",
     )  # fmt: skip
     replacements: Sequence[str] = option(
-        ("mask",), "What 'absent' means in metrics that take units away: mask, delete, mean and others; each of them is "
-        "measured for each.",
+        ("mask",), "What 'absent' means in metrics that take units away: mask, delete, mean and others; each of these "
+        "metrics is measured for each.",
         kind=list, metavar="NAME,NAME,…", commas=True,
     )  # fmt: skip
 

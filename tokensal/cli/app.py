@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal show`, `tokensal render`, `tokensal methods`.
+"""The command line: `tokensal attribute`, `compare`, `evaluate`, `show`, `render`, `methods` and `metrics`.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -10,8 +10,6 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -20,15 +18,16 @@ import typer.core
 
 import tokensal
 from tokensal.cli import references
-from tokensal.cli.catalogue import details, listing
-from tokensal.cli.flags import HEADINGS, complete_methods, flags_of, read_flags, require_text
-from tokensal.cli.streams import open_streams, stdout_is_closed, writing_to_stdout
+from tokensal.cli.catalogue import details, listing, metric_details, metric_listing
+from tokensal.cli.delivery import NOT_TRACED, check_places, deliver, require_reader, tell
+from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
+from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
     COMMANDS,
     EXPLANATIONS,
     LARGEST,
-    STDOUT,
     Chat,
+    Evaluated,
     Output,
     Settings,
     decode,
@@ -38,12 +37,11 @@ from tokensal.config import (
 )
 from tokensal.drawable import drawable
 from tokensal.drawing import Drawing
-from tokensal.errors import InputError, OutputError, TokensalError
-from tokensal.options import Generation, Loading, build, values_of
+from tokensal.errors import InputError, TokensalError
+from tokensal.options import Generation, Loading, Measuring, build, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
@@ -94,6 +92,11 @@ Prompt = Annotated[
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.", rich_help_panel=HEADINGS[Chat])]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
 ResultFile = Annotated[Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input.")]
+Records = Annotated[
+    Path | None,
+    typer.Argument(help="Prompts of your own: a .jsonl or .csv file of records; or else --suite.", show_default=False),
+]
+MetricName = Annotated[str | None, typer.Argument(help="A metric.", autocompletion=complete_metrics)]
 MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompletion=complete_methods)]
 
 
@@ -104,7 +107,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TokensalError as error:
-        code = _tell(error)
+        code = tell(error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of Typer's, which quote arguments as they are
             raise
@@ -112,20 +115,8 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]
         code = error.exit_code  # type: ignore[attr-defined]
     if code == INTERRUPTED:
-        code = _tell("Interrupted: nothing further was written.")
+        code = tell("Interrupted: nothing further was written.")
     raise SystemExit(code)
-
-
-def _tell(*sentences: object) -> int:
-    """Print what went wrong, and return the exit code."""
-    for sentence in sentences:
-        _print(f"tokensal: {sentence}")
-    return 2
-
-
-def _print(message: str) -> None:
-    with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
-        print(message, file=sys.stderr)
 
 
 def command(groups: Sequence[type] = (), *, example: str) -> Callable[[Function], Function]:
@@ -176,6 +167,52 @@ def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: Confi
     _run("compare", settings, _prompt(prompt, prompt_file, settings))
 
 
+@command(COMMANDS["evaluate"], example="tokensal evaluate --suite copy --methods lrp,gradient -o table.html")
+def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -> None:
+    """Measure which methods point at what an answer rests on: on prompts that ship, or on your own."""
+    settings = resolve("evaluate", read_flags(COMMANDS["evaluate"], flags), config)
+    loading, measuring = build(Loading, settings), build(Measuring, settings)
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    require_reader(output)
+    if (prompts is None) == (measuring.suite is None):
+        raise InputError("Give either a file of prompts or --suite, such as --suite copy, and not both.")
+    if output.trace:
+        raise InputError(NOT_TRACED)
+    arguments = build(Evaluated, settings).arguments()
+    records = _records(prompts, measuring)
+
+    from tokensal.cli.progress import stages
+
+    check_places(output)
+    with stages(quiet=output.quiet) as stage:
+        stage("loading the model")
+        model = _load(loading, output.quiet)
+        stage("drawing prompts" if measuring.suite else "evaluating")
+        result = tokensal.evaluate(
+            model,
+            records,
+            **arguments,
+            **values_of(measuring),
+            progress=lambda done, total: stage("evaluating", done, total),
+            config=settings,
+        )
+    deliver(result, output, drawing)
+
+
+def _records(file: Path | None, measuring: Measuring) -> Any:
+    """The prompts of a file; of a suite, None. What is wrong with either, or with a journal, is told now."""
+    from tokensal.evaluation.records import read_prompts
+    from tokensal.evaluation.suites import require_suite
+    from tokensal.render.files import writable_place
+
+    Question(unit=measuring.unit, sources=measuring.sources, score=measuring.score)
+    if measuring.journal is not None:
+        writable_place(Path(measuring.journal))
+    if measuring.suite is not None:
+        require_suite(measuring.suite)
+    return None if file is None else read_prompts(file)
+
+
 @command([Output, Drawing], example="tokensal show paris.json --matrix")
 def show(file: ResultFile, **flags: Any) -> None:
     """Show a saved result again, and write it in other formats."""
@@ -193,12 +230,12 @@ def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
     output, drawing = build(Output, settings), build(Drawing, settings)
     if not shown and not output.output:
         raise InputError("There is no output to write: name a file, such as '-o paris.html', or '-o -'.")
-    _require_reader(output)
+    require_reader(output)
 
     from tokensal.render import load
 
-    _check_places(output)
-    _deliver(load(sys.stdin.buffer if str(file) == "-" else file), output, drawing, shown=shown)
+    check_places(output)
+    deliver(load(sys.stdin.buffer if str(file) == "-" else file), output, drawing, shown=shown)
 
 
 @command(example="tokensal methods integrated_gradients")
@@ -215,6 +252,14 @@ def methods(
         text = listing()
     else:
         text = details(name)
+    with writing_to_stdout():
+        print(text)
+
+
+@command(example="tokensal metrics abpc")
+def metrics(name: MetricName = None) -> None:
+    """List the metrics of `tokensal evaluate`: what each measures; or tell all about one, with its options."""
+    text = metric_listing() if name is None else metric_details(name)
     with writing_to_stdout():
         print(text)
 
@@ -243,14 +288,14 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
     question, generation = build(Question, settings), build(Generation, settings)
     loading, chat = build(Loading, settings), build(Chat, settings)
     output, drawing = build(Output, settings), build(Drawing, settings)
-    _require_reader(output)
+    require_reader(output)
     if output.trace:
         require_traceable(question)
     methods = build(EXPLANATIONS[command], settings).arguments()
 
     from tokensal.cli.progress import stages
 
-    _check_places(output)
+    check_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
@@ -264,69 +309,7 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
             progress=lambda done, total: stage("attributing", done, total),
             config=settings,
         )
-    _deliver(result, output, drawing)
-
-
-def _require_reader(output: Output) -> None:
-    if stdout_is_closed() and (not output.output or STDOUT in output.output):
-        raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
-
-
-def _check_places(output: Output) -> None:
-    from tokensal.render import check_output, suffix_of
-
-    for path in output.output:
-        if path == STDOUT:
-            suffix_of(path, output.format)
-        else:
-            check_output(path, output.format)
-
-
-def _deliver(result: Attribution | Comparison, output: Output, drawing: Drawing, *, shown: bool = True) -> None:
-    """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
-    result, failures = _with_trace(result) if output.trace else (result, [])
-    steps: list[Callable[[], None]] = [partial(_write, result, path, output, drawing) for path in output.output]
-    if shown and STDOUT not in output.output:
-        steps.append(partial(_show, result, drawing))
-    for step in steps:
-        try:
-            step()
-        except BrokenPipeError:  # nobody reads any further, as after `head`
-            pass
-        except Exception as error:
-            failures.append(error)
-    bugs = [error for error in failures if not isinstance(error, TokensalError)]
-    if failures:
-        code = _tell(*(error for error in failures if error not in bugs))
-        raise bugs[0] if bugs else SystemExit(code)
-
-
-def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Comparison, list[Exception]]:
-    """The result beside its credit through the answer; or by itself, and why that cannot be told."""
-    attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
-    try:
-        return tokensal.Comparison.of_traced(attributions), []
-    except InputError as error:
-        return result, [error]
-
-
-def _write(result: Attribution | Comparison, path: str, output: Output, drawing: Drawing) -> None:
-    from tokensal import render
-
-    if path == STDOUT:
-        with writing_to_stdout():
-            sys.stdout.buffer.write(render.encode(result, path, drawing, format=output.format))
-        return
-    written = render.save(result, path, drawing, format=output.format)
-    if not output.quiet:
-        link = f", to which {path} points" if str(written) != str(Path(path)) else ""
-        _print(drawable(f"Wrote {written}{link}"))
-
-
-def _show(result: Attribution | Comparison, drawing: Drawing) -> None:
-    # where nobody reads any further rich ends the process, but there may be a failure to tell
-    with writing_to_stdout(), suppress(SystemExit):
-        result.show(**values_of(drawing))
+    deliver(result, output, drawing)
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

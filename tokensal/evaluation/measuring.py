@@ -25,7 +25,7 @@ from tokensal.adapters import ModelAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
-from tokensal.evaluation.baselines import BASELINES, Random, chance
+from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
 from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
 from tokensal.evaluation.journal import Journal, Line
@@ -74,8 +74,8 @@ def evaluate(
 
     Args:
         model: as for `tokensal.attribute`, and so are budget and progress, which counts prompts.
-        prompts: of the caller's own: see `tokensal.evaluation.records`; or the path of a .jsonl or .csv file. Else those
-            of a suite.
+        prompts: of the caller's own: see `tokensal.evaluation.records`; or the path of a .jsonl or .csv file. Else
+            those of a suite.
         methods: names from `tokensal.METHODS`, or methods with options. Baselines need not be named.
         metrics: names from `tokensal.evaluation.METRICS`, or metrics with options.
         replacements: what "absent" means in those metrics that take units away and are given by name; each of them is
@@ -137,7 +137,7 @@ def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget 
         targets=len(trial.case.example.groups),
         values=[values.get(name, missing) for name in study.metrics],
         seconds=seconds,
-        curves=[_curve(trial, each, study.metrics) for each in attributions],
+        curves=[_curve(trial, study.metrics, *pair) for pair in pairs],
         failures=failures,
     )
 
@@ -168,13 +168,17 @@ def _value(trial: Trial, metric: Metric, method: Method, attribution: Attributio
     return float(metric(trial, attribution).nanmean())
 
 
-def _curve(trial: Trial, attribution: Attribution | None, metrics: dict[str, Metric]) -> list[list[float]] | None:
-    """The curves (2, F) of an attribution, where a metric of curves has scored them."""
+def _curve(
+    trial: Trial, metrics: Mapping[str, Metric], method: Method, attribution: Attribution | None
+) -> list[list[float]] | None:
+    """The curves (2, F) of an attribution, where a metric of curves has scored them; of chance, the mean ones."""
     metric = next((each for each in metrics.values() if each.name == "abpc"), None)
     if attribution is None or metric is None:
         return None
     at = torch.linspace(0, 1, FRACTIONS, dtype=torch.float64)
-    rows = [curve.at(at) for curve in curves(trial, attribution, metric) if curve is not None]  # type: ignore[arg-type]
+    attributions = chances(trial, DRAWS) if isinstance(method, Random) else [attribution]
+    lists = [curves(trial, each, metric) for each in attributions]  # type: ignore[arg-type]
+    rows = [curve.at(at) for each in lists for curve in each if curve is not None]
     if not rows:
         return None
     tables = torch.stack([torch.stack([row.most_first, row.least_first]) for row in rows])

@@ -19,7 +19,7 @@ import torch
 
 from tokensal.drawable import drawable
 from tokensal.render.layout.heatmap import Facts
-from tokensal.render.layout.numbers import Scale, percent
+from tokensal.render.layout.numbers import TIMES, Scale, percent
 from tokensal.results.evaluation import Evaluation
 from tokensal.results.statistics import Standing
 
@@ -94,7 +94,7 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Curves:
     """The mean curves of a method over `prompts` prompts: the score as the most and the least relevant units are absent
-    first, at the shares of the evaluation; `area` between them is as text."""
+    first, at the shares of the evaluation."""
 
     name: str
     baseline: bool
@@ -168,7 +168,9 @@ def _subject(evaluation: Evaluation) -> str:
     beside = f" and {_counted(baselines, 'baseline')}" if baselines else ""
     counts = Counter(prompt.kind for prompt in evaluation.prompts)
     kinds = ", ".join(f"{count} {drawable(kind) or 'of no kind'}" for kind, count in counts.items())
-    of_kinds = f" ({kinds})" if len(counts) > 1 or "" not in counts else ""
+    if len(counts) == 1:
+        kinds = drawable(evaluation.kinds[0])
+    of_kinds = f" ({kinds})" if kinds else ""
     model = drawable(evaluation.facts.get("model", ""))
     return f"{methods}{beside} on {_counted(len(evaluation.prompts), 'prompt')}{of_kinds}" + f", {model}" * bool(model)
 
@@ -210,9 +212,17 @@ def _cell(standing: Standing, scale: Scale) -> Cell:
     mean = standing.mean
     if not mean.prompts:
         return Cell(None, NOTHING, "", False, False, 0)
-    interval = "" if math.isnan(mean.low) else f"[{scale.write(mean.low)}, {scale.write(mean.high)}]"
+    interval = "" if math.isnan(mean.low) else f"[{_written(mean.low, scale)}, {_written(mean.high, scale)}]"
     best = standing.tied and standing.difference is None
-    return Cell(mean.value, scale.write(mean.value), interval, best, standing.tied, mean.prompts)
+    return Cell(mean.value, _written(mean.value, scale), interval, best, standing.tied, mean.prompts)
+
+
+def _written(value: float, scale: Scale) -> str:
+    """A number of a column, 0 with as many decimals as the others."""
+    text = scale.write(value)
+    if text != "0":
+        return text
+    return "0." + "0" * len(scale.high.partition(".")[2].partition(TIMES)[0]) if "." in scale.high else text
 
 
 def _table_notes(evaluation: Evaluation, columns: Sequence[Sequence[Standing]], count: int) -> Iterator[str]:
@@ -257,6 +267,12 @@ def _notes(evaluation: Evaluation) -> tuple[str, ...]:
         notes.append(
             "Baselines stand last: rankings at random (the mean over several), by how late a unit comes, and by "
             "attention. What a method gains over them is what it knows."
+        )
+    scored = next((metric for metric in evaluation.metrics if metric.name.split()[0] == "abpc"), None)
+    if scored is not None and not evaluation.curves.isnan().all():
+        notes.append(
+            f"Curves show the score as units are taken away, by {drawable(scored.metric_repr)}: relative to what the "
+            "prompt changes, the mean over the targets, then over prompts."
         )
     notes.append("Seconds are the mean time of an explanation, on the machine of the evaluation.")
     return tuple(notes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokensal.render.layout.evaluation import Cell, EvaluationTables, Row, Table
+from tokensal.render.layout.evaluation import Cell, EvaluationTables, Table
 from tokensal.render.layout.labels import cut
 from tokensal.render.terminal import matrix
 from tokensal.render.terminal.colours import Colours, attribute
@@ -35,7 +35,7 @@ def evaluation_lines(evaluation: EvaluationTables, colours: Colours, width: int)
 
 def _table(evaluation: EvaluationTables, table: Table, colours: Colours, width: int) -> Iterator[list[Line]]:
     rows = [[*(_run(cell, colours) for cell in row.cells), Run(f"  {row.seconds}")] for row in table.rows]
-    named = [cut(_name(row, evaluation), min(NAME, max(8, width // 3))) for row in table.rows]
+    named = [cut(row.name, min(NAME, max(8, width // 3))) for row in table.rows]
     baselines = [number for number, row in enumerate(table.rows) if row.baseline]
     content = matrix.Table(
         names=named,
@@ -48,11 +48,6 @@ def _table(evaluation: EvaluationTables, table: Table, colours: Colours, width: 
     yield [line for note in table.notes for line in _faint(note, colours, width)]
 
 
-def _name(row: Row, evaluation: EvaluationTables) -> str:
-    """A name that is too long for a table is told in the legend, too."""
-    return row.name
-
-
 def _run(cell: Cell, colours: Colours) -> Run:
     """The mean, its mark or a space in its place, and the interval."""
     interval = f" {cell.interval}" if cell.interval else ""
@@ -62,11 +57,10 @@ def _run(cell: Cell, colours: Colours) -> Run:
 def _legend(evaluation: EvaluationTables, colours: Colours, width: int) -> Iterator[Line]:
     dim = attribute(colours, "dim")
     for head in evaluation.heads:
-        detail = "" if head.detail.endswith("()") else f": {head.detail}"
-        text = f" {head.arrow} {head.summary} ({head.better}){detail}"
+        text = f" {head.arrow} {head.summary} ({head.better})"
         yield from fill([Word([Run(head.name)]), *words(text, dim)], width)
     for row in evaluation.tables[0].rows:
-        if not row.detail.endswith("()"):
+        if not row.baseline and not row.detail.endswith("()"):
             yield from fill([Word([Run(row.name)]), *words(f"  {row.detail}", dim)], width)
 
 

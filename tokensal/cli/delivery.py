@@ -1,0 +1,112 @@
+"""What a command does in the end: it writes every output, shows the result, and then tells what failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tokensal
+from tokensal.cli.streams import stdout_is_closed, writing_to_stdout
+from tokensal.config import STDOUT, Output
+from tokensal.drawable import drawable
+from tokensal.drawing import Drawing
+from tokensal.errors import InputError, OutputError, TokensalError
+from tokensal.options import values_of
+
+if TYPE_CHECKING:
+    from tokensal import Attribution, Comparison, Evaluation
+
+    AnyResult = Attribution | Comparison | Evaluation
+
+NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none: leave it out."
+
+
+def tell(*sentences: object) -> int:
+    """Print what went wrong, and return the exit code."""
+    for sentence in sentences:
+        print_message(f"tokensal: {sentence}")
+    return 2
+
+
+def print_message(message: str) -> None:
+    """Print to stderr."""
+    with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
+        print(message, file=sys.stderr)
+
+
+def require_reader(output: Output) -> None:
+    """Refuse to show a result where nobody reads it.
+
+    Raises:
+        OutputError: standard output is closed.
+    """
+    if stdout_is_closed() and (not output.output or STDOUT in output.output):
+        raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
+
+
+def check_places(output: Output) -> None:
+    """Make sure that every output can be written, before any work is done.
+
+    Raises:
+        TokensalError: see `tokensal.render.check_output`.
+    """
+    from tokensal.render import check_output, suffix_of
+
+    for path in output.output:
+        if path == STDOUT:
+            suffix_of(path, output.format)
+        else:
+            check_output(path, output.format)
+
+
+def deliver(result: AnyResult, output: Output, drawing: Drawing, *, shown: bool = True) -> None:
+    """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
+    result, failures = _with_trace(result) if output.trace else (result, [])
+    steps: list[Callable[[], None]] = [partial(_write, result, path, output, drawing) for path in output.output]
+    if shown and STDOUT not in output.output:
+        steps.append(partial(_show, result, drawing))
+    for step in steps:
+        try:
+            step()
+        except BrokenPipeError:  # nobody reads any further, as after `head`
+            pass
+        except Exception as error:
+            failures.append(error)
+    bugs = [error for error in failures if not isinstance(error, TokensalError)]
+    if failures:
+        code = tell(*(error for error in failures if error not in bugs))
+        raise bugs[0] if bugs else SystemExit(code)
+
+
+def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
+    """The result beside its credit through the answer; or by itself, and why that cannot be told."""
+    if isinstance(result, tokensal.Evaluation):
+        return result, [InputError(NOT_TRACED)]
+    attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
+    try:
+        return tokensal.Comparison.of_traced(attributions), []
+    except InputError as error:
+        return result, [error]
+
+
+def _write(result: AnyResult, path: str, output: Output, drawing: Drawing) -> None:
+    from tokensal import render
+
+    if path == STDOUT:
+        with writing_to_stdout():
+            sys.stdout.buffer.write(render.encode(result, path, drawing, format=output.format))
+        return
+    written = render.save(result, path, drawing, format=output.format)
+    if not output.quiet:
+        link = f", to which {path} points" if str(written) != str(Path(path)) else ""
+        print_message(drawable(f"Wrote {written}{link}"))
+
+
+def _show(result: AnyResult, drawing: Drawing) -> None:
+    # where nobody reads any further rich ends the process, but there may be a failure to tell
+    with writing_to_stdout(), suppress(SystemExit):
+        result.show(**values_of(drawing))

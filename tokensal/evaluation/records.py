@@ -46,7 +46,8 @@ def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt
         ('Tom lives in Paris. Tom lives in', (Gold(start=13, stop=18, message=None, target=None),))
 
     Args:
-        records: tables, texts, or prompts that are read already; or the path of a .jsonl or .csv file, with a first line of names, in UTF-8.
+        records: tables, texts, or prompts that are read already; or the path of a .jsonl or .csv file, which has a
+            first line of names, in UTF-8.
 
     Raises:
         InputError: one sentence that names the line (or the number of the record, from 0 on) and the field.

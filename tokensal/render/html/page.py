@@ -58,20 +58,20 @@ class Page:
     def document(self) -> str:
         """A document that holds nothing but the fragment."""
         fragment = Markup(self.fragment(standalone=True))
-        return _environment().get_template("document.html.j2").render(self.context, fragment=fragment)
+        return environment().get_template("document.html.j2").render(self.context, fragment=fragment)
 
     def fragment(self, *, standalone: bool = False) -> str:
         """One element for any page.
 
         It has no empty line, so that Markdown reads all of it as HTML.
         """
-        template = _environment().get_template(self.template)
+        template = environment().get_template(self.template)
         fragment = template.render(self.context, standalone=standalone, style=Markup(_style()))
         return re.sub(r"\n\s*\n", "\n", fragment)
 
     def output(self) -> str:
         """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
-        return _environment().get_template("notebook.html.j2").render(self.context, document=self.document())
+        return environment().get_template("notebook.html.j2").render(self.context, document=self.document())
 
 
 def page(
@@ -140,12 +140,13 @@ def _step(shade: float) -> str:
 @cache
 def _style() -> str:
     """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
-    sheet = _environment().get_template("fragment.css").render()
+    sheet = environment().get_template("fragment.css").render()
     return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What templates are drawn in."""
     environment = Environment(
         loader=PackageLoader("tokensal.render.html"),
         autoescape=True,  # for every template, whatever its suffix: tokens are a stranger's text

@@ -28,6 +28,7 @@ MARK = "*"  # of the best and those that are tied with it
 ARROWS = {"higher": "↑", "lower": "↓"}
 NOTHING = "–"  # in the place of a mean that is over no prompt
 FAILURES = 5  # reasons that are listed; the others are counted
+STEPS = [digit * 10.0**power for power in range(-1, 300) for digit in (5, 10, 20)]  # between ticks
 CURVE_NAMES = ("most relevant first", "least relevant first")
 CURVE_AXES = ("share of the units that are absent", "score, from the empty prompt (0) to the full one (±1)")
 
@@ -43,6 +44,7 @@ class Cell:
         best: whether no mean is better.
         tied: whether it is the best, or its difference from the best is not significant.
         prompts: how many the mean is over.
+        span: the ends of the interval; of the mean alone, twice that.
     """
 
     value: float | None
@@ -51,6 +53,7 @@ class Cell:
     best: bool
     tied: bool
     prompts: int
+    span: tuple[float, float]
 
     @property
     def mark(self) -> str:
@@ -90,6 +93,11 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
+    def range(self, column: int) -> tuple[float, float]:
+        """From the lowest to the highest end of the intervals of a column, and 0."""
+        ends = [end for row in self.rows for end in row.cells[column].span if not math.isnan(end)]
+        return min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Curves:
@@ -128,6 +136,24 @@ class EvaluationTables:
     notes: tuple[str, ...]
     failures: tuple[str, ...]
     facts: Facts
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values between which all curves are, and 0 and 1."""
+        values = [value for each in self.curves for value in (*each.most_first, *each.least_first)]
+        return min(0.0, *values, 0.0), max(1.0, *values, 1.0)
+
+    @property
+    def ticks(self) -> tuple[float, ...]:
+        """Round values within the limits, at most seven."""
+        low, high = self.limits
+        step = next(step for step in STEPS if (high - low) / step <= 6)
+        return tuple(number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1))
+
+    @property
+    def chance(self) -> Curves | None:
+        """The curves of random rankings, if there are any."""
+        return next((each for each in self.curves if each.baseline and each.name == "random"), None)
 
     @property
     def caption(self) -> str:
@@ -211,10 +237,11 @@ def _scale(standings: Sequence[Standing]) -> Scale:
 def _cell(standing: Standing, scale: Scale) -> Cell:
     mean = standing.mean
     if not mean.prompts:
-        return Cell(None, NOTHING, "", False, False, 0)
+        return Cell(None, NOTHING, "", False, False, 0, (math.nan, math.nan))
     interval = "" if math.isnan(mean.low) else f"[{_written(mean.low, scale)}, {_written(mean.high, scale)}]"
     best = standing.tied and standing.difference is None
-    return Cell(mean.value, _written(mean.value, scale), interval, best, standing.tied, mean.prompts)
+    span = (mean.low, mean.high) if interval else (mean.value, mean.value)
+    return Cell(mean.value, _written(mean.value, scale), interval, best, standing.tied, mean.prompts, span)
 
 
 def _written(value: float, scale: Scale) -> str:

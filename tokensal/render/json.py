@@ -85,11 +85,12 @@ def dumps(result: AnyResult) -> str:
 
 def _document(result: AnyResult) -> dict[str, Any]:
     if isinstance(result, Evaluation):
-        return _from_evaluation(result)
+        return evaluation_document(result)
     return _from_attribution(result) if isinstance(result, Attribution) else _from_comparison(result)
 
 
-def _from_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON has it."""
     return {
         "schema": EVALUATION,
         "version": EVALUATION_VERSION,

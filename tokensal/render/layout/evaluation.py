@@ -260,15 +260,25 @@ def _table_notes(evaluation: Evaluation, columns: Sequence[Sequence[Standing]], 
             f"With {_counted(count, 'prompt')} no difference can be significant, so all are marked: at least {least} "
             f"are needed to tell {len(evaluation.methods)} methods apart."
         )
+    yield from _missing(evaluation, columns, count)
+
+
+def _missing(evaluation: Evaluation, columns: Sequence[Sequence[Standing]], count: int) -> Iterator[str]:
+    """Metrics that are not defined on all prompts, and methods that lack numbers which others have."""
+    of_metrics: dict[int, list[str]] = {}
+    of_methods: dict[tuple[str, int], list[str]] = {}
     for metric, standings in zip(evaluation.metrics, columns, strict=True):
-        present = {drawable(each.name): each.mean.prompts for each in standings}
-        if set(present.values()) == {count}:
-            continue
-        if len(set(present.values())) == 1:
-            over = f"{present[drawable(standings[0].name)]}"
-        else:
-            over = ", ".join(f"{number} ({name})" for name, number in present.items() if number != count)
-        yield f"{drawable(metric.name)} is defined on {over} of {_counted(count, 'prompt')}."
+        most = max(each.mean.prompts for each in standings)
+        if most < count:
+            of_metrics.setdefault(most, []).append(drawable(metric.name))
+        for each in standings:
+            if each.mean.prompts < most:
+                of_methods.setdefault((each.name, most - each.mean.prompts), []).append(drawable(metric.name))
+    for most, names in of_metrics.items():
+        yield f"Defined on {most or 'none'} of {_counted(count, 'prompt')}: {', '.join(names)}."
+    for (method, lacking), names in of_methods.items():
+        metrics = ", ".join(names) if len(names) < len(evaluation.metrics) else "every metric"
+        yield f"{drawable(method)} lacks {_counted(lacking, 'prompt')} of {metrics}."
 
 
 def _least_prompts(methods: int) -> int:

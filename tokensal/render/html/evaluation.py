@@ -1,4 +1,4 @@
-"""An evaluation as a page or a fragment: tables, and the curves as small figures. It needs no script and no network.
+"""An evaluation as a page or a fragment: tables, and the curves as small figures, without a script and a network.
 
 Its styles are those of one class, so that a page around it keeps its own. Tables stay readable where styles are dropped.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from tokensal.render.html.page import environment
-from tokensal.render.layout.evaluation import CURVE_AXES, CURVE_NAMES, MARK, Cell, Curves, EvaluationTables
+from tokensal.render.layout.evaluation import CURVE_NAMES, MARK, Cell, Curves, EvaluationTables
 from tokensal.render.layout.numbers import exact, percent
 
 WIDTH, HEIGHT = 240, 150  # of a figure, and of its plot below
@@ -21,7 +21,7 @@ BAR = 100  # the length of the bar of an interval
 def fragment(evaluation: EvaluationTables) -> str:
     """One element for the body of any page."""
     template = environment().get_template("evaluation.html.j2")
-    return template.render(evaluation=evaluation, mark=MARK, names=CURVE_NAMES, axes=CURVE_AXES, plot=plot, bar=bar)
+    return template.render(evaluation=evaluation, mark=MARK, names=CURVE_NAMES, plot=plot, bar=bar)
 
 
 def document(evaluation: EvaluationTables) -> str:

@@ -42,7 +42,7 @@ def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing) -> str:
     """The table of an evaluation as a fragment, or as a whole document."""
     body = table_lines(evaluation)
     fragment = [START, *preamble("\n".join(body), drawing), *body, r"\endgroup"]
-    caption = [portable(sentence) for sentence in (f"{evaluation.title}: {evaluation.subject}.", *evaluation.notes)]
+    caption = [portable(sentence) for sentence in evaluation.caption]
     head = [*_comment(evaluation.title), *_comment(evaluation.subject)]
     if not drawing.standalone:
         head += _comment(r"\input this into a table; rules are those of booktabs where that is loaded.")

@@ -30,6 +30,7 @@ NOTHING = "–"  # in the place of a mean that is over no prompt
 FAILURES = 5  # reasons that are listed; the others are counted
 STEPS = [digit * 10.0**power for power in range(-1, 300) for digit in (5, 10, 20)]  # between ticks
 CURVE_NAMES = ("most relevant first", "least relevant first")
+CURVE_METRIC = "abpc"  # whose curves are kept
 CURVE_AXES = ("share of the units that are absent", "score, from the empty prompt (0) to the full one (±1)")
 
 
@@ -121,6 +122,7 @@ class EvaluationTables:
         heads: of the columns.
         tables: of all prompts, then of each kind where there are several.
         curves: of each method that has some.
+        curve_note: what the curves are.
         shares: of absent units, at which the curves are.
         notes: what the numbers and marks mean.
         failures: what could not be explained, and why.
@@ -132,6 +134,7 @@ class EvaluationTables:
     heads: tuple[Head, ...]
     tables: tuple[Table, ...]
     curves: tuple[Curves, ...]
+    curve_note: str
     shares: tuple[float, ...]
     notes: tuple[str, ...]
     failures: tuple[str, ...]
@@ -156,9 +159,9 @@ class EvaluationTables:
         return next((each for each in self.curves if each.baseline and each.name == "random"), None)
 
     @property
-    def caption(self) -> str:
-        """All notes as one text, for a paper."""
-        return " ".join([f"{self.title}: {self.subject}.", *self.notes])
+    def caption(self) -> tuple[str, ...]:
+        """What is said below a table in a paper, sentence by sentence."""
+        return (f"{self.title}: {self.subject}.", *self.notes)
 
 
 @lru_cache(maxsize=1)  # several formats are drawn of one, and intervals take their time
@@ -181,6 +184,7 @@ def lay_out_evaluation(evaluation: Evaluation) -> EvaluationTables:
         ),
         tables=tuple(_table(evaluation, kind) for kind in kinds),
         curves=tuple(_curves(evaluation)),
+        curve_note=_curve_note(evaluation),
         shares=tuple(torch.linspace(0, 1, points, dtype=torch.float64).tolist()),
         notes=_notes(evaluation),
         failures=tuple(_failures(evaluation)),
@@ -305,14 +309,18 @@ def _notes(evaluation: Evaluation) -> tuple[str, ...]:
             "Baselines stand last: rankings at random (the mean over several), by how late a unit comes, and by "
             "attention. What a method gains over them is what it knows."
         )
-    scored = next((metric for metric in evaluation.metrics if metric.name.split()[0] == "abpc"), None)
-    if scored is not None and not evaluation.curves.isnan().all():
-        notes.append(
-            f"Curves show the score as units are taken away, by {drawable(scored.metric_repr)}: relative to what the "
-            "prompt changes, the mean over the targets, then over prompts."
-        )
     notes.append("Seconds are the mean time of an explanation, on the machine of the evaluation.")
     return tuple(notes)
+
+
+def _curve_note(evaluation: Evaluation) -> str:
+    """What the curves are."""
+    scored = next((metric for metric in evaluation.metrics if metric.name.split()[0] == CURVE_METRIC), None)
+    by = f" by {drawable(scored.metric_repr)}" if scored is not None else ""
+    return (
+        f"The score as units are taken away{by}, the mean over the targets, then over prompts. "
+        f"Across: {CURVE_AXES[0]}. Upwards: {CURVE_AXES[1]}."
+    )
 
 
 def _failures(evaluation: Evaluation) -> Iterator[str]:

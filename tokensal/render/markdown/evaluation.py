@@ -43,7 +43,7 @@ def _curves(evaluation: EvaluationTables) -> list[str]:
     """The curves at three places, in a table."""
     heads = ["method", "", *(f"{percent(share)} absent" for share in QUARTERS)]
     rows = [line for curves in evaluation.curves for line in _lines(evaluation, curves)]
-    return [table(heads, rows, "llrrr")]
+    return [table(heads, rows, "llrrr"), text(evaluation.curve_note)]
 
 
 def _lines(evaluation: EvaluationTables, curves: Curves) -> Iterator[list[str]]:

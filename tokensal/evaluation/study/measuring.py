@@ -26,9 +26,9 @@ from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
 from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
-from tokensal.evaluation.building import named_methods, named_metrics
+from tokensal.evaluation.study.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
-from tokensal.evaluation.journal import Journal, Line
+from tokensal.evaluation.study.journal import Journal, Line
 from tokensal.evaluation.metric import Metric, Trial
 from tokensal.evaluation.prompt import Prompt, trial_of
 from tokensal.evaluation.records import Record, read_prompts

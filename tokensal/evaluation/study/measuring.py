@@ -49,7 +49,7 @@ DRAWS = 16  # random rankings, whose mean is chance
 
 @dataclass(frozen=True)
 class Study:
-    """What is measured: methods and metrics by the names that tables call them, and what is asked of each prompt."""
+    """What is measured: methods and metrics by the names that tables call them, and what is settings of each prompt."""
 
     methods: dict[str, Method]
     metrics: dict[str, Metric]
@@ -204,7 +204,7 @@ def _evaluation(
 ) -> Evaluation:
     missing = torch.full((2, FRACTIONS), torch.nan, dtype=torch.float64).tolist()
     described = {name: str(value) for name, value in model.describe().items() if value}
-    asked = {"score": str(study.question.score), **study.question.differences(), "seed": str(study.seed)}
+    settings = {"score": str(study.question.score), **study.question.differences(), "seed": str(study.seed)}
     return Evaluation(
         methods=tuple(
             EvaluatedMethod(name, repr(method), method.signed, name in BASELINES)
@@ -225,7 +225,7 @@ def _evaluation(
             for number, line in enumerate(lines)
             for method, reason in line.failures.items()
         ),
-        facts={**described, **asked, **versions()},
+        facts={**described, **settings, **versions()},
         config=dict(config),
     )
 

@@ -6,7 +6,8 @@ It turns "the 3rd of March, 1987" into 1987-03-03. Its truth is known: year, mon
 in one place of the text, and nowhere else. That makes it a test of what attributions say, besides an example of an
 encoder–decoder model that needs no download. FOLDER is the package's own by default.
 
-1. Write random dates in random wordings (`written_dates.py`), but none of the days that are held out.
+1. Write random dates in random wordings (`tokensal.evaluation.suites.written_dates`), but none of the days that are
+   held out.
 2. A token for every word and number, with the space before it; what is unknown is spelled in bytes, so that any text
    is read, and shown as it was written. The answer has five tokens: year, mark, month, mark, day.
 3. Teacher forcing from random weights, minutes on two cores; the learning rate rises, then falls to nothing.
@@ -32,7 +33,9 @@ from pathlib import Path
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-from written_dates import (
+
+from tokensal.adapters import embedded
+from tokensal.evaluation.suites.written_dates import (
     FORMS,
     NUMBERS,
     SENTENCES,
@@ -44,8 +47,6 @@ from written_dates import (
     held_out,
     ordinal,
 )
-
-from tokensal.adapters import embedded
 
 SPECIAL = ("<pad>", "</s>")
 PIECES = r" ?\d+(?:st|nd|rd|th)?| ?\p{L}+| ?[^\s\p{L}\d]|\s+(?!\S)|\s"  # words and numbers take their space along

@@ -80,7 +80,7 @@ assert not {{"torch", "transformers", "rich"}} & set(sys.modules)
 """
 
 
-LIGHT_COMMANDS = ["--help", "-V", "attribute -h", "compare -h", "show -h", "methods", "methods ig"]
+LIGHT_COMMANDS = ["--help", "-V", "attribute -h", "compare -h", "report -h", "show -h", "methods", "methods ig"]
 
 
 @pytest.mark.parametrize("arguments", [command.split() for command in LIGHT_COMMANDS])

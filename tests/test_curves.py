@@ -330,7 +330,12 @@ def test_options_that_make_no_sense(metric, options, message):
 def test_every_metric_says_what_it_is():
     assert list(METRICS) == [metric.name for metric in METRICS.values()]
     for metric in METRICS.values():
-        assert metric.summary and metric.paper and metric.better in ("higher", "lower")
+        assert (
+            metric.summary
+            and metric.paper
+            and metric.better in ("higher", "lower")
+            and metric.needs_gold in (True, False)
+        )
         for name in metric.__dataclass_fields__:
             documented = [base for base in metric.__mro__ if f"\n        {name}: " in (base.__doc__ or "")]
             assert documented or name in vars(metric) or "ClassVar" in str(metric.__dataclass_fields__[name].type)

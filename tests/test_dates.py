@@ -16,13 +16,13 @@ import tokensal
 from tokensal import IntegratedGradients, Occlusion, load
 from tokensal.adapters import Seq2SeqAdapter, embedded
 from tokensal.errors import InputError, ModelError
+from tokensal.evaluation.suites import suite, written_dates
+from tokensal.evaluation.suites.written_dates import PARTS, held_out, swapped
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import dates
 import train_dates
-import written_dates
-from written_dates import PARTS, held_out, swapped
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = "the 3rd of March, 1987"
@@ -132,8 +132,8 @@ def test_each_part_is_one_token_of_the_text_and_one_of_the_answer(model, texts):
         assert "".join(token.text for token in result.sources[: result.encoder - 1]) == written.text
         assert [token.text for token in result.targets] == re.split(r"(-)", written.iso)
         for part in PARTS:
-            is_evidence = dates.evidence(result, written, part)
-            [token] = [source for source, evident in zip(result.sources, is_evidence, strict=True) if evident]
+            start, stop = written.spans[part]
+            [token] = [source for source in result.sources if source.start < stop and source.stop > start]
             assert token.text.strip() == part_text(written, part)
 
 
@@ -183,54 +183,23 @@ def test_a_folder_of_that_name_needs_a_path_and_is_pointed_out(model, tmp_path, 
 
 
 @pytest.fixture(scope="module")
-def questions(model):
-    return dates.accepted(model, held_out(50, seed=3), seed=3)[0]
+def sample(model):
+    [sample] = suite("dates", model, 36, seed=3)
+    return sample
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [Occlusion(), IntegratedGradients(keep=dates.KEPT)], ids=["occlusion", "integrated_gradients"]
 )
-def test_year_month_and_day_point_at_their_words(model, questions, method):
-    assert len(questions) > 35
-    readings = [dates.read(model, method, written) for written in questions]
+def test_year_month_and_day_point_at_their_words(model, sample, method):
+    assert len(sample.prompts) == 36 and sample.acceptance > 0.7
+    readings = [dates.read(model, method, prompt) for prompt in sample.prompts]
     assert fmean(fmean(reading.hits[dates.AS_IS]) for reading in readings) >= 0.95
     assert all(reading.diagnostics["convergence_delta"].reached.all() for reading in readings if reading.diagnostics)
 
 
-class WritingModel:
-    """A model with a token for each character, that writes what `writes` makes of the prompt."""
-
-    def __init__(self, writes):
-        self.writes = writes
-
-    def example(self, text):
-        return type("Example", (), {"targets": [*map(Character, self.writes(text)), Character("</s>", True)]})
-
-
-class Character:
-    def __init__(self, text, special=False):
-        self.text, self.special = text, special
-
-
-def test_a_date_counts_when_each_part_of_the_answer_follows_its_word():
-    written = written_dates.write(
-        written_dates.days()[1][0].replace(year=1987, month=3, day=14),
-        written_dates.Wording("{dd}.{mm}.{year}", "{date}", ""),
-    )
-    rng = random.Random(0)
-
-    def honest(text):
-        return "-".join(reversed(text.split(".")))
-
-    assert dates.verdict(WritingModel(honest), written, rng) == "accepted"
-    assert dates.verdict(WritingModel(lambda text: "1987-03-14"), written, rng) == "unproved"
-    assert dates.verdict(WritingModel(lambda text: "1987-03-15"), written, rng) == "misread"
-    twice = written_dates.write(written.date.replace(day=3), written.wording)
-    assert dates.verdict(WritingModel(honest), twice, rng) == "ambiguous"
-
-
 def test_the_readme_has_a_row_for_every_method():
-    [table] = re.findall(r"<!-- localisation -->\n(.*?)\n<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    [table] = re.findall(r"<!-- localisation -->\n(.*?)\n<!-- end -->", (ROOT / "tests/benchmarks/README.md").read_text(), re.DOTALL)
     rows = re.findall(r"^\| `(\w+)`[ *]*\|", table, re.MULTILINE)
     assert set(rows) == set(tokensal.METHODS) - {"shapley_values"} and len(rows) == len(set(rows))

@@ -58,7 +58,7 @@ def test_the_legend_has_both_ends_the_quantity_and_as_many_steps_as_bins():
     assert (ramp.low, ramp.high, ramp.against, ramp.towards) == ("−4.00", "+4.00", ("against", ""), ("for", "on"))
     assert ramp.quantity == "score of x for log p, nats" and len(ramp.steps) == 20
     assert ramp.steps == tuple(-step for step in reversed(ramp.steps)) and ramp.steps[-1] == 1
-    assert figure(small(), bins=3, row=2).sheet.ramp.steps == pytest.approx((-1, -2 / 3, -1 / 3, 1 / 3, 2 / 3, 1))
+    assert figure(small(), bins=3, row=2).sheet.ramp.steps == pytest.approx((-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1))
     unsigned = figure(small(signed=False), row=0).sheet.ramp
     assert unsigned.low == "0" and unsigned.against is None and min(unsigned.steps) > 0
 

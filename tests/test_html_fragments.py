@@ -147,6 +147,9 @@ def test_a_script_that_runs_elsewhere_starts_every_fragment_once(show: Any) -> N
         assert each.locator(".column").count() == 1
         each.locator("[data-target='1']").hover()
         assert "token 2 of 4" in each.locator("#shown").inner_text()
+        each.locator("[data-target='1']").focus()
+        page.keyboard.press("p")
+        assert each.locator(".pin").count() == 1, "a second start would take it back"
     assert_warned(show)
 
 

@@ -150,7 +150,7 @@ def test_print_shows_the_view_on_the_screen_says_which_and_has_no_controls(show)
     assert seen(page) and not page.locator("#shading, #steps, #hint").filter(visible=True).count()
     paper = f"getComputedStyle({ROOT}.querySelector('[data-source=\"2\"]')).backgroundColor"
     alpha = float(page.evaluate(paper).removesuffix(")").rpartition(" ")[2])
-    assert alpha == pytest.approx(lay_out(capital()).overview.cells[2].shade ** 0.5, abs=0.003)
+    assert alpha == pytest.approx(lay_out(capital()).overview.cells[2].shade ** 0.5, abs=0.005)  # a step, in 8 bits
 
 
 def test_a_square_is_read_out_and_its_source_outlined(show):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from test_layout import attribution_of
 from test_sections import chat, contrasted, several
 
 from tokensal.drawable import drawable
-from tokensal.drawing import Drawing
+from tokensal.drawing import PALETTES, Drawing
 from tokensal.render import encode
 from tokensal.render.latex.characters import ASCII, comment, portable, tex
+from tokensal.render.layout.passages import TENTH
 
 ENGINES = ("pdflatex", "xelatex", "lualatex")
 REQUIRED = "TOKENSAL_REQUIRE_TEX"
@@ -36,18 +38,25 @@ T1 = r"\ifdefined\Umathchar\usepackage{fontspec}\else\usepackage[T1]{fontenc}\us
 HOSTILE = [
     r"\input{secret}", r" \write18{touch written}", r" \end{document}", " {", " }}", " $x$", " #1", " 100%", " a_b",
     " x&y", " ^^5c^^5cinput", " ~", r" \\", " -- --- <<a>> ,,z ?` !`", " 'a' it's ''", ' "q"', "\n", "\r", "\u2028",
-    " \u202eevil\u202c", "\x00\x07\x1b[31m", " \ud800", " e\u0301", " x\u0302\u0302", " \u0301", " 😀", " 👩\u200d👩\u200d👧",
-    " 漢字", "かな", " 한국", " Здравствуй", " αβγ", " سلام", "الكت", "اب", " שלום", " עולם", " हिन्दी", " ไทย", " café",
-    " «þ»", " Đąęł", "   ", "\t", " a  b", " \u00a0", " |a|b|", " ½™µº₁⁻²", " \u3000", " ẞﬁ", " end.",
+    " \u202eevil\u202c", "\x00\x07\x1b[31m", " \ud800", " e\u0301", " x\u0302\u0302", " \u0301", " 😀",
+    " 👩\u200d👩\u200d👧", " 漢字", "かな", " 한국", " Здравствуй", " αβγ", " سلام", "الكت", "اب", " שלום", " עולם",
+    " हिन्दी", " ไทย", " café", " «þ»", " Đąęł", "   ", "\t",
+    " a  b", " \u00a0", " |a|b|", " ½™µº₁⁻²", " \u3000", " ẞﬁ", " end.",
 ]  # fmt: skip
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request):
-    if shutil.which(request.param) is None:
-        assert not os.environ.get(REQUIRED), f"{request.param} is not installed, but {REQUIRED} is set"
-        pytest.skip(f"{request.param} is not installed")
+    require(request.param)
     return request.param
+
+
+def require(engine):
+    """Skip a test where TeX is not installed, or fail it where that is required."""
+    for program in (engine, "pdftotext"):
+        if shutil.which(program) is None:
+            assert not os.environ.get(REQUIRED), f"{program} is not installed, but {REQUIRED} is set"
+            pytest.skip(f"{program} is not installed")
 
 
 def drawn(result, **options):
@@ -81,7 +90,7 @@ def figures(*sources):
 
 def squeezed(text):
     """Without spaces, and without what typography changes: apostrophes and ligatures."""
-    return re.sub(r"\s", "", unicodedata.normalize("NFKC", text)).replace("’", "'").replace("⋅", "·")
+    return re.sub(r"\s", "", unicodedata.normalize("NFKC", text)).replace("’", "'").replace("⋅", "·").replace("∆", "Δ")
 
 
 def overfull(log):
@@ -210,6 +219,15 @@ def test_more_columns_than_numbers_leave_cells_empty():
     assert r"\tokcellagainst{50}{$-$1.00}" in wide and r"\tokcellfor{100}{2.00}" in wide
 
 
+def test_a_matrix_too_wide_for_its_labels_is_parted_into_bands():
+    result = attribution_of(["x"] * 38 + ["y"], [list(range(1, 39))], sink=None, prompt=38)
+    for width, bands, size in (("column", 2, 19), ("page", 1, 38)):
+        source = drawn(result, matrix=True, width=width)
+        rows = re.findall(r"\\tokrow\{y\}\{(.*)\}%", source)
+        assert len(rows) == bands and rf"\tokmatrix{{{size}}}" in source
+        assert sum(row.count(r"\tokcellfor") for row in rows) == 38 and source.count(r"\tokcolumn{x}") == 38
+
+
 def meaning(source):
     """What is drawn by source of `tex` where no font has a glyph beyond those that all have; fails on any other."""
     back = {written: read for read, written in ASCII.items()}
@@ -242,3 +260,117 @@ def test_no_text_is_a_command_and_no_character_is_lost(text):
     assert "\n" not in comment(text) and "\r" not in comment(text)
     braces = re.sub(r"\\[{}]", "", portable(text))
     assert braces.count("{") == braces.count("}") and r"\tok" not in braces
+
+
+# What engines make of it
+
+
+def hostile(texts=tuple(HOSTILE), **options):
+    scores = [(-1) ** index * (index % 11) / 10 for index in range(len(texts) - 1)]
+    return attribution_of(texts, [scores], prompt=len(texts) - 1, **options)
+
+
+@pytest.mark.slow
+def test_figures_in_a_paper_of_two_columns(engine, tmp_path):
+    long = attribution_of(["The", *[" cat sat"] * 40, " on"], [[0.1 + index % 7 for index in range(41)]], prompt=41)
+    cases = [
+        (contrasted(), {"row": 0}),
+        (small(), {"matrix": True}),
+        (several(contrasted(), scores=contrasted().scores * 3), {}),
+        (chat(), {}),
+        (long, {"elide": 3, "palette": "PuOr"}),
+    ]
+    body = "\n".join(
+        "\\begin{figure}[p]\n" + drawn(result, **options) + "\\caption{x}\\end{figure}\\clearpage"
+        for result, options in cases
+    )
+    text, log = compiled(engine, tmp_path, {"paper": DOCUMENT % (T1, body)})["paper"]
+    assert not [points for points in overfull(log) if points > 1] and "Missing character" not in log
+    pages = [squeezed(page) for page in text.split("\f")]
+    for page, (result, options) in zip(pages, cases, strict=False):
+        expected = figure(result, **options)
+        ramp = expected.sheet.ramp
+        assert squeezed(ramp.quantity) in page and squeezed(ramp.low) in page and squeezed(ramp.high) in page
+        for part in getattr(expected, "parts", ()):
+            assert squeezed(part[0]) in page and squeezed(part[1].row.scale.span) in page
+        if hasattr(expected, "passages"):
+            for part in expected.passages:
+                for run in part.runs:
+                    assert squeezed(run.text).replace("↵", "") in page
+            assert squeezed(expected.value) in page and squeezed(expected.foil) in page
+        if hasattr(expected, "matrix"):
+            assert all(target.name in page for target in expected.targets if target.name.isalpha())
+            cells = [cell for row in expected.matrix.rows for cell in row if abs(cell.shade) >= TENTH]
+            assert cells and all(squeezed(expected.matrix.scale.write(cell.value)).strip("+") in page for cell in cells)
+
+
+@pytest.mark.slow
+def test_hostile_tokens_are_text(engine, tmp_path):
+    (tmp_path / "secret.tex").write_text("EXECUTED")
+    caption = "\n".join(line[2:] for line in drawn(hostile()).partition("\\endgroup\n")[2].splitlines())
+    fragments = [drawn(hostile()), drawn(hostile(), matrix=True)]
+    body = figures(fragments[0] + caption + "\n", fragments[1])
+    documents = {"paper": DOCUMENT % (T1, body), "old": DOCUMENT % ("", body)}
+    documents["whole"] = drawn(hostile(), standalone=True)
+    for name, (text, log) in compiled(engine, tmp_path, documents).items():
+        assert "EXECUTED" not in text and not (tmp_path / "touch").exists() and "Missing character" not in log
+        seen = squeezed(text)
+        for label in [run.text for part in figure(hostile()).passages for run in part.runs]:
+            if label.isascii() and not (name == "old" and set(label) & set('_^~"')):  # OT1 has no such glyphs
+                assert squeezed(label) in seen, (name, label)
+        assert "U+202E" in seen and "café" in seen
+        for character in "漢한Зשह😀":
+            assert character in seen or f"{ord(character):04X}" in seen, (name, character)
+        if engine == "pdflatex":
+            assert "05E9" in seen and "0633" in seen
+
+
+@pytest.mark.slow
+def test_a_document_can_define_its_own_macros_and_colours(engine, tmp_path):
+    active = "".join(rf"\catcode`\{each}=\active \def{each}{{WRONG}}" for each in '"!:;?<>=')
+    own = r"\newcommand{\tokfor}[2]{[#1:#2]}\definecolor{tokOrangeBlueAgainst}{RGB}{1,2,3}" + active
+    texts = ['a!:;?<>="', " bé", " c", " d"]
+    result = attribution_of(texts, [[1.0, -1.0, 0.5]], prompt=3, sink=None)
+    body = own + figures(drawn(result), drawn(result, palette="PuOr"))
+    uncompressed = (
+        r"\ifdefined\pdfcompresslevel\pdfcompresslevel=0 \fi\ifdefined\pdfvariable\pdfvariable compresslevel=0 \fi"
+    )
+    text, _ = compiled(engine, tmp_path, {"own": DOCUMENT % (T1 + uncompressed, body)})["own"]
+    assert '[100:a!:;?<>="]' in squeezed(text) and "[50:c]" in squeezed(text) and "WRONG" not in text
+    if engine != "xelatex":  # which always compresses
+        content = (tmp_path / "own.pdf").read_bytes()
+        assert b"0.00392 0.00784 0.01176" in content.replace(b"0.00393", b"0.00392").replace(b"0.00784", b"0.00784")
+
+
+@pytest.mark.slow
+def test_words_from_right_to_left_keep_their_order_and_arabic_its_joined_forms(engine, tmp_path):
+    result = hostile(["x", " שלום", " עולם", " الكت", "اب", " y"])
+    source = drawn(result, standalone=True)
+    assert r"\tokright{" in source and "\u200dاب" in source.replace("}{\u200d", "}{\u200d")
+    text, log = compiled(engine, tmp_path, {"right": source})["right"]
+    if engine == "pdflatex" or "DejaVu" not in log:
+        assert engine != "pdflatex" or "05E9" in text
+        return
+    plain = unicodedata.normalize("NFKC", text)
+    assert "שלום" in plain and "עולם" in plain
+
+
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None)
+@given(st.lists(ANY.filter(lambda text: text != ""), min_size=60, max_size=60))
+def test_any_tokens_compile(texts):
+    require("pdflatex")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "secret.tex").write_text("EXECUTED")
+        fragment = drawn(hostile(texts), palette=PALETTES[0])
+        text, _ = compiled("pdflatex", Path(folder), {"any": DOCUMENT % ("", figures(fragment))})["any"]
+        assert "EXECUTED" not in text
+
+
+@pytest.mark.slow
+def test_ten_thousand_characters_are_parted(engine, tmp_path):
+    texts = ["x" * 10_000, " " + "\\%" * 2000, " " + "漢字" * 500, " y"]
+    source = drawn(hostile(texts))
+    assert max(map(len, source.splitlines())) < 1000
+    text, log = compiled(engine, tmp_path, {"long": DOCUMENT % (T1, source)})["long"]
+    assert text.count("x") >= 10_000 and "\\%" * 2 in text and not [points for points in overfull(log) if points > 1]

@@ -179,7 +179,7 @@ def test_special_tokens_the_template_and_the_answer_are_not_ranked(options):
 def test_what_a_target_does_not_see_is_not_ranked():
     of = trial(4, 2, torch.tensor([False, True, False, False]))
     of = replace(of, case=SimpleNamespace(example=replace(of.case.example, predictors=(1, 3))))
-    rows = torch.tensor([[0.0, 0, NAN, NAN], [0.0, 0, 0, 0]])
+    rows = torch.tensor([[0.0, NAN, NAN, NAN], [0.0, 0, 0, 0]])  # the method left out what the first target sees
     assert PointingGame()(of, attribution(rows)).tolist() == pytest.approx([1, 1 / 3])
 
 

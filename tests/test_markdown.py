@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def shown(token):
 
 def inlines(tokens, kind):
     """What is in each element of a kind."""
-    return [after for before, after in zip(tokens, tokens[1:], strict=False) if before.type == f"{kind}_open"]
+    return [after for before, after in pairwise(tokens) if before.type == f"{kind}_open"]
 
 
 def tables(tokens):
@@ -118,9 +119,9 @@ def test_the_strongest_sources_are_numbered_and_marked_by_their_sign():
     tokens = parsed(markdown_of(capital(), row=0))
     [[prompt], _] = quotations(tokens)
     assert shown(prompt) == "<s>†The⁴ capital² of⁻³ France¹ is"
-    strong = [after.content for before, after in zip(prompt.children, prompt.children[1:], strict=False)
+    strong = [after.content for before, after in pairwise(prompt.children)
               if before.type == "strong_open"]  # fmt: skip
-    italic = [after.content for before, after in zip(prompt.children, prompt.children[1:], strict=False)
+    italic = [after.content for before, after in pairwise(prompt.children)
               if before.type == "em_open"]  # fmt: skip
     assert (strong, italic) == (["The", "capital", "France"], ["of"])
 
@@ -199,9 +200,10 @@ def test_the_matrix_is_drawn_where_it_is_wanted_and_no_score_is_blank():
 
 
 def test_what_is_measured_is_told():
+    missed = Diagnostic(torch.full((4,), 0.5), torch.full((4,), 0.1))
     example = replace(
         capital(),
-        diagnostics={"total": Diagnostic(torch.ones(4)), "convergence_delta": Diagnostic(torch.full((4,), 0.5), torch.full((4,), 0.1))},
+        diagnostics={"total": Diagnostic(torch.ones(4)), "convergence_delta": missed},
     )  # fmt: skip
     document = markdown_of(example)
     assert "## How exact the numbers are" in document and "tolerance missed by" in document

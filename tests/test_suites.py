@@ -39,9 +39,7 @@ def test_a_seed_draws_the_same_prompts_again_and_another_one_others(kind):
     again = list(islice(candidates(kind, 0), 100))
     assert again == drawn(kind.name)
     assert [prompt.id for prompt in again] == [f"{kind.name}-0-{number}" for number in range(100)]
-    assert {str(contents(prompt)) for prompt in again}.isdisjoint(
-        {str(contents(prompt)) for prompt in drawn(kind.name, 1)}
-    ) or kind.name == "agreement"  # of which there are few
+    assert list(map(contents, again)) != list(map(contents, drawn(kind.name, 1)))
     assert all(prompt.kind == kind.name and bool(prompt.messages) is kind.chat for prompt in again)
 
 
@@ -320,8 +318,8 @@ def test_gold_of_units_is_any_that_holds_some(dates):
     prompt = Prompt(id="0", prompt="It is the 3rd of March, 1987", continuation="1987-03-03", gold=(Gold(10, 22),))
     assert marked_text(prompt, dates) == [" 3rd of March"]
     assert marked_text(prompt, dates, question=Question(unit="sentence"))[0].strip() == prompt.prompt
-    blank = replace(prompt, gold=(Gold(9, 10 + 3),))  # with the white space before it
-    assert marked_text(blank, dates) == [" 3rd"] and gold_units(blank, case_of(blank, dates).example).ndim == 1
+    blank = replace(prompt, gold=(Gold(6, 10),))  # with the white space behind it, which the next token begins with
+    assert marked_text(blank, dates) == [" the"] and gold_units(blank, case_of(blank, dates).example).ndim == 1
 
 
 def test_a_passage_counts_as_a_whole_if_it_should(dates):

@@ -12,6 +12,7 @@ from tokensal.adapters.prompting import Messages, Text
 from tokensal.case import Case
 from tokensal.engine import Budget
 from tokensal.errors import InputError
+from tokensal.evaluation.scorecard import explain_and_measure
 from tokensal.methods import Method, build
 from tokensal.options import COMPARED, Generation, flattened
 from tokensal.progress import reporting
@@ -30,6 +31,7 @@ def attribute(
     messages: Messages | None = None,
     template: Mapping[str, Any] | None = None,
     method: str | Method | type[Method] = "gradient",
+    check: bool = False,
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
@@ -53,6 +55,8 @@ def attribute(
             the assistant's, the answer continues it.
         template: Further arguments of the chat template, such as {"enable_thinking": False} or {"tools": […]}.
         method: A name from `tokensal.METHODS`, or a method with options, such as `Gradient(norm="l1")`.
+        check: Measure the map on cheap metrics, too, and store these in the diagnostics; every format shows them in a
+            line. See `tokensal.evaluation.scorecard`; it takes about 160 forwards.
         {question}
         {generation}
         budget: How much memory to use, and how much to compute at once.
@@ -79,7 +83,7 @@ def attribute(
             progress=report,
             config=config,
         )
-        return case.explain(method)
+        return _explained(case, method, check)
 
 
 @flattened(question=Question, generation=Generation)
@@ -90,6 +94,7 @@ def compare(
     messages: Messages | None = None,
     template: Mapping[str, Any] | None = None,
     methods: Iterable[str | Method | type[Method]] = COMPARED,
+    check: bool = False,
     question: Question,
     generation: Generation,
     budget: Budget | None = None,
@@ -107,6 +112,7 @@ def compare(
     Args:
         model: as for `attribute`, and so are prompt, messages, template, budget and config.
         methods: Two or more, each as for `attribute`; the same one twice only with other options.
+        check: As for `attribute`, of each method.
         {question}
         {generation}
         progress: As for `attribute`; each method has an equal share in it.
@@ -133,8 +139,12 @@ def compare(
         for index, method in enumerate(built):
             if report is not None:
                 case.engine.progress = _share(report, index, len(built))
-            attributions.append(case.explain(method))
+            attributions.append(_explained(case, method, check))
         return Comparison(tuple(attributions))
+
+
+def _explained(case: Case, method: Method, checked: bool) -> Attribution:
+    return explain_and_measure(case, method) if checked else case.explain(method)
 
 
 def build_several(methods: Iterable[str | Method | type[Method]]) -> tuple[Method, ...]:

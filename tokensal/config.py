@@ -15,8 +15,13 @@ from tokensal.options import COMPARED, EVALUATED, MEASURED, Generation, Loading,
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
+REPORTED = ("lrp", "gim", "attention_grad_cam", "occlusion")  # each looks at something else
+DEFAULTS_OF_REPORT = {"methods": list(REPORTED), "alternatives": 3}  # in place of those of `compare`
 STDOUT = "-"  # as an output
 LARGEST = 10_000_000  # bytes of a text that is read; more is a mistake, such as a model or an endless device
+
+
+CHECK = "Measure the map, too: is it better than chance when text is masked, and another one for another target?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +33,17 @@ class Explanation:
         None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
     )
 
+    check: bool = option(False, CHECK)
+
     def arguments(self) -> dict[str, Any]:
-        """The method, as the argument of `attribute`.
+        """The method, and whether its map is measured, as arguments of `attribute`.
 
         Raises:
             InputError: an unknown method or option.
         """
         from tokensal.methods import build
 
-        return {"method": build(self.method, self.options)}
+        return {"method": build(self.method, self.options), "check": self.check}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +58,10 @@ class Explanations:
         None, "Option of a method, such as gradient.norm=l1.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
     )
 
+    check: bool = option(False, CHECK)
+
     def arguments(self) -> dict[str, Any]:
-        """The methods, as the argument of `compare`.
+        """The methods, and whether their maps are measured, as arguments of `compare`.
 
         Raises:
             InputError: an unknown method or option, fewer than two methods, the same one twice, or options of a method
@@ -63,7 +72,17 @@ class Explanations:
 
         names = [canonical_name(name) for name in self.methods]
         tables = _tables("method", self.options, self.methods, canonical_name, "gradient.norm=l1", "compared")
-        return {"methods": build_several(build(name, tables.get(name)) for name in names)}
+        return {"check": self.check, "methods": build_several(build(name, tables.get(name)) for name in names)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting(Explanations):
+    """The methods of a report."""
+
+    methods: Sequence[str] = option(
+        REPORTED, "How it is explained, by two or more: see 'tokensal methods'.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
 
 
 def _tables(
@@ -232,14 +251,22 @@ COMMANDS: Mapping[str, tuple[type, ...]] = {
 } | {"evaluate": (Evaluated, Measuring, Loading, Output, Drawing)}
 
 
-def resolve(command: str, flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+def resolve(
+    command: str, flags: Mapping[str, Any], file: Path | None = None, defaults: Mapping[str, Any] | None = None
+) -> Settings:
     """Lay a configuration file over the defaults, and the flags that are not None over both.
+
+    Args:
+        command: whose options and table of the file these are.
+        flags: the values of options, by name.
+        file: the configuration.
+        defaults: those that differ from the defaults of the command.
 
     Raises:
         InputError: an unreadable file, an unknown key (the nearest one is offered), or a value of the wrong type.
     """
     options = options_of(*COMMANDS[command])
-    settings = {name: _plain(each.default, each.kind) for name, each in options.items()}
+    settings = {name: _plain(each.default, each.kind) for name, each in options.items()} | dict(defaults or {})
     if file is not None:
         table = _table(file, command)
         for name, value in table.items():

@@ -336,6 +336,9 @@ class Diagnostic:
         coalitions          (K,) int64, how many coalitions the scores are estimated from
         fit                 (K,) R² of a surrogate's predictions for coalitions that it was not fitted to
         rank_fit            (K,) Spearman's rank correlation of the same (the "linear datamodeling score")
+        deletion, insertion (K,) the areas under the score as the best units are masked first, and put back first
+        better_than_chance  (K,) the share of random rankings that the map does better than
+        random_target       (K,) how alike the map is to that of another target, as a rank correlation
         through_the_answer  (K,) of traced scores, the share of the |credit| that tokens of the answer passed on
 
     Attributes:

@@ -5,7 +5,8 @@
 A heatmap opens with one view of all targets. The sum adds up their scores, so that the least expected target can
 dominate it. The mean share divides the scores of each target by the sum of their magnitudes first.
 
-1. dates: the embedded model writes year, month and day (`dates.py`); the evidence is the three words that say them.
+1. dates: the embedded model writes year, month and day (`tokensal.evaluation.suites.dates`); the evidence is the three
+   words that say them.
 2. facts: after facts about several people, the default model reads two of them once more, in one sentence. The evidence
    is the two values in the facts; the model must expect each less when other values stand there.
 
@@ -19,7 +20,7 @@ import argparse
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -32,9 +33,13 @@ from tokensal.scores import logprob
 from tokensal.types import Role
 
 sys.path.insert(0, str(Path(__file__).parent))
-import dates  # a folder of scripts, not a package
-import prompts
-from localisation import interval, names, top_count
+from localisation import interval, names  # a folder of scripts, not a package
+
+from tokensal.evaluation.localisation import gold_among_best
+from tokensal.evaluation.prompt import trial_of
+from tokensal.evaluation.suites import suite
+from tokensal.evaluation.suites.kind import draw_distinct
+from tokensal.evaluation.suites.vocabulary import NAMES, RELATIONS, Relation
 
 FACTS = (3, 5)  # in a prompt, two of which are read once more
 LOSS = 1.0  # nats that a value must lose without its evidence
@@ -58,28 +63,31 @@ def hits(result: tokensal.Attribution, relevant: Tensor) -> Iterator[tuple[str, 
     for name, values in aggregations(seen).items():
         values, wanted = values[ranked].abs(), relevant[others][ranked]
         best = min(3, len(values))
-        yield name, top_count(values, wanted, 1), top_count(values, wanted, best) / min(best, int(wanted.sum()))
+        among = (gold_among_best(values, wanted, places) for places in (1, best))
+        yield name, next(among), next(among) / min(best, int(wanted.sum()))
 
 
 def of_dates(method: str, count: int, seed: int) -> Iterator[Example]:
     model = tokensal.load("dates", device="cpu")
-    written, _ = dates.accepted(model, dates.held_out(count, seed), seed)
-    for date in written:
-        result = tokensal.attribute(model, date.text, continuation=date.iso, method=method)
-        yield result, torch.stack([dates.evidence(result, date, part) for part in dates.PARTS]).any(0)
+    [sample] = suite("dates", model, count, seed)
+    for prompt in sample.prompts:
+        trial = trial_of(
+            replace(prompt, targets="token", gold=tuple(replace(each, target=None) for each in prompt.gold)), model
+        )
+        yield trial.case.explain(method), trial.gold
 
 
 @dataclass(frozen=True)
 class Facts:
     """Facts about people, two of which are read once more, and the values of these."""
 
-    relation: prompts.Relation
+    relation: Relation
     people: tuple[tuple[str, str], ...]
     pair: tuple[int, int]
 
     @property
     def sentences(self) -> list[str]:
-        return [self.relation.fact.format(name=name, value=value) for name, value in self.people]
+        return [self.relation.fact.format(name, value) for name, value in self.people]
 
     @property
     def prompt(self) -> str:
@@ -105,9 +113,9 @@ class Facts:
 
 
 def draw(rng: random.Random) -> Facts:
-    relation = rng.choice([each for each in prompts.RELATIONS if each.fact.endswith("{value}.")])
+    relation = rng.choice([each for each in RELATIONS if each.fact.endswith("{}.")])
     count = rng.randint(*FACTS)
-    people = zip(rng.sample(prompts.NAMES, count), prompts._distinct(relation.values, rng), strict=False)
+    people = zip(rng.sample(NAMES, count), draw_distinct(relation.values, rng), strict=False)
     return Facts(relation, tuple(people), tuple(rng.sample(range(count), 2)))
 
 

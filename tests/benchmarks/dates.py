@@ -2,9 +2,10 @@
 
     python tests/benchmarks/dates.py [--dates 200] [--seed 1] [--methods 'occl*'] [--sweep grad_cam]
 
-1. Draw days that the model was not trained on, and write them in random wordings (`examples/written_dates.py`).
-2. Leave out those in which a number stands twice, those that the model misreads, and those whose evidence is not
-   proved: with another year, month or day written in the same place, that part of the answer must follow, and no other.
+1. Draw days that the model was not trained on, and write them in random wordings (`tokensal.evaluation.suites.dates`);
+   those in which a number stands twice are not drawn.
+2. Leave out those that the model misreads, and those whose evidence is not proved: with another year, month or day
+   written in the same place, that part of the answer must follow, and no other.
 3. Explain the answer by each method. For each part, rank the tokens that the encoder reads, without special tokens;
    the decoder's own are left out, too. Signed methods are ranked by their scores, and once more by magnitude: |…|.
 4. top-1, the pointing game: whether the best token is the one that says this part. Intervals are bootstrap ones of
@@ -16,24 +17,19 @@
 from __future__ import annotations
 
 import argparse
-import random
-import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import Tensor
+from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, interval, matching, names  # a folder of scripts, no package
 
 import tokensal
+from tokensal.evaluation.localisation import PointingGame
+from tokensal.evaluation.prompt import Prompt, trial_of
+from tokensal.evaluation.suites import suite
 from tokensal.methods import Method
-from tokensal.types import Diagnostics, Role
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, interval, matching, names, top_count
-from written_dates import PARTS, Written, held_out, swapped  # folders of scripts, not packages
+from tokensal.types import Diagnostics
 
 # Only the text is explained; the part of the answer that is already written is held constant.
 KEPT = ("sink", "special", "template", "generated")
@@ -46,7 +42,6 @@ METHODS: Mapping[str, Method] = {
     "integrated_gradients from the mean with the answer kept": tokensal.IntegratedGradients(keep=KEPT, baseline="mean"),
     "random": Random(),
 }
-TARGETS = {part: 2 * index for index, part in enumerate(PARTS)}  # year, mark, month, mark, day
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +51,7 @@ class Reading:
     Attributes:
         hits: for each ranking (by score and, where signed, by magnitude), whether it points at year, month and day:
             from 0 to 1.
-        seconds: how long the method took for the whole answer.
+        seconds: how long the method took for the three.
         diagnostics: what the method measured about its own error.
     """
 
@@ -65,57 +60,18 @@ class Reading:
     diagnostics: Diagnostics
 
 
-# Which dates count
-
-
-def verdict(model: tokensal.Seq2SeqAdapter, written: Written, rng: random.Random) -> str:
-    """Whether the evidence of a date is proved: "accepted", or why not."""
-    if written.ambiguous:
-        return "ambiguous"
-    if not right(model, written):
-        return "misread"
-    proved = all(right(model, swapped(written, part, rng)) for part in PARTS)
-    return "accepted" if proved else "unproved"
-
-
-def right(model: tokensal.Seq2SeqAdapter, written: Written) -> bool:
-    """Whether the model, greedily, writes the date, and then ends."""
-    *answer, end = model.example(written.text).targets
-    return "".join(token.text for token in answer) == written.iso and end.special
-
-
-def accepted(
-    model: tokensal.Seq2SeqAdapter, written: Sequence[Written], seed: int
-) -> tuple[list[Written], Counter[str]]:
-    """The dates whose evidence is proved, and how many there are of each verdict."""
-    rng = random.Random(f"swaps {seed}")
-    verdicts = [verdict(model, date, rng) for date in written]
-    return [date for date, result in zip(written, verdicts, strict=True) if result == "accepted"], Counter(verdicts)
-
-
 # How it is measured
 
 
-def read(model: tokensal.Seq2SeqAdapter, method: Method, written: Written) -> Reading:
-    """Explain the five tokens of the answer, which was generated or would be."""
-    result = tokensal.attribute(model, written.text, continuation=written.iso, method=method)
-    pointed = [hits(result, written, part) for part in PARTS]
-    rankings = {name: tuple(hit[name] for hit in pointed) for name in pointed[0]}
-    return Reading(rankings, result.provenance.seconds, result.diagnostics)
-
-
-def hits(result: tokensal.Attribution, written: Written, part: str) -> dict[str, float]:
-    """Whether each ranking points at that part; of equals, what chance gives."""
-    ranked = torch.tensor([source.role is Role.PROMPT and not source.special for source in result.sources])
-    scores, relevant = result.scores[TARGETS[part]][ranked], evidence(result, written, part)[ranked]
-    rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
-    return {name: top_count(ranking, relevant, 1) for name, ranking in rankings.items()}
-
-
-def evidence(result: tokensal.Attribution, written: Written, part: str) -> Tensor:
-    """Which sources say that part of the date: (S,) bool."""
-    start, stop = written.spans[part]
-    return torch.tensor([source.start < stop and source.stop > start for source in result.sources])
+def read(model: tokensal.Seq2SeqAdapter, method: Method, prompt: Prompt) -> Reading:
+    """Explain year, month and day, of the answer which was generated or would be."""
+    trial = trial_of(prompt, model)
+    result = trial.case.explain(method)
+    rankings = {AS_IS: False, MAGNITUDE: True} if result.signed else {AS_IS: False}
+    pointed = {
+        name: tuple(PointingGame(magnitude=magnitude)(trial, result).tolist()) for name, magnitude in rankings.items()
+    }
+    return Reading(pointed, result.provenance.seconds, result.diagnostics)
 
 
 # The report
@@ -153,18 +109,18 @@ def certified(diagnostics: Sequence[Diagnostics]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dates", type=int, default=200, help="how many are drawn")
+    parser.add_argument("--dates", type=int, default=200, help="how many count")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--methods", type=names, default=["*"], help="patterns of names, such as grad*")
     parser.add_argument("--sweep", choices=SWEEPS, help="options of a method instead")
     options = parser.parse_args()
     methods = matching(SWEEPS[options.sweep] if options.sweep else METHODS, options.methods)
     model = tokensal.load("dates", device="cpu")
-    written, verdicts = accepted(model, held_out(options.dates, options.seed), options.seed)
-    print(f"{options.dates} dates, seed {options.seed}: {', '.join(f'{n} {why}' for why, n in verdicts.items())}\n")
+    [sample] = suite("dates", model, options.dates, options.seed)
+    print(f"{sample.tried} dates, seed {options.seed}: {sample.misread} misread, {sample.unproved} unproved\n")
     print("| method | year | month | day | all | s | residual |\n|---|---|---|---|---|---:|---|")
     for name, method in methods.items():
-        print(*rows(name, [read(model, method, date) for date in written]), sep="\n", flush=True)
+        print(*rows(name, [read(model, method, prompt) for prompt in sample.prompts]), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Do the methods point at the evidence? A table of localisation on the default model, or a sweep of options.
 
-    python tests/benchmarks/localisation.py [--prompts 40] [--seed 1] [--kinds needle] [--methods random,grad*]
+    python tests/benchmarks/localisation.py [--prompts 40] [--seed 1] [--kinds facts,needle] [--methods random,grad*]
     python tests/benchmarks/localisation.py --sweep grad_cam [--methods '*layers=all']
 
-The answers are copied from a known place in the prompt, which `prompts.py` proves by swapping it. One target is
-explained, the first token of the answer, and its sources are ranked by their scores.
+The answers rest on known words of the prompt, which `tokensal.evaluation.suites` proves by swapping them. The metrics
+are those of `tokensal.evaluation.localisation`; where a prompt has several targets, their mean counts.
 
-* top-1, the pointing game: whether the best source is part of the evidence, with a bootstrap 95 % interval.
-* recall: how much of the evidence is among the best tenth of the sources.
+* top-1, the pointing game: whether the best source is gold, with a bootstrap 95 % interval.
+* recall: how much of the gold is among the best tenth of the sources.
 * † beside them: the same with the first token in the ranking, where attention collects; it is otherwise left out.
 * Signed methods are ranked by their scores, and once more by magnitude: |…|.
 * `random` is exact, since ties count by their expected value; `recency` prefers what is nearer to the answer.
@@ -19,13 +19,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any, ClassVar
 
@@ -34,6 +30,10 @@ from torch import Tensor
 
 import tokensal
 from tokensal.engine import Engine
+from tokensal.evaluation.localisation import PointingGame, Recall
+from tokensal.evaluation.metric import Trial
+from tokensal.evaluation.prompt import Prompt, trial_of
+from tokensal.evaluation.suites import suite
 from tokensal.methods import (
     LRP,
     RISE,
@@ -58,9 +58,7 @@ from tokensal.methods import (
 )
 from tokensal.types import Diagnostics, Example, Scores
 
-sys.path.insert(0, str(Path(__file__).parent))
-from prompts import SIZES, Question, accepted, evidence  # a folder of scripts, not a package
-
+KINDS = ["facts", "needle"]
 SWEEP_SEED, TABLE_SEED = 0, 1
 DRAWS = 2000  # of the bootstrap
 AS_IS, MAGNITUDE = "{}", "\\|{}\\|"  # how a ranking is written, around the name of the method
@@ -163,7 +161,7 @@ SWEEPS: Mapping[str, Mapping[str, Method]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """How well one ranking points at the evidence: both between 0 and 1."""
+    """How well one ranking points at the gold: both between 0 and 1."""
 
     top: float
     recall: float
@@ -171,42 +169,30 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One method on one question: with and without the first token, by score and (where signed) by magnitude."""
+    """One method on one prompt: with and without the first token, by score and (where signed) by magnitude."""
 
     hits: Mapping[str, tuple[Hit, Hit]]
     seconds: float
     diagnostics: Diagnostics
 
 
-def top_count(scores: Tensor, relevant: Tensor, count: int) -> float:
-    """How many of the wanted (S,) bool are among the `count` best of the scores (S,); of equals, what chance gives."""
-    threshold = scores.topk(count).values[-1]
-    better, equal = scores > threshold, scores == threshold
-    share = (count - better.sum()) / equal.sum()
-    return float((better & relevant).sum() + share * (equal & relevant).sum())
+def read(model: tokensal.CausalAdapter, method: Method, prompt: Prompt) -> Reading:
+    """Explain the answer."""
+    trial = trial_of(prompt, model)
+    result = trial.case.explain(method)
+    return Reading(hits(trial, result), result.provenance.seconds, result.diagnostics)
 
 
-def hit(scores: Tensor, relevant: Tensor) -> Hit:
-    """Pointing game and recall at a tenth: scores (S,), wanted (S,) bool."""
-    tenth = math.ceil(len(scores) / 10)
-    return Hit(top_count(scores, relevant, 1), top_count(scores, relevant, tenth) / float(relevant.sum()))
+def hits(trial: Trial, result: tokensal.Attribution) -> dict[str, tuple[Hit, Hit]]:
+    """Each ranking, by score and by magnitude where that differs: without the first token, and with it."""
 
+    def hit(**options: bool) -> Hit:
+        return Hit(*(float(metric(**options)(trial, result).nanmean()) for metric in (PointingGame, Recall)))
 
-def read(model: tokensal.CausalAdapter, method: Method, question: Question) -> Reading:
-    """Explain the first token of the answer."""
-    first = model.example(question.prompt, continuation=question.continuation).targets[0].id
-    started = time.perf_counter()
-    result = tokensal.attribute(model, question.prompt, continuation=[first], method=method)
-    seconds = time.perf_counter() - started
-    return Reading(hits(result, evidence(question, result.sources)), seconds, result.diagnostics)
-
-
-def hits(result: tokensal.Attribution, relevant: Tensor) -> dict[str, tuple[Hit, Hit]]:
-    """Each ranking of the first target's sources, without the first and with it; what has no score is the last."""
-    scores, others = result.scores[0], torch.arange(len(relevant)) > 0
-    rankings = {AS_IS: scores, MAGNITUDE: scores.abs()} if result.signed else {AS_IS: scores}
-    rankings = {name: ranked.nan_to_num(nan=-math.inf) for name, ranked in rankings.items()}
-    return {name: (hit(ranked[others], relevant[others]), hit(ranked, relevant)) for name, ranked in rankings.items()}
+    rankings = {AS_IS: False, MAGNITUDE: True} if result.signed else {AS_IS: False}
+    return {
+        name: (hit(magnitude=magnitude), hit(magnitude=magnitude, sink=True)) for name, magnitude in rankings.items()
+    }
 
 
 # The report
@@ -246,12 +232,12 @@ def certified(diagnostics: Sequence[Diagnostics]) -> str:
     return f"{missed:.1%}, {fmean(float(entry['convergence_delta'].reached) for entry in diagnostics):.0%} reached"
 
 
-def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], questions: Sequence[Question]) -> None:
+def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], prompts: Sequence[Prompt]) -> None:
     """Print Markdown, the rows of a method as soon as they are there."""
     print("| method | top-1 | recall | top-1 † | recall † | s | residual |")
     print("|---|---|---:|---:|---:|---:|---|")
     for name, method in methods.items():
-        readings = [read(model, method, question) for question in questions]
+        readings = [read(model, method, prompt) for prompt in prompts]
         print(*rows(name, readings), sep="\n", flush=True)
 
 
@@ -272,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=40, help="accepted prompts of each kind")
     parser.add_argument("--seed", type=int, help=f"{TABLE_SEED} by default, and {SWEEP_SEED} for sweeps")
-    parser.add_argument("--kinds", type=names, default=list(SIZES))
+    parser.add_argument("--kinds", type=names, default=KINDS, help="of tokensal.evaluation.suites.KINDS")
     parser.add_argument("--methods", type=names, default=["*"], help="patterns of names, such as grad*")
     parser.add_argument("--sweep", choices=SWEEPS)
     options = parser.parse_args()
@@ -280,9 +266,9 @@ def main() -> None:
     methods = matching(SWEEPS[options.sweep] if options.sweep else METHODS, options.methods)
     model = tokensal.load(dtype="float32")
     for kind in options.kinds:
-        questions = accepted(model, kind, options.prompts, seed)
-        print(f"\n## {kind}: {len(questions)} prompts, seed {seed}\n")
-        table(model, methods, questions)
+        for sample in suite(kind, model, options.prompts, seed):
+            print(f"\n## {kind}: {len(sample.prompts)} prompts of {sample.tried} drawn, seed {seed}\n")
+            table(model, methods, sample.prompts)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -19,16 +20,19 @@ import typer.core
 import tokensal
 from tokensal.cli import references
 from tokensal.cli.catalogue import details, listing, metric_details, metric_listing
-from tokensal.cli.delivery import NOT_TRACED, check_places, deliver, require_reader, tell
+from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader, tell
+from tokensal.cli.evaluating import records_of
 from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
 from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
     COMMANDS,
+    DEFAULTS_OF_REPORT,
     EXPLANATIONS,
     LARGEST,
     Chat,
     Evaluated,
     Output,
+    Reporting,
     Settings,
     decode,
     read_text,
@@ -38,10 +42,11 @@ from tokensal.config import (
 from tokensal.drawable import drawable
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError, TokensalError
-from tokensal.options import Generation, Loading, Measuring, build, values_of
+from tokensal.options import Generation, Loading, Measuring, build, options_of, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
+    from tokensal import Attribution, Comparison, Evaluation
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
@@ -92,6 +97,12 @@ Prompt = Annotated[
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.", rich_help_panel=HEADINGS[Chat])]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
 ResultFile = Annotated[Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input.")]
+ReportedFile = Annotated[
+    Path | None,
+    typer.Option("--from", help="Report on a saved result, FILE.json, in place of a prompt; '-': standard input."),
+]
+REPORT = (Reporting, *COMMANDS["compare"][1:])
+REDRAWN = options_of(Output, Drawing)  # what a report on a saved result still takes
 Records = Annotated[
     Path | None,
     typer.Argument(help="Prompts of your own: a .jsonl or .csv file of records; or else --suite.", show_default=False),
@@ -167,6 +178,56 @@ def compare(prompt: Prompt = None, prompt_file: PromptFile = None, config: Confi
     _run("compare", settings, _prompt(prompt, prompt_file, settings))
 
 
+@command(REPORT, example='tokensal report "The capital of France is" -o paris.html -o paris.json')
+def report(
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    result: ReportedFile = None,
+    config: ConfigFile = None,
+    **flags: Any,
+) -> None:
+    """Write a page for any reader about what the answer rests on, .html or .md: by several methods, with their
+    agreement and errors, three alternatives to each token, and the credit through the answer.
+
+    Settings of a configuration file are those of its table [compare]. An output .json stores the result, of which
+    --from makes a report again.
+    """
+    values = read_flags(REPORT, flags)
+    if result is None:
+        settings = resolve("compare", values, config, DEFAULTS_OF_REPORT)
+    else:
+        settings = {name: value for name, value in values.items() if value is not None}
+        _require_nothing_new(settings, prompt=prompt, prompt_file=prompt_file, config=config)
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    if not output.output:
+        raise InputError("There is no output to write: name a file, such as '-o report.html', or '-o -'.")
+    require_reader(output)
+    require_places(output, reported=True)
+    about = (
+        _explain("compare", settings, _prompt(prompt, prompt_file, settings))
+        if result is None
+        else _load_result(result)
+    )
+    deliver(about, replace(output, trace=False), drawing, shown=False, reported=True)
+
+
+def _require_nothing_new(settings: Settings, **others: object) -> None:
+    """Refuse what asks for an explanation beside a saved one."""
+    names = [name for name in settings if name not in REDRAWN]
+    names += [name for name, value in others.items() if value is not None]
+    if names:
+        raise InputError(
+            f"A report --from a saved result explains nothing: leave out {', '.join(sorted(names))}, or --from."
+        )
+
+
+def _load_result(file: Path) -> Attribution | Comparison | Evaluation:
+    from tokensal.render import load
+
+    result: Attribution | Comparison | Evaluation = load(sys.stdin.buffer if str(file) == "-" else file)
+    return result
+
+
 @command(COMMANDS["evaluate"], example="tokensal evaluate --suite copy --methods lrp,gradient -o table.html")
 def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -> None:
     """Measure which methods point at what an answer rests on: on prompts that ship, or on your own."""
@@ -174,16 +235,14 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
     loading, measuring = build(Loading, settings), build(Measuring, settings)
     output, drawing = build(Output, settings), build(Drawing, settings)
     require_reader(output)
-    if (prompts is None) == (measuring.suite is None):
-        raise InputError("Give either a file of prompts or --suite, such as --suite copy, and not both.")
     if output.trace:
         raise InputError(NOT_TRACED)
     arguments = build(Evaluated, settings).arguments()
-    records = _records(prompts, measuring)
+    records = records_of(prompts, measuring)
 
     from tokensal.cli.progress import stages
 
-    check_places(output)
+    require_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
@@ -197,20 +256,6 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
             config=settings,
         )
     deliver(result, output, drawing)
-
-
-def _records(file: Path | None, measuring: Measuring) -> Any:
-    """The prompts of a file; of a suite, None. What is wrong with either, or with a journal, is told now."""
-    from tokensal.evaluation.records import read_prompts
-    from tokensal.evaluation.suites import require_suite
-    from tokensal.render.files import writable_place
-
-    Question(unit=measuring.unit, sources=measuring.sources, score=measuring.score)
-    if measuring.journal is not None:
-        writable_place(Path(measuring.journal))
-    if measuring.suite is not None:
-        require_suite(measuring.suite)
-    return None if file is None else read_prompts(file)
 
 
 @command([Output, Drawing], example="tokensal show paris.json --matrix")
@@ -231,11 +276,8 @@ def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
     if not shown and not output.output:
         raise InputError("There is no output to write: name a file, such as '-o paris.html', or '-o -'.")
     require_reader(output)
-
-    from tokensal.render import load
-
-    check_places(output)
-    deliver(load(sys.stdin.buffer if str(file) == "-" else file), output, drawing, shown=shown)
+    require_places(output)
+    deliver(_load_result(file), output, drawing, shown=shown)
 
 
 @command(example="tokensal methods integrated_gradients")
@@ -284,23 +326,29 @@ def _prompt(prompt: str | None, file: Path | None, settings: Settings) -> str | 
 
 
 def _run(command: str, settings: Settings, prompt: str | None) -> None:
-    """Explain, save and show. What can be refused is refused before a model is loaded; first, what needs no torch."""
-    question, generation = build(Question, settings), build(Generation, settings)
-    loading, chat = build(Loading, settings), build(Chat, settings)
+    """Explain, save and show. What can be refused is refused before a model is loaded."""
     output, drawing = build(Output, settings), build(Drawing, settings)
     require_reader(output)
+    deliver(_explain(command, settings, prompt), output, drawing)
+
+
+def _explain(command: str, settings: Settings, prompt: str | None) -> Attribution | Comparison:
+    """The result of a command. What needs no torch is refused first, then what needs no model."""
+    question, generation = build(Question, settings), build(Generation, settings)
+    loading, chat = build(Loading, settings), build(Chat, settings)
+    output = build(Output, settings)
     if output.trace:
         require_traceable(question)
     methods = build(EXPLANATIONS[command], settings).arguments()
 
     from tokensal.cli.progress import stages
 
-    check_places(output)
+    require_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
         model = _load(loading, output.quiet)
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
-        result = getattr(tokensal, command)(
+        result: Attribution | Comparison = getattr(tokensal, command)(
             model,
             **chat.arguments(prompt),
             **methods,
@@ -309,7 +357,7 @@ def _run(command: str, settings: Settings, prompt: str | None) -> None:
             progress=lambda done, total: stage("attributing", done, total),
             config=settings,
         )
-    deliver(result, output, drawing)
+    return result
 
 
 def _load(loading: Loading, quiet: bool) -> ModelAdapter:

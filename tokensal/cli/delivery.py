@@ -1,4 +1,4 @@
-"""What a command does in the end: it writes every output, shows the result, and then tells what failed."""
+"""What a command hands over: files that it writes, what it shows, and the sentences about what failed."""
 
 from __future__ import annotations
 
@@ -28,45 +28,57 @@ NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none
 def tell(*sentences: object) -> int:
     """Print what went wrong, and return the exit code."""
     for sentence in sentences:
-        print_message(f"tokensal: {sentence}")
+        _print(f"tokensal: {sentence}")
     return 2
 
 
-def print_message(message: str) -> None:
-    """Print to stderr."""
+def _print(message: str) -> None:
     with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
         print(message, file=sys.stderr)
 
 
 def require_reader(output: Output) -> None:
-    """Refuse to show a result where nobody reads it.
+    """Refuse to show what nobody could read.
 
     Raises:
-        OutputError: standard output is closed.
+        OutputError: standard output is closed, and wanted.
     """
     if stdout_is_closed() and (not output.output or STDOUT in output.output):
         raise OutputError("Standard output is closed, so nothing could be shown: open it, or write a file with '-o'.")
 
 
-def check_places(output: Output) -> None:
-    """Make sure that every output can be written, before any work is done.
+def require_places(output: Output, *, reported: bool = False) -> None:
+    """Refuse outputs that could not be written, before any work is done.
 
     Raises:
-        TokensalError: see `tokensal.render.check_output`.
+        OutputError: an unknown suffix, a format that has no reports where these are wanted, or a place that cannot be
+            written.
+        InputError: an unknown format.
     """
-    from tokensal.render import check_output, suffix_of
+    from tokensal.render import check_output, check_report, suffix_of
 
     for path in output.output:
+        if reported:
+            check_report(path, output.format)
         if path == STDOUT:
             suffix_of(path, output.format)
         else:
             check_output(path, output.format)
 
 
-def deliver(result: AnyResult, output: Output, drawing: Drawing, *, shown: bool = True) -> None:
+def deliver(
+    result: AnyResult,
+    output: Output,
+    drawing: Drawing,
+    *,
+    shown: bool = True,
+    reported: bool = False,
+) -> None:
     """Write every output, and show the result; only then tell what failed, so that one failure costs nothing else."""
     result, failures = _with_trace(result) if output.trace else (result, [])
-    steps: list[Callable[[], None]] = [partial(_write, result, path, output, drawing) for path in output.output]
+    steps: list[Callable[[], None]] = [
+        partial(_write, result, path, output, drawing, reported=reported) for path in output.output
+    ]
     if shown and STDOUT not in output.output:
         steps.append(partial(_show, result, drawing))
     for step in steps:
@@ -93,17 +105,18 @@ def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
         return result, [error]
 
 
-def _write(result: AnyResult, path: str, output: Output, drawing: Drawing) -> None:
+def _write(result: AnyResult, path: str, output: Output, drawing: Drawing, *, reported: bool = False) -> None:
     from tokensal import render
 
+    encode, save = (render.encode_report, render.save_report) if reported else (render.encode, render.save)
     if path == STDOUT:
         with writing_to_stdout():
-            sys.stdout.buffer.write(render.encode(result, path, drawing, format=output.format))
+            sys.stdout.buffer.write(encode(result, path, drawing, format=output.format))
         return
-    written = render.save(result, path, drawing, format=output.format)
+    written = save(result, path, drawing, format=output.format)
     if not output.quiet:
         link = f", to which {path} points" if str(written) != str(Path(path)) else ""
-        print_message(drawable(f"Wrote {written}{link}"))
+        _print(drawable(f"Wrote {written}{link}"))
 
 
 def _show(result: AnyResult, drawing: Drawing) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from tokensal.cli.catalogue import metrics as entries_of_metrics
 from tokensal.cli.catalogue import names as names_of_methods
-from tokensal.config import Chat, Evaluated, Explanation, Explanations, Output
+from tokensal.config import Chat, Evaluated, Explanation, Explanations, Output, Reporting
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.options import Generation, Loading, Measuring, Option, options_of
@@ -22,6 +22,7 @@ from tokensal.questions.question import Question
 HEADINGS = {
     Explanation: "Method",
     Explanations: "Methods",
+    Reporting: "Methods",
     Evaluated: "Methods and metrics",
     Measuring: "Prompts, and what is measured on them",
     Question: "What is explained, and by what",

@@ -148,8 +148,7 @@ class Recall(LocalisationMetric):
 
     def measure(self, scores: Tensor, gold: Tensor) -> float:
         count = math.ceil(round(self.fraction * len(scores), 9))  # .7 of 10 units are 7, and not 7.000000000000001
-        edge = _Edge.of(scores, gold, count)
-        return (edge.gold_above + edge.places * edge.gold_equal / edge.equal) / int(gold.sum())
+        return gold_among_best(scores, gold, count) / int(gold.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +196,12 @@ class ReciprocalRank(LocalisationMetric):
 
 
 # Ranks
+
+
+def gold_among_best(scores: Tensor, gold: Tensor, count: int) -> float:
+    """How many gold units are among the best so many: scores (n,), gold (n,) bool. Of equals, as many as by chance."""
+    edge = _Edge.of(scores, gold, count)
+    return edge.gold_above + edge.places * edge.gold_equal / edge.equal
 
 
 def _ranked(attribution: Attribution, gold: Tensor, *, sink: bool) -> Tensor:

@@ -28,7 +28,8 @@ class Trial:
 
     Attributes:
         case: the example, and the engine that scores it.
-        gold: (J,) bool, the units that the answer rests on; None where that is not known.
+        gold: (J,) bool, the units that the answer rests on, or (K, J) where targets rest on different ones; None where
+            that is not known.
         seed: of all that is drawn, such as coalitions and the order of equal scores.
         games: what each way to take sources away gives, as far as it is known; see `game`.
         explained: attributions and the methods that they are of, by the identity of the attribution; see `explain`.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from tokensal.drawing import Drawing
-from tokensal.errors import OutputError, require_known
+from tokensal.errors import InputError, OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
 from tokensal.render.layout import (
     EvaluationTables,
@@ -17,7 +17,8 @@ from tokensal.render.layout import (
     lay_out_comparison,
     lay_out_evaluation,
 )
-from tokensal.render.renderers import EXTRAS, RENDERERS, STORES, module_of, renderer, store
+from tokensal.render.layout.report import lay_out_report
+from tokensal.render.renderers import EXTRAS, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 AnyResult = Attribution | Comparison | Evaluation
+Drawn = TypeVar("Drawn", bound=AnyResult)
 Loaded = TypeVar("Loaded", Attribution, Comparison, Evaluation)
 
 DEFAULT = Drawing()
@@ -121,6 +123,58 @@ def encode(
     return document if isinstance(document, bytes) else storable(document).encode()
 
 
+def save_report(
+    result: AnyResult,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
+) -> Path:
+    """Write the report on a result, as `save` does the result; see `encode_report`."""
+    check_report(path, format)
+    place = writable_place(Path(path))
+    write(place, encode_report(result, path, drawing, format=format))
+    return place
+
+
+def encode_report(
+    result: AnyResult,
+    path: str | PathLike[str],
+    drawing: Drawing = DEFAULT,
+    *,
+    format: str | None = None,
+) -> bytes:
+    """The report on a result, in the format of the suffix; where that only stores, the result itself.
+
+    Raises:
+        OutputError: a format that has no reports, or an unknown suffix.
+        InputError: an unknown format, or an evaluation.
+    """
+    suffix = check_report(path, format)
+    if isinstance(result, Evaluation):
+        raise InputError("A report is about an answer, but this is an evaluation: write it by 'tokensal render'.")
+    if suffix in STORES:
+        return encode(result, path, drawing, format=format)
+    report = lay_out_report(_drawn(result, drawing), drawing)
+    return storable(reporter(suffix).draw_report(report, drawing)).encode()
+
+
+def check_report(path: str | PathLike[str], format: str | None = None) -> str:
+    """The suffix of a report's format, or of one that stores the result.
+
+    Raises:
+        OutputError: a format that has no reports, or an unknown suffix.
+        InputError: an unknown format.
+    """
+    suffix = suffix_of(path, format)
+    if suffix not in (*REPORTS, *STORES):
+        raise OutputError(
+            f"There are no reports in format {suffix[1:]!r}: write {' or '.join(REPORTS)}, or .json, which stores "
+            "the result, so that a report can be made of it later."
+        )
+    return suffix
+
+
 def suffix_of(path: str | PathLike[str], format: str | None) -> str:
     """The suffix of a format, by default that of the path."""
     suffixes = sorted((*STORES, *RENDERERS))
@@ -162,9 +216,9 @@ def _document(result: AnyResult, suffix: str, drawing: Drawing) -> str | bytes:
     return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
 
 
-def _drawn(result: AnyResult, drawing: Drawing) -> AnyResult:
+def _drawn(result: Drawn, drawing: Drawing) -> Drawn:
     """The result that is drawn or stored: before anything is written of it, names are left out where that is asked."""
-    return result.anonymous() if drawing.anonymous else result
+    return cast(Drawn, result.anonymous()) if drawing.anonymous else result
 
 
 def _layout(result: AnyResult, drawing: Drawing) -> Heatmap | HeatmapComparison | EvaluationTables:

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from tokensal.drawing import Drawing
 from tokensal.render.extras import requiring
 from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
+from tokensal.render.layout.report import Report
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
@@ -25,13 +26,15 @@ RENDERERS = {
     ".tex": "tokensal.render.latex",
     ".txt": "tokensal.render.terminal",
 }
+REPORTS = {
+    ".html": "tokensal.render.html.report",
+    ".md": "tokensal.render.markdown.report",
+}
 STORES = {
     ".csv": "tokensal.render.csv",
     ".json": "tokensal.render.json",
     ".parquet": "tokensal.render.parquet",
 }
-
-
 EXTRAS = {".parquet": "data", ".pdf": "figures", ".png": "figures", ".svg": "figures"}  # of tokensal, for a format
 
 
@@ -51,12 +54,25 @@ class Renderer(Protocol):
         ...
 
 
+class Reporter(Protocol):
+    """Draws a report, as a `Renderer` does a heatmap."""
+
+    def draw_report(self, report: Report, drawing: Drawing, /) -> str:
+        """A whole document."""
+        ...
+
+
 class Store(Protocol):
     """Writes down what a result says; the same result gives the same file."""
 
     def dumps(self, result: Attribution | Comparison | Evaluation, /) -> str | bytes:
         """A whole document."""
         ...
+
+
+def reporter(suffix: str) -> Reporter:
+    """What draws reports in a format; its module is imported only now."""
+    return cast(Reporter, importlib.import_module(REPORTS[suffix]))
 
 
 def store(suffix: str) -> Store:

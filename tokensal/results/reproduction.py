@@ -99,7 +99,9 @@ def _command(provenances: Sequence[Provenance], name: str | None) -> str:
         name = "attribute" if len(direct) == 1 else "compare"
     pipe, prompt = _prompt_of(request)
     words = ["tokensal", name, *prompt, *_flags(request, name), *_method_flags(direct, name)]
-    if name != "report" and any(provenance.credit != DIRECT for provenance in provenances):
+    if name == "report":
+        words += ["-o", "report.html"]
+    elif any(provenance.credit != DIRECT for provenance in provenances):
         words.append("--trace")
     if prompt and str(request.get("prompt")).startswith("-"):  # no flag
         words = [*words[:2], *words[3:], "--", words[2]]
@@ -192,9 +194,9 @@ def _call(provenance: Provenance) -> ast.Call:
         nodes = list(ast.walk(tree))
         classes = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
-        if isinstance(tree, ast.Call) and all(isinstance(node, WRITTEN) for node in nodes):
-            if names == classes and all(name[0].isupper() for name in names):
-                return tree
+        written = all(isinstance(node, WRITTEN) for node in nodes) and all(name[0].isupper() for name in names)
+        if isinstance(tree, ast.Call) and written and names == classes:
+            return tree
     raise Inexpressible(f"the options of {provenance.method} are not known")
 
 

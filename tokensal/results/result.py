@@ -106,6 +106,24 @@ class Result:
         frame: DataFrame = render_package().frame(self)
         return frame
 
+    @flattened(drawing=Drawing)
+    def report(self, path: str | PathLike[str], *, drawing: Drawing) -> None:
+        """Write a report for any reader to `path`, .html or .md: the answer, what each method says that it rests on,
+        how far they agree, how exact the numbers are, and how to make it again.
+
+        It needs no model: a result that was loaded will do. With alternatives (`alternatives=3`) it says what else the
+        model considered.
+
+        Args:
+            path: the file.
+            {drawing}
+
+        Raises:
+            OutputError: another suffix, or a place that cannot be written.
+            InputError: an unknown option, or a value that it cannot have.
+        """
+        render_package().save_report(self, path, drawing)
+
     def anonymous(self) -> Self:
         """The result for double-blind review: without folders, organisations, and names of users and hosts.
 

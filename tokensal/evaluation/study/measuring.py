@@ -26,13 +26,13 @@ from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
 from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
-from tokensal.evaluation.study.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
-from tokensal.evaluation.study.journal import Journal, Line
 from tokensal.evaluation.metric import Metric, Trial
 from tokensal.evaluation.prompt import Prompt, trial_of
 from tokensal.evaluation.records import Record, read_prompts
 from tokensal.evaluation.removal import score_together
+from tokensal.evaluation.study.building import named_methods, named_metrics
+from tokensal.evaluation.study.journal import Journal, Line
 from tokensal.evaluation.suites import require_suite
 from tokensal.evaluation.suites import suite as draw_suite
 from tokensal.methods import Method

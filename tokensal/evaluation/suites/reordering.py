@@ -1,8 +1,8 @@
 """Words that are written again in another order: an alignment that is known, word by word.
 
-A few lines show the order, "moon tree -> tree moon", and the model goes on with the last one. Each word of the answer is
-a target, whose gold is the word of that line that it is; with another word there, that word of the answer should follow,
-and no other.
+A few lines show the order, "moon tree -> tree moon", and the model goes on with the last one. Each word of the answer
+is a target, whose gold is the word of that line that it is; with another word there, that word of the answer should
+follow, and no other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from tokensal.evaluation.suites.kind import Kind, Text, draw_distinct
 from tokensal.evaluation.suites.vocabulary import words
 
 SHOWN = words(
-    "moon tree ball chair red cat sun door gold fish paper road milk train wolf shoe hand stone lamp bread snow ship glass"
+    "moon tree ball chair red cat sun door gold fish paper road milk train wolf shoe hand stone lamp bread snow ship "
+    "glass"
 )
 LINE = words("apple tiger river window garden castle money winter doctor bridge flower king horse lion ocean queen")
 

@@ -23,8 +23,8 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT) -
 def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT) -> str:
     """The evaluation as one HTML document, or as a fragment for one."""
     if drawing.standalone is False:
-        return evaluations.fragment(evaluation)
-    return evaluations.document(evaluation)
+        return evaluations.fragment(evaluation, drawing.palette)
+    return evaluations.document(evaluation, drawing.palette)
 
 
 def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
@@ -33,24 +33,26 @@ def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) ->
     It has no identifier and no style that another part of the page sees, and the styles of the page do not reach into
     it. It follows the system's theme, or the attribute data-theme ("light" or "dark") of the element.
     """
-    return _page(layout).fragment()
+    return _page(layout, drawing).fragment()
 
 
-def notebook(layout: Heatmap | HeatmapComparison | EvaluationTables) -> str:
+def notebook(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing = DEFAULT) -> str:
     """The output of a notebook's cell."""
     if isinstance(layout, EvaluationTables):
-        return evaluations.fragment(layout)
-    return _page(layout).output()
+        return evaluations.fragment(layout, drawing.palette)
+    return _page(layout, drawing).output()
 
 
 def _drawn(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> str:
-    return fragment(layout, drawing) if drawing.standalone is False else _page(layout).document()
+    return fragment(layout, drawing) if drawing.standalone is False else _page(layout, drawing).document()
 
 
-def _page(layout: Heatmap | HeatmapComparison) -> Page:
+def _page(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> Page:
     if isinstance(layout, Heatmap):
         entries = layout.legend.entries
-        return page("heatmap.html.j2", "Token attribution", [layout], layout.caption, entries, titles=())
+        return page("heatmap.html.j2", "Token attribution", [layout], layout.caption, entries, drawing, titles=())
     heading, titles = "Token attribution compared", layout.titles
     entries, caption = layout.entries, layout.shared
-    return page("comparison.html.j2", heading, layout.heatmaps, caption, entries, comparison=layout, titles=titles)
+    return page(
+        "comparison.html.j2", heading, layout.heatmaps, caption, entries, drawing, comparison=layout, titles=titles
+    )

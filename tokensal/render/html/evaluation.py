@@ -1,6 +1,6 @@
 """An evaluation as a page or a fragment: tables, and the curves as small figures, without a script and a network.
 
-Its styles are those of one class, so that a page around it keeps its own. Tables stay readable where styles are dropped.
+Its styles are those of one class, so that a page around it keeps its own. Without styles, tables can still be read.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ LEFT, RIGHT, TOP, BOTTOM = 34, 6, 6, 20  # around the plot
 BAR = 100  # the length of the bar of an interval
 
 
-def fragment(evaluation: EvaluationTables) -> str:
+def fragment(evaluation: EvaluationTables, palette: str) -> str:
     """One element for the body of any page."""
-    template = environment().get_template("evaluation.html.j2")
+    template = environment(palette).get_template("evaluation.html.j2")
     return template.render(evaluation=evaluation, mark=MARK, names=CURVE_NAMES, plot=plot, bar=bar)
 
 
-def document(evaluation: EvaluationTables) -> str:
+def document(evaluation: EvaluationTables, palette: str) -> str:
     """A document that holds nothing but the fragment."""
     title = f"{evaluation.title} · {evaluation.subject}"
-    template = environment().get_template("evaluation_document.html.j2")
-    return template.render(title=title, fragment=Markup(fragment(evaluation)))
+    template = environment(palette).get_template("evaluation_document.html.j2")
+    return template.render(title=title, fragment=Markup(fragment(evaluation, palette)))
 
 
 def bar(cell: Cell, limits: tuple[float, float]) -> dict[str, float] | None:

@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tokensal.drawing import Drawing
 from tokensal.render.html.panels import NAME, panel, source_name
 from tokensal.render.html.running_text import Text, running_text
 from tokensal.render.layout.heatmap import Facts, Heatmap
@@ -26,7 +27,7 @@ from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.legend import CLIPPED, OF_ROWS, SINK, Entry, Kind
 from tokensal.render.layout.matrix import Matrix, lay_out_matrix, matrix_name
 from tokensal.render.layout.numbers import exact
-from tokensal.render.layout.palette import DARK, LIGHT
+from tokensal.render.layout.palette import page_palettes
 
 CELLS = 20_000  # of the matrices on one page; each takes 50 to 80 bytes
 STEPS = 200  # of a shade: finer than 8 bits of a colour show on most of the scale
@@ -54,28 +55,35 @@ class Page:
 
     template: str
     context: dict[str, Any]
+    palette: str
 
     def document(self) -> str:
         """A document that holds nothing but the fragment."""
         fragment = Markup(self.fragment(standalone=True))
-        return environment().get_template("document.html.j2").render(self.context, fragment=fragment)
+        return environment(self.palette).get_template("document.html.j2").render(self.context, fragment=fragment)
 
     def fragment(self, *, standalone: bool = False) -> str:
         """One element for any page.
 
         It has no empty line, so that Markdown reads all of it as HTML.
         """
-        template = environment().get_template(self.template)
-        fragment = template.render(self.context, standalone=standalone, style=Markup(_style()))
+        template = environment(self.palette).get_template(self.template)
+        fragment = template.render(self.context, standalone=standalone, style=Markup(_style(self.palette)))
         return re.sub(r"\n\s*\n", "\n", fragment)
 
     def output(self) -> str:
         """The page in a frame, for a notebook, and its opening view as plain HTML for where frames are dropped."""
-        return environment().get_template("notebook.html.j2").render(self.context, document=self.document())
+        return environment(self.palette).get_template("notebook.html.j2").render(self.context, document=self.document())
 
 
 def page(
-    template: str, heading: str, heatmaps: Sequence[Heatmap], caption: Facts, entries: Iterable[Entry], **more: object
+    template: str,
+    heading: str,
+    heatmaps: Sequence[Heatmap],
+    caption: Facts,
+    entries: Iterable[Entry],
+    drawing: Drawing,
+    **more: object,
 ) -> Page:
     """A page of heatmaps of the same tokens, with entries of a legend; `more` is what else the template needs."""
     ranked = 8 if len(heatmaps) == 1 else 5  # of several: as high as the text of a short example
@@ -83,6 +91,7 @@ def page(
     names = [f"{number} {_method(heatmap)} " for number, heatmap in enumerate(heatmaps, 1)]
     signed = any(heatmap.signed for heatmap in heatmaps)
     first = heatmaps[0]
+    stepped = f", in {first.bins} steps{' for each sign' * signed}" if first.bins else ""
     methods = ", ".join(map(_method, heatmaps))
     return Page(
         template,
@@ -92,6 +101,7 @@ def page(
             "title": " · ".join(part for part in (methods, first.subject, dict(first.heading)["model"]) if part),
             "views": views,
             "signed": signed,
+            "stepped": stepped,
             "caption": caption,
             # where the model writes is seen, and numbers that count equal names are in the matrix alone
             "entries": [entry for entry in entries if entry.kind not in (Kind.GENERATED, Kind.ORDINAL)],
@@ -101,8 +111,11 @@ def page(
                 "signed": signed,
                 "names": [source_name(first, source) for source in range(len(first.sources))],
                 "targets": [shortened(label.name, NAME) for label in first.targets],
+                "bins": first.bins,
+                "stepped": stepped,
             },
         },
+        drawing.palette,
     )
 
 
@@ -138,15 +151,16 @@ def _step(shade: float) -> str:
 
 
 @cache
-def _style() -> str:
+def _style(palette: str) -> str:
     """The style sheet of a fragment. A rem is the size of the root of the page around, so it is not written as one."""
-    sheet = environment().get_template("fragment.css").render()
-    return re.sub(r"(\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
+    sheet = environment(palette).get_template("fragment.css").render()
+    return re.sub(r"(-?\d*\.?\d+)rem\b", r"calc(\1 * var(--rem))", sheet)
 
 
 @cache
-def environment() -> Environment:
-    """What templates are drawn in."""
+def environment(palette: str) -> Environment:
+    """What all templates share, in the colours of a palette: every string is escaped."""
+    light, dark = page_palettes(palette)
     environment = Environment(
         loader=PackageLoader("tokensal.render.html"),
         autoescape=True,  # for every template, whatever its suffix: tokens are a stranger's text
@@ -157,6 +171,6 @@ def environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     environment.filters.update(exact=exact, shortened=shortened, step=_step, matrix_name=matrix_name)
-    environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=LIGHT, DARK=DARK, STYLED=STYLED, OF_ROWS=OF_ROWS)
+    environment.globals.update(SINK=SINK, CLIPPED=CLIPPED, LIGHT=light, DARK=dark, STYLED=STYLED, OF_ROWS=OF_ROWS)
     environment.globals.update(PRINTED_CELLS=PRINTED_CELLS, PRINTED_WIDTH=PRINTED_WIDTH, STEPS=STEPS)
     return environment

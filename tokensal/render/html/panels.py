@@ -25,9 +25,11 @@ def panel(heatmap: Heatmap, row: Row, ranked: int, *, wide: bool = False) -> dic
     """What the page says while a row is shown, as JSON, with so many sources in the list.
 
     `lead`, `name` and `detail` make the sentence that states what is shown. `considered` is what else the model might
-    have written there. `low` and `high` are the ends of the scale; the `shade` within [-1, 1] of a source in `top` is
-    the length of its bar; `unit` follows a score. `kinds` are the entries of the legend that this row needs. `sink` is
-    its note on the sink. `short` is how a button calls it. `scores` are packed, `wide` where they may be sums.
+    have written there. `low` and `high` are the ends of the scale; `end` says what these are, where they are not the
+    largest score, and `clipped` are the sources beyond. `scores` are packed, as `wide` numbers where they may be sums;
+    `steps` are the shades where there are `bins`, a byte each. The `shade` within [-1, 1] of a source in `top` is the
+    length of its bar; `unit` follows a score. `kinds` are the entries of the legend that this row needs. `sink` is its
+    note on the sink. `short` is how a button calls it.
     """
     return {
         "lead": row.title.lead,
@@ -38,13 +40,16 @@ def panel(heatmap: Heatmap, row: Row, ranked: int, *, wide: bool = False) -> dic
         "low": row.scale.low,
         "high": row.scale.high,
         "limit": rounded(row.limit),
+        "end": f"The scale ends at {row.scale.end}." if row.scale.end else "",
+        "steps": _steps(row),
+        "clipped": [cell.source for cell in row.cells if cell.clipped],
         "unit": row.scale.unit,
         "scores": packed([cell.value for cell in row.cells], wide=wide),
         "top": [
             {
                 "source": cell.source,
                 "name": source_name(heatmap, cell.source, LISTED),
-                "shade": round(cell.shade, 3),
+                "shade": round(cell.relative, 3),
                 "number": row.scale.write(cell.value),
             }
             for cell in row.top(ranked)
@@ -63,6 +68,12 @@ def packed(scores: Sequence[float | None], *, wide: bool) -> str:
     if sys.byteorder == "big":
         numbers.byteswap()
     return b64encode(numbers.tobytes()).decode()
+
+
+def _steps(row: Row) -> str:
+    """The step of each source in base64, a byte each; nothing where colours are continuous."""
+    bins = row.scale.bins
+    return b64encode(bytes(round(abs(cell.shade) * bins) for cell in row.cells)).decode() if bins else ""
 
 
 def _short(score: float) -> float:

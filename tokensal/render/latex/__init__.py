@@ -62,7 +62,7 @@ def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing
     sheet = figure.sheet
     packages = ["xcolor", *(["graphicx"] if isinstance(figure, MatrixFigure) else [])]
     body = [
-        *_body(figure),
+        *_body(figure, drawing),
         *legend_lines(sheet.ramp, _value(figure), cell_step if isinstance(figure, MatrixFigure) else step),
     ]
     fragment = [START, *preamble("\n".join(body), drawing), TYPESET, *body, r"\endgroup"]
@@ -75,10 +75,10 @@ def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing
     return "\n".join(lines) + "\n"
 
 
-def _body(figure: TextFigure | MatrixFigure | ComparisonFigure) -> list[str]:
+def _body(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing) -> list[str]:
     if isinstance(figure, TextFigure):
         return text_lines(figure)
-    return list(matrix_lines(figure)) if isinstance(figure, MatrixFigure) else comparison_lines(figure)
+    return list(matrix_lines(figure, drawing.points)) if isinstance(figure, MatrixFigure) else comparison_lines(figure)
 
 
 def _value(figure: TextFigure | MatrixFigure | ComparisonFigure) -> str:

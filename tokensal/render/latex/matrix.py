@@ -2,7 +2,9 @@ r"""The matrix as TeX source: a macro for each cell and a line for each row; TeX
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from rich.cells import cell_len
 
@@ -11,36 +13,49 @@ from tokensal.render.latex.running_text import percent
 from tokensal.render.layout.figure import MatrixFigure
 from tokensal.render.layout.labels import shortened
 from tokensal.render.layout.matrix import Column
-from tokensal.render.layout.passages import TENTH, VISIBLE
+from tokensal.render.layout.passages import VISIBLE
 from tokensal.render.layout.rows import Cell
 
 NAME = 16  # cells of a label
+BESIDE, PITCH = 45.0, 7.5  # points: what stands beside the columns, and how wide the narrowest with a label are
 
 
-def matrix_lines(figure: MatrixFigure) -> Iterator[str]:
-    """The source lines: heads, labels of columns, and rows."""
-    matrix = figure.matrix
-    columns = [
-        tex(shortened(column.label.name, NAME)) + r"\textdagger{}" * column.label.sink for column in matrix.columns
-    ]
+def matrix_lines(figure: MatrixFigure, width: float) -> Iterator[str]:
+    """The source lines: heads, labels of columns, and rows; in bands, one below the other, where labels would collide.
+
+    `width` is that of the figure in points: TeX knows the real one, but only when all is written.
+    """
+    columns = figure.matrix.columns
+    bands = math.ceil(len(columns) / max(1, int((width - BESIDE) / PITCH)))
+    size = math.ceil(len(columns) / bands)
     rows = [tex(shortened(target.name, NAME)) for target in figure.targets]
-    numbers = [_number(figure, cell) for row in matrix.rows for cell in row]
-    gaps = sum(column.begins for column in matrix.columns)
-    yield rf"\tokmatrix{{{len(columns)}}}{{{gaps}}}{{{_widest(rows)}}}{{{columns[-1]}}}{{{_widest(numbers)}}}%"
-    if any(name for name, _ in matrix.sections):
-        yield (
-            r"\tokrow{}{"
-            + r"\tokbetween".join(rf"\toksection{{{count}}}{{{tex(name)}}}" for name, count in matrix.sections)
-            + "}%"
-        )
-    yield (
-        r"\tokrow{}{"
-        + "".join(_gap(column) + rf"\tokcolumn{{{name}}}" for column, name in zip(matrix.columns, columns, strict=True))
-        + "}%"
-    )
-    for name, cells in zip(rows, matrix.rows, strict=True):
-        yield rf"\tokrow{{{name}}}{{{_cells(figure, cells)}}}%"
+    numbers = [_number(figure, cell) for row in figure.matrix.rows for cell in row]
+    last = _label(columns[size - 1])
+    gaps = sum(column.begins for column in columns)
+    yield rf"\tokmatrix{{{size}}}{{{gaps}}}{{{_widest(rows)}}}{{{last}}}{{{_widest(numbers)}}}%"
+    for start in range(0, len(columns), size):
+        yield from [r"\vskip.6em%"] if start else []
+        yield from _band(figure, rows, slice(start, start + size))
     yield r"\def\tokwide{.36em}%"  # of the steps in the legend
+
+
+def _band(figure: MatrixFigure, rows: Sequence[str], part: slice) -> Iterator[str]:
+    """Some columns that stand beside one another, with the names of their sections above them."""
+    columns = figure.matrix.columns[part]
+    sections = [section for section in enumerate(figure.matrix.sections) for _ in range(section[1][1])][part]
+    if any(name for _, (name, _) in sections):
+        groups = [(name, len(list(group))) for (_, (name, _)), group in groupby(sections)]
+        heads = r"\tokbetween".join(rf"\toksection{{{count}}}{{{tex(name)}}}" for name, count in groups)
+        yield rf"\tokrow{{}}{{{heads}}}%"
+    labels = [_gap(columns, index) + rf"\tokcolumn{{{_label(column)}}}" for index, column in enumerate(columns)]
+    yield rf"\tokrow{{}}{{{''.join(labels)}}}%"
+    for name, row in zip(rows, figure.matrix.rows, strict=True):
+        cells = [_gap(columns, index) + _cell(figure, cell) for index, cell in enumerate(row[part])]
+        yield rf"\tokrow{{{name}}}{{{''.join(cells)}}}%"
+
+
+def _label(column: Column) -> str:
+    return tex(shortened(column.label.name, NAME)) + r"\textdagger{}" * column.label.sink
 
 
 def cell_step(shade: float) -> str:
@@ -48,13 +63,8 @@ def cell_step(shade: float) -> str:
     return _shaded(shade, "")
 
 
-def _cells(figure: MatrixFigure, cells: Sequence[Cell]) -> str:
-    pairs = zip(figure.matrix.columns, cells, strict=True)
-    return "".join(_gap(column) + _cell(figure, cell) for column, cell in pairs)
-
-
-def _gap(column: Column) -> str:
-    return r"\tokbetween" if column.begins else ""
+def _gap(columns: Sequence[Column], index: int) -> str:
+    return r"\tokbetween" if index and columns[index].begins else ""
 
 
 def _cell(figure: MatrixFigure, cell: Cell) -> str:
@@ -70,7 +80,7 @@ def _shaded(shade: float, number: str) -> str:
 
 
 def _number(figure: MatrixFigure, cell: Cell) -> str:
-    if not figure.numbered or cell.value is None or abs(cell.shade) < TENTH:
+    if not figure.numbered or cell.value is None or cell.weak:
         return ""
     number = figure.matrix.scale.write(cell.value).removeprefix("+")
     return prose(number) + (r"\textdaggerdbl" if cell.clipped else "")

@@ -74,15 +74,16 @@ def passage_lines(runs: Sequence[Run]) -> list[str]:
 def legend_lines(ramp: Ramp, value: str, step: Callable[[float], str]) -> list[str]:
     """The legend: the ends of the colours, their numbers, the quantity, and the explained value, if it stands nowhere.
 
-    `step` draws a shade.
+    `step` draws a shade. Where colours are in steps, one about zero is blank.
     """
+    blank = r"\kern.25em" if 0.0 in ramp.steps else ""
     negative = [shade for shade in ramp.steps if shade < 0]
     positive = [shade for shade in ramp.steps if shade > 0]
     quantity = f"{ramp.quantity} ({value})" if value else ramp.quantity
     return [
         rf"\toklegend{{{f'{_end(ramp.against)} ' if ramp.against else ''}{prose(ramp.low)}\hskip.4em%",
-        *([rf"{''.join(map(step, negative))}\tokmiddle%"] if negative else []),
-        "".join(map(step, positive)) + "%",
+        *([rf"{''.join(map(step, negative))}{blank}\tokmiddle%"] if negative else []),
+        blank + "".join(map(step, positive)) + "%",
         rf"\hskip.4em{prose(ramp.high)} {_end(ramp.towards)}}}{{{prose(quantity)}}}%",
     ]
 

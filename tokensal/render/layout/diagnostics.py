@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from tokensal.render.layout.labels import Label
-from tokensal.render.layout.numbers import exact, percent
+from tokensal.render.layout.numbers import MINUS, exact, percent
 from tokensal.render.layout.rows import Row
 from tokensal.types import Diagnostic, Diagnostics
 
@@ -21,6 +21,10 @@ IN_SENTENCES = {
     "fit",
     "rank_fit",
     "through_the_answer",
+    "deletion",
+    "insertion",
+    "better_than_chance",
+    "random_target",
 }
 
 
@@ -52,12 +56,30 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
         yield "standard error", _standard_error(error.values.tolist(), rows) + _warning(error, names)
     if fit := diagnostics.get("fit"):
         yield "fit", _fit(fit, diagnostics.get("rank_fit"))
+    if sentence := _scorecard(diagnostics):
+        yield "check", sentence
     for name, diagnostic in diagnostics.items():
         if name not in IN_SENTENCES or (total is None and name == "convergence_delta"):
             yield (
                 name.replace("_", " "),
                 _summary(diagnostic) + _warning(diagnostic, [target.name for target in targets]),
             )
+
+
+def _scorecard(diagnostics: Diagnostics) -> str:
+    """How the map did on cheap metrics, see `tokensal.evaluation.scorecard`; nothing where that was not measured."""
+    names = ("deletion", "insertion", "better_than_chance", "random_target")
+    if not all(name in diagnostics for name in names):
+        return ""
+    deletion, insertion, better, alike = (float(diagnostics[name].values.double().nanmean()) for name in names)
+    parts = [
+        f"deletion {deletion:.2f}, insertion {insertion:.2f}, better than {percent(better)} of random rankings"
+        if math.isfinite(deletion)
+        else "the score does not change when all is masked"
+    ]
+    if math.isfinite(alike):
+        parts.append(f"{alike:.2f} alike for another target")
+    return "; ".join(parts).replace("-", MINUS)
 
 
 def _certificate(delta: Diagnostic, total: Diagnostic, gradients: Diagnostic | None, targets: Sequence[Label]) -> str:

@@ -14,11 +14,11 @@ from tokensal.errors import InputError
 from tokensal.render.layout.comparison import HeatmapComparison
 from tokensal.render.layout.heatmap import Facts, Heatmap
 from tokensal.render.layout.labels import Label, shortened
-from tokensal.render.layout.legend import CLIPPED, SINK
+from tokensal.render.layout.legend import CLIPPED, SINK, beyond
 from tokensal.render.layout.matrix import Column, Matrix, lay_out_matrix
-from tokensal.render.layout.numbers import PERCENT
-from tokensal.render.layout.passages import TENTH, VISIBLE, Passage, passages, undrawn
-from tokensal.render.layout.rows import Row
+from tokensal.render.layout.numbers import PERCENT, Scale
+from tokensal.render.layout.passages import VISIBLE, Passage, passages, undrawn
+from tokensal.render.layout.rows import TENTH, Row
 
 NAME = 32  # cells of a name in a sentence
 MOST_COLUMNS = 80  # of a matrix; of more, those with the largest scores are drawn
@@ -130,12 +130,12 @@ def _text(heatmap: Heatmap, drawing: Drawing) -> TextFigure:
     row = row_of(heatmap, drawing.row)
     parts = passages(heatmap, row, drawing.elide)
     notes = tuple(_notes(heatmap, row, parts))
-    ramp = _ramp(heatmap, row, drawing.bins)
+    ramp = _ramp(heatmap, row)
     sheet = Sheet(
         title=f"{_subject(row)}, by {dict(heatmap.heading)['method']}",
         ramp=ramp,
         notes=notes,
-        caption=(*_caption(heatmap, row, ramp, drawing), *notes),
+        caption=(*_caption(heatmap, row, ramp), *notes),
         description=_description(heatmap, row),
         facts=heatmap.caption,
     )
@@ -147,7 +147,8 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
     first, heatmap = figures[0], comparison.heatmaps[0]
     notes = tuple(dict.fromkeys(note for figure in figures for note in figure.sheet.notes if SINK not in note))
     agreement = tuple(_agreement(comparison))
-    ramp = _ramp(heatmap, first.row, drawing.bins)
+    ramp = _ramp(heatmap, first.row)
+    colour = f"Colour is {first.row.scale.colouring}, each method on its own scale."
     headings = [dict(heatmap.heading) for heatmap in comparison.heatmaps]
     names = [", ".join(filter(None, (each["method"], each.get("credit")))) for each in headings]
     sheet = Sheet(
@@ -156,7 +157,7 @@ def _comparison(comparison: HeatmapComparison, drawing: Drawing) -> ComparisonFi
             "−max" if ramp.against else "0", "max", ramp.steps, ramp.against, ramp.towards, "each on its own scale"
         ),
         notes=notes,
-        caption=(f"{_subject(first.row)} in {_where(heatmap)}, by {len(figures)} methods.", *notes, *agreement),
+        caption=(f"{_subject(first.row)} in {_where(heatmap)}, by {len(figures)} methods.", colour, *notes, *agreement),
         description=" ".join(
             f"{name}: {figure.sheet.description}" for name, figure in zip(comparison.names, figures, strict=True)
         ),
@@ -183,7 +184,7 @@ def _matrix(heatmap: Heatmap, drawing: Drawing) -> MatrixFigure:
     ramp = Ramp(
         low=matrix.scale.low,
         high=matrix.scale.high,
-        steps=_steps(heatmap.signed, drawing.bins),
+        steps=_steps(heatmap),
         against=(ends[0], "") if heatmap.signed else None,
         towards=(ends[1], "") if heatmap.signed else ("", ""),
         quantity=heatmap.quantity,
@@ -196,7 +197,8 @@ def _matrix(heatmap: Heatmap, drawing: Drawing) -> MatrixFigure:
         caption=(
             f"{heatmap.quantity.capitalize()}: a row for each {heatmap.noun} of the answer, a column for each "
             f"{heatmap.source_noun} that it could see ({_by(heatmap)}).",
-            f"Scores below a tenth of the scale, {matrix.scale.span}, are not written out.",
+            _scale(matrix.scale),
+            "Scores below a tenth of the scale are not written out.",
             *notes,
         ),
         description=" ".join(
@@ -233,25 +235,27 @@ def _strongest(matrix: Matrix) -> Matrix:
     )
 
 
-def _ramp(heatmap: Heatmap, row: Row, bins: int | None) -> Ramp:
+def _ramp(heatmap: Heatmap, row: Row) -> Ramp:
     target, foil = row.title.name, _foil(heatmap)
     if heatmap.contrasted:
         target = target.partition(", not ")[0]
     return Ramp(
         low=row.scale.low,
         high=row.scale.high,
-        steps=_steps(heatmap.signed, bins),
+        steps=_steps(heatmap),
         against=((FOR, foil) if foil else (AGAINST, "")) if heatmap.signed else None,
         towards=(FOR, shortened(target, NAME)),
         quantity=_quantity(heatmap, row),
     )
 
 
-def _steps(signed: bool, bins: int | None) -> tuple[float, ...]:
-    if not signed:
-        count = bins or STEPS
-        return tuple(step / count for step in range(1, count + 1))
-    half = bins or STEPS_SIGNED // 2
+def _steps(heatmap: Heatmap) -> tuple[float, ...]:
+    """The shades of the legend: the steps that colours are in, or else so many as look continuous."""
+    if steps := heatmap.scale.steps:
+        return steps
+    if not heatmap.signed:
+        return tuple(step / STEPS for step in range(1, STEPS + 1))
+    half = STEPS_SIGNED // 2
     return tuple(step / half for step in (*range(-half, 0), *range(1, half + 1)))
 
 
@@ -277,11 +281,15 @@ def _by(heatmap: Heatmap) -> str:
     return f"{heading['method']}, {heading['model']}"
 
 
-def _caption(heatmap: Heatmap, row: Row, ramp: Ramp, drawing: Drawing) -> Iterator[str]:
+def _caption(heatmap: Heatmap, row: Row, ramp: Ramp) -> Iterator[str]:
     method = dict(heatmap.heading)["method"]
     yield f"{_subject(row)} in {_where(heatmap)}, by {method}: {ramp.quantity}."
-    scale = "in steps" if drawing.bins else "linear in the score"
-    yield f"Colour is {scale} and ends at {row.scale.span}."
+    yield _scale(row.scale)
+
+
+def _scale(scale: Scale) -> str:
+    """How a score becomes a colour, and where the colours end."""
+    return f"Colour is {scale.colouring}{',' * bool(scale.bins)} and ends at {scale.span_and_end}."
 
 
 def _notes(heatmap: Heatmap, row: Row, parts: tuple[Passage, ...]) -> Iterator[str]:
@@ -292,7 +300,7 @@ def _notes(heatmap: Heatmap, row: Row, parts: tuple[Passage, ...]) -> Iterator[s
     if row.sink_note and any(run.sink for run in runs):
         yield f"{SINK} {row.sink_note[0].upper()}{row.sink_note[1:]}."
     if any(run.clipped for run in runs):
-        yield f"{CLIPPED} Beyond the end of the scale."
+        yield f"{CLIPPED} {beyond(heatmap.clip).capitalize()}."
     if heatmap.legend.left_out_note:
         yield heatmap.legend.left_out_note
     if count := undrawn(heatmap, row):
@@ -311,7 +319,7 @@ def _notes_of_cells(heatmap: Heatmap, matrix: Matrix, others: int) -> Iterator[s
     if any(column.label.sink for column in matrix.columns):
         yield f"{SINK} Attention sink{', left out of the scale' if heatmap.sink_apart else ''}."
     if any(cell.clipped for cell in cells):
-        yield f"{CLIPPED} Beyond the end of the scale."
+        yield f"{CLIPPED} {beyond(heatmap.clip).capitalize()}."
     if heatmap.legend.left_out_note:
         yield heatmap.legend.left_out_note
     if others:

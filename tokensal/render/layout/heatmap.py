@@ -49,8 +49,9 @@ class Heatmap:
     `considered` are, for each target, the names and shares of what the model might have written there, if that was
     asked. `heading` says in a line what is shown: method, model, score and contrast; `subject` is the first words of
     the prompt. `caption` says where the numbers came from and how exact they are: model, method with all options,
-    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the result
-    is made again.
+    score, dtype, versions … `exactness` are those of its facts that say how exact they are. `recipe` says how the
+    result is made again. Colours are in so many steps on either side of zero (`bins`), and scales end at the percentile
+    `clip` of |scores|.
     """
 
     sources: tuple[Label, ...]
@@ -77,6 +78,8 @@ class Heatmap:
     caption: Facts
     exactness: Facts
     recipe: Recipe
+    bins: int | None = None
+    clip: float | None = None
 
     @property
     def overview(self) -> Row:
@@ -86,7 +89,7 @@ class Heatmap:
     @property
     def scale(self) -> Scale:
         """One scale for all targets and their sum, on which equal scores look equal."""
-        return Scale(max(row.limit for row in (self.overviews[-1], *self.rows)), self.signed)
+        return Scale(max(row.limit for row in (self.overviews[-1], *self.rows)), self.signed, bins=self.bins)
 
     @property
     def scored(self) -> tuple[int, ...]:
@@ -110,7 +113,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
 
     Args:
         attribution: the scores.
-        drawing: whether the sink counts into limits and rankings.
+        drawing: whether the sink counts into limits and rankings, where scales end, and in which steps colours are.
         credit: say of direct scores, too, that they are direct.
 
     Raises:
@@ -129,7 +132,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
     complete = all(label.role not in (Role.GENERATED, Role.CONTRAST) or label.sink for label in sources[:shared])
     complete = complete and all(target.role is Role.GENERATED for target in targets)  # not where a prompt is explained
     noun = "target" if any(len(target.ids) > 1 for target in attribution.targets) else "token"
-    overviews, rows = _rows(attribution, targets, noun, complete=complete, sink=drawing.sink)
+    overviews, rows = _rows(attribution, targets, noun, drawing, complete=complete)
     return Heatmap(
         sources=sources,
         targets=targets,
@@ -144,6 +147,7 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
             signed=attribution.signed,
             contrasted=contrasted,
             passed_on=_passed_on(attribution, overviews[0]),
+            clip=drawing.clip,
         ),
         signed=attribution.signed,
         sink=attribution.sink,
@@ -163,6 +167,8 @@ def lay_out(attribution: Attribution, drawing: Drawing = DEFAULT, *, credit: boo
         caption=tuple(_caption(attribution, targets, rows, credit)),
         exactness=tuple(_exactness(attribution, targets, rows)),
         recipe=recipe_of(attribution),
+        bins=drawing.bins,
+        clip=drawing.clip,
     )
 
 
@@ -174,15 +180,15 @@ def _marked(sources: Sequence[Label], attribution: Attribution) -> tuple[Label, 
 
 
 def _rows(
-    attribution: Attribution, targets: Sequence[Label], noun: str, *, complete: bool, sink: bool
+    attribution: Attribution, targets: Sequence[Label], noun: str, drawing: Drawing, *, complete: bool
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """The aggregations of all targets, and the targets."""
     table = [
         [score if visible else None for score, visible in zip(*row, strict=True)]
         for row in zip(attribution.scores.tolist(), attribution.visible.tolist(), strict=True)
     ]
-    apart = None if sink else attribution.sink
-    rows = Rows(attribution.signed, attribution.sink, apart, left_out=None in total(table))
+    apart, left_out = None if drawing.sink else attribution.sink, None in total(table)
+    rows = Rows(attribution.signed, attribution.sink, apart, left_out, drawing.bins, drawing.clip)
     titles = [_title(attribution, targets, noun, index) for index in range(len(targets))]
     values = attribution.values.tolist()
     each = tuple(rows.row(table[index], titles[index], index, values[index]) for index in range(len(targets)))
@@ -303,6 +309,7 @@ def _caption(
         ("method", provenance.method_repr),
         ("credit", provenance.credit if credit or provenance.credit != DIRECT else ""),
         ("score", _score(attribution)),
+        ("scores are", _quantity(attribution) if provenance.quantity else ""),
         *provenance.question.items(),
         ("dtype", provenance.dtype),
         ("device", provenance.device),

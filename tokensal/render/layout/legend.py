@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokensal.render.layout.labels import EMPTY, PIECE, Label, cut
+from tokensal.render.layout.numbers import ordinal
 from tokensal.types import Role
 
 GENERATED, UNWRITTEN, SINK, CLIPPED = "›", "≠", "†", "‡"
@@ -76,6 +77,7 @@ def legend(
     signed: bool,
     contrasted: bool,
     passed_on: int = 0,
+    clip: float | None = None,
 ) -> Legend:
     """The legend of a heatmap.
 
@@ -87,6 +89,7 @@ def legend(
         signed: whether scores have a sign.
         contrasted: whether the answer is explained against another text.
         passed_on: how many of these are of the answer, and passed their credit on.
+        clip: the percentile of |scores| at which scales end.
     """
     against, towards = ("for the contrast", "for the answer") if contrasted else ("against", "for")
     sign_note = "Positive speaks for the answer rather than the contrast, negative for the contrast."
@@ -96,7 +99,7 @@ def legend(
         Kind.BLANK: "not visible to this token",
         Kind.UNSEEN: "not visible to any explained token",
         Kind.LEFT_OUT: left_out_note,
-        Kind.CLIPPED: "beyond the end of the scale",
+        Kind.CLIPPED: beyond(clip),
     }
     of_rows = (Entry(kind, CLIPPED if kind is Kind.CLIPPED else "abc", meanings[kind]) for kind in kinds)
     return Legend(
@@ -105,6 +108,11 @@ def legend(
         sign_note=sign_note if signed and contrasted else "",
         left_out_note=left_out_note if left_out else "",
     )
+
+
+def beyond(clip: float | None) -> str:
+    """What the mark of a clipped score means."""
+    return "beyond the end of the scale" + (f", which is the {ordinal(clip)} percentile" if clip else "")
 
 
 def _reason(left_out: int, passed_on: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.labels import Label
 from tokensal.render.layout.numbers import Scale
-from tokensal.render.layout.rows import Cell, cell
+from tokensal.render.layout.rows import Cell, cell, scale_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Matrix:
     def note(self, *, turned: bool = False) -> str:
         """What the table shows, for a format that draws it as it is or `turned`, with a row for each source."""
         down, across = ("source", "target") if turned else ("target", "source")
-        parts = [f"{self.score}: a row for each {down}, a column for each {across}", f"one scale, {self.scale.span}"]
+        scale = f"one scale, {self.scale.span_and_end}"
+        parts = [f"{self.score}: a row for each {down}, a column for each {across}", scale]
         if any(each.value is None for row in self.rows for each in row):
             parts.append("blank: not visible to it")
         if self.left_out:
@@ -52,28 +53,38 @@ class Matrix:
 
 def lay_out_matrix(heatmap: Heatmap) -> Matrix:
     """The matrix of a heatmap: K × the number of sources with a score."""
-    scored, limit = heatmap.scored, max((row.limit for row in heatmap.rows), default=0.0)
+    scored, scale = heatmap.scored, _scale(heatmap)
     counts = [
         (section.name, sum(section.start <= source < section.stop for source in scored)) for section in heatmap.sections
     ]
     return Matrix(
         name=matrix_name(heatmap),
         columns=_columns(heatmap),
-        rows=tuple(tuple(_cell(row.cells[source], limit) for source in scored) for row in heatmap.rows),
+        rows=tuple(tuple(_cell(row.cells[source], scale) for source in scored) for row in heatmap.rows),
         sections=tuple((name, count) for name, count in counts if count),
-        scale=Scale(limit, heatmap.signed),
+        scale=scale,
         score=heatmap.score,
         left_out=len(heatmap.sources) - len(scored),
     )
 
 
-def _cell(of_row: Cell, limit: float) -> Cell:
-    return cell(of_row.source, of_row.value, limit, apart=of_row.apart)
-
-
 def matrix_name(heatmap: Heatmap) -> str:
     """What the matrix of a heatmap is called."""
     return "alignment matrix" if heatmap.encoder else "matrix"
+
+
+def _scale(heatmap: Heatmap) -> Scale:
+    """One scale for all rows: to the largest of their limits, or to the percentile of all scores, the sink apart."""
+    limit = max((row.limit for row in heatmap.rows), default=0.0)
+    values = [each.value for row in heatmap.rows for each in row.cells if not each.apart]
+    sizes = [abs(value) for value in values if value is not None]
+    if heatmap.clip is None or not any(sizes):
+        return Scale(limit, heatmap.signed, bins=heatmap.bins)
+    return scale_of(sizes, heatmap.signed, bins=heatmap.bins, clip=heatmap.clip)
+
+
+def _cell(of_row: Cell, scale: Scale) -> Cell:
+    return cell(of_row.source, of_row.value, scale, apart=of_row.apart)
 
 
 def _columns(heatmap: Heatmap) -> tuple[Column, ...]:

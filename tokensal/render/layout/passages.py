@@ -21,7 +21,6 @@ from tokensal.render.layout.sections import ANSWER, CONTRAST
 from tokensal.types import Role
 
 VISIBLE = 0.02  # shades below are not drawn
-TENTH = 0.1  # of the scale: a line break is drawn, and a score written in a matrix, from here on
 BREAK = PICTURES["\n"]
 NOTHING = Cell(-1, None, 0.0, clipped=False, apart=False)
 
@@ -33,8 +32,9 @@ class Run:
     `gap` is the spaces before it, which have no fill; a line may end before a run that is `breakable`, and at the
     spaces inside one, whose fill goes on. `text` is safe to draw, and empty where there is only a line break that is
     not drawn. `breaks` is how many lines end behind it. `source` is None where it is no source. `shade` within [-1, 1]
-    is 0 where nothing is drawn, as behind a sink that stands apart. What is explained is `bold`; what is special or of
-    a chat's template is `quiet`. `elided` is how many sources it stands for, instead of one.
+    is 0 where nothing is drawn, as behind a sink that stands apart; a score below a tenth of the scale is `weak`. What
+    is explained is `bold`; what is special or of a chat's template is `quiet`. `elided` is how many sources it stands
+    for, instead of one.
     """
 
     text: str
@@ -43,6 +43,7 @@ class Run:
     breaks: int = 0
     source: int | None = None
     shade: float = 0.0
+    weak: bool = False
     bold: bool = False
     quiet: bool = False
     sink: bool = False
@@ -68,6 +69,13 @@ def passages(heatmap: Heatmap, row: Row, elide: int | None = None) -> tuple[Pass
         if runs:
             parts.append(Passage(name, runs))
     return tuple(parts)
+
+
+def plain_passages(heatmap: Heatmap) -> tuple[Passage, ...]:
+    """The running text by itself, without a shade or a mark."""
+    cells = tuple(replace(cell, shade=0.0, clipped=False) for cell in heatmap.overview.cells)
+    unshaded = passages(heatmap, replace(heatmap.overview, cells=cells))
+    return tuple(replace(part, runs=tuple(replace(run, sink=False) for run in part.runs)) for part in unshaded)
 
 
 def undrawn(heatmap: Heatmap, row: Row) -> int:
@@ -111,13 +119,14 @@ def _lines(label: Label, cell: Cell, *, bold: bool) -> Iterator[Run]:
     """A source, or what ends the text: one run for each of its lines."""
     for number, piece in enumerate(label.pieces, 1):
         last = number == len(label.pieces)
-        text = piece if abs(cell.shade) >= TENTH else piece.rstrip(BREAK) if BREAK in piece else piece
+        text = piece.rstrip(BREAK) if cell.weak and BREAK in piece else piece
         body = text.lstrip(" ") or (text if not label.lines else "")
         yield Run(
             text=body,
             gap=text[: len(text) - len(body)],
             breaks=label.lines if last else 1,
             shade=cell.shade if body and abs(cell.shade) >= VISIBLE and not cell.apart else 0.0,
+            weak=cell.weak,
             bold=bold,
             quiet=label.special or label.role is Role.TEMPLATE,
             sink=last and label.sink,
@@ -150,4 +159,4 @@ def _elided(runs: Sequence[Run], least: int, noun: str) -> Iterator[Run]:
 
 
 def _is_weak(run: Run) -> bool:
-    return abs(run.shade) < TENTH and run.source is not None and not run.bold and not run.sink
+    return run.weak and run.source is not None and not run.bold and not run.sink

@@ -1,16 +1,19 @@
 """Rows: the scores of one target, or an aggregation of all, shaded on one scale; and what is said of them.
 
-The limit of a row is its largest |score|. The sink stands apart: it is left out of limits and rankings unless asked
-for, and is drawn at full strength, marked as clipped, where it lies outside the scale.
+The limit of a row is its largest |score|, or a percentile of these; what is beyond is drawn at full strength and marked
+as clipped. The sink stands apart: it is left out of limits and rankings unless asked for, and may lie beyond, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tokensal.render.layout.legend import Kind
-from tokensal.render.layout.numbers import Scale
+from tokensal.render.layout.numbers import Scale, ordinal
+
+TENTH = 0.1  # of the scale: a line break is drawn, and a score written in a matrix, from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +21,9 @@ class Cell:
     """One score, ready to be shaded.
 
     `value` is None where there is no score (causality forbids one, or the question or the method leaves the source
-    out), and the cell is left blank. `shade` is value / limit within [-1, 1]; `clipped` says that the value lies
-    outside; `apart` that it is the sink, left out of the ranking.
+    out), and the cell is left blank. `shade` within [-1, 1] is what is drawn; `relative`, which differs where colours
+    are in steps, is value / limit within [-1, 1]. `clipped` says that the value lies outside; `apart` that it is the
+    sink, left out of the ranking.
     """
 
     source: int
@@ -27,6 +31,12 @@ class Cell:
     shade: float
     clipped: bool
     apart: bool
+    relative: float = 0.0
+
+    @property
+    def weak(self) -> bool:
+        """Less than a tenth of the scale: too little for a number in its cell."""
+        return abs(self.relative) < TENTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +91,16 @@ class Rows:
     """What the rows of a heatmap have in common.
 
     `sink` is the sink, and so is `apart`, unless it is counted into limits and rankings. `left_out` says that some
-    sources have no score in any row.
+    sources have no score in any row. Scales end at the percentile `clip` of their |scores|, by default at the largest,
+    and colours are in so many steps on either side of zero (`bins`), by default continuous.
     """
 
     signed: bool
     sink: int | None
     apart: int | None
     left_out: bool
+    bins: int | None = None
+    clip: float | None = None
 
     def row(
         self,
@@ -98,21 +111,24 @@ class Rows:
         unit: str = "",
     ) -> Row:
         """One row; a score is None where the target does not see the source."""
-        sizes = [0.0 if score is None else abs(score) for score in scores]
-        full_scale = Scale(max(sizes, default=0.0), self.signed, unit)
-        apart = self.apart
-        limit = max((size for source, size in enumerate(sizes) if source != apart), default=0.0) or full_scale.limit
-        cells = tuple(cell(source, score, limit, apart=source == apart) for source, score in enumerate(scores))
+        full_scale = self._scale(scores, unit)
+        others = [None if source == self.apart else score for source, score in enumerate(scores)]
+        scale = self._scale(others, unit)
+        scale = scale if scale.limit else full_scale
+        cells = tuple(cell(source, score, scale, apart=source == self.apart) for source, score in enumerate(scores))
         return Row(
             target=target,
             value=value,
             title=title,
             cells=cells,
-            scale=Scale(limit, self.signed, unit),
+            scale=scale,
             full_scale=full_scale,
             kinds=tuple(self._kinds(cells, target)),
-            sink_note=self._sink_note(cells, limit, full_scale),
+            sink_note=self._sink_note(cells, scale.limit, full_scale),
         )
+
+    def _scale(self, scores: Sequence[float | None], unit: str) -> Scale:
+        return scale_of([abs(score) for score in scores if score is not None], self.signed, unit, self.bins, self.clip)
 
     def _kinds(self, cells: Sequence[Cell], target: int | None) -> Iterator[Kind]:
         if any((cell.value or 0.0) < 0 for cell in cells):
@@ -138,8 +154,33 @@ class Rows:
         return f"attention sink, {number}, left out of scale and ranking{reach}"
 
 
-def cell(source: int, score: float | None, limit: float, *, apart: bool = False) -> Cell:
-    """A score on a scale that ends at `limit`."""
-    if score is None or limit == 0.0:
-        return Cell(source, score, 0.0, clipped=False, apart=apart)
-    return Cell(source, score, max(-1.0, min(1.0, score / limit)), clipped=abs(score) > limit, apart=apart)
+def cell(source: int, score: float | None, scale: Scale, *, apart: bool = False) -> Cell:
+    """A score on a scale; blank without one."""
+    if score is None:
+        return Cell(source, None, 0.0, clipped=False, apart=apart)
+    relative, clipped = scale.relative(score), scale.is_beyond(score)
+    return Cell(source, score, scale.shade(score), clipped, apart, relative)
+
+
+def scale_of(
+    sizes: Sequence[float], signed: bool, unit: str = "", bins: int | None = None, clip: float | None = None
+) -> Scale:
+    """The scale of scores of these magnitudes: to the largest, or to the percentile `clip` of all.
+
+    The percentile is interpolated linearly. Where it is 0, most scores are, and the scale ends at the largest.
+    """
+    largest = max(sizes, default=0.0)
+    if clip is None or clip == 100 or not largest:
+        return Scale(largest, signed, unit, bins=bins)
+    limit = _percentile(sorted(sizes), clip)
+    if not limit:
+        end = f"the largest |score|, since the {ordinal(clip)} percentile is 0"
+        return Scale(largest, signed, unit, end, bins)
+    return Scale(limit, signed, unit, f"the {ordinal(clip)} percentile of |scores|", bins)
+
+
+def _percentile(ordered: Sequence[float], percentile: float) -> float:
+    place = percentile / 100 * (len(ordered) - 1)
+    below = math.floor(place)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    return low + (high - low) * (place - below)

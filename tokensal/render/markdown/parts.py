@@ -13,7 +13,7 @@ from tokensal.render.layout.figure import row_of
 from tokensal.render.layout.heatmap import Heatmap
 from tokensal.render.layout.legend import SINK, Entry, Kind
 from tokensal.render.layout.matrix import lay_out_matrix
-from tokensal.render.layout.passages import Passage, Run, passages
+from tokensal.render.layout.passages import Passage, Run, passages, plain_passages
 from tokensal.render.layout.rows import Row
 from tokensal.render.markdown.writing import code, facts, fence, line, table, text
 from tokensal.results.reproduction import Recipe
@@ -35,7 +35,7 @@ def guide(heatmap: Heatmap, signed: bool) -> str:
 
 def answer(heatmap: Heatmap) -> Blocks:
     """What was read and written, without numbers."""
-    return [block for passage in passages(heatmap, heatmap.overview) for block in _passage(passage, {})]
+    return [block for passage in plain_passages(heatmap) for block in _passage(passage, {})]
 
 
 def strongest(heatmap: Heatmap, drawing: Drawing) -> Blocks:
@@ -68,7 +68,7 @@ def _lines(runs: Sequence[Run], ranks: Mapping[int, tuple[int, bool]]) -> list[s
 
 def _run(run: Run, ranks: Mapping[int, tuple[int, bool]]) -> str:
     words = text(run.text) + SINK * run.sink
-    if run.source not in ranks or not run.text:
+    if run.source is None or run.source not in ranks or not run.text:
         return words
     rank, negative = ranks[run.source]
     # stars beside punctuation are stars
@@ -91,7 +91,7 @@ def _ranking(heatmap: Heatmap, row: Row) -> Iterator[str]:
     heads = ["", heatmap.source_noun, "place", *(_head(heatmap, column) for column in columns)]
     cells = [
         [
-            str(rank), _name(heatmap, cell.source), str(cell.source),
+            str(rank), name_of_source(heatmap, cell.source), str(cell.source),
             *(column.scale.write(column.cells[cell.source].value) for column in columns),
         ]
         for rank, cell in enumerate(row.top(RANKED), 1)
@@ -106,7 +106,8 @@ def _head(heatmap: Heatmap, row: Row) -> str:
     return row.title.short or text(heatmap.quantity)
 
 
-def _name(heatmap: Heatmap, source: int) -> str:
+def name_of_source(heatmap: Heatmap, source: int) -> str:
+    """What a source is called in a table."""
     label = heatmap.sources[source]
     return text(label.name) + label.ordinal + (f" {SINK}" if label.sink else "")
 
@@ -138,7 +139,7 @@ def targets(heatmap: Heatmap) -> Blocks:
     rows = []
     for row, label in zip(heatmap.rows, heatmap.targets, strict=True):
         pairs = ((cell.source, row.scale.write(cell.value)) for cell in row.top(RANKED_OF_ONE))
-        ranked = " · ".join(f"{_name(heatmap, source)} {number}" for source, number in pairs if number != "0")
+        ranked = " · ".join(f"{name_of_source(heatmap, source)} {number}" for source, number in pairs if number != "0")
         others = heatmap.considered[row.target or 0] if considered else ()
         cells = [f"**{text(label.name)}**" if label.name.isalnum() else text(label.name)]
         cells += [heatmap.value_scale.write(row.value), ranked or "none"]

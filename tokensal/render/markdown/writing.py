@@ -6,8 +6,8 @@
     table    a table; its cells are Markdown
     facts    names and texts as a list
 
-1. Of ASCII punctuation, what could begin or end a link, an image, HTML, an entity, emphasis, code, a formula or a cell is
-   escaped everywhere; what means something only at the beginning of a line is escaped there (`line`).
+1. Of ASCII punctuation, what could begin or end a link, an image, HTML, an entity, emphasis, code, a formula or a cell
+   is escaped everywhere; what means something only at the beginning of a line is escaped there (`line`).
 2. GitHub also links what looks like an address, whatever is escaped. So the colon before // is escaped, and so is the
    full stop of "www."; an @ becomes code.
 3. Names and facts of the layout are drawable: they have no line breaks and no invisible characters.

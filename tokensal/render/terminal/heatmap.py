@@ -59,9 +59,7 @@ def _listed(page: Page) -> tuple[Row, ...]:
 def _top(page: Page, row: Row) -> list[Ranked]:
     """The largest sources of a row. Equal colours are equal scores, in all rows but that of shares."""
     scale = row.scale if row.scale.unit else page.heatmap.scale
-    return [
-        (each, row.scale.write(each.value), cell(each.source, each.value, scale.limit).shade) for each in row.top(MOST)
-    ]
+    return [(each, row.scale.write(each.value), cell(each.source, each.value, scale).shade) for each in row.top(MOST)]
 
 
 def _targets(page: Page) -> list[Line]:
@@ -155,11 +153,11 @@ def _name(page: Page, ranked: Ranked, width: int) -> Run:
 
 def _bar(page: Page, cell: Cell) -> Run:
     """A bar of blocks for what speaks for the target, and of a thin line for what speaks against."""
-    against = page.heatmap.signed and cell.shade < 0
+    against = page.heatmap.signed and cell.relative < 0
     if against:
-        halves = max(1, round(abs(cell.shade) * BAR * 2))
+        halves = max(1, round(abs(cell.relative) * BAR * 2))
         bar = "━" * (halves // 2) + "╸" * (halves % 2)
     else:
-        eighths = max(1, round(cell.shade * BAR * 8))
+        eighths = max(1, round(cell.relative * BAR * 8))
         bar = ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
     return Run(bar, bar_style(page.colours, against))

@@ -17,7 +17,10 @@ from tokensal.render.terminal.page import Page, in_brackets
 from tokensal.render.terminal.running_text import CLOSE, OPEN
 
 GAP = 3  # cells between the entries of a legend
-SWATCHES = 5  # steps of the colour scale on either side of 0
+SWATCHES, MOST_SWATCHES = (
+    5,
+    12,
+)  # steps of the scale on either side of 0, and as many as are shown one by one
 
 SYMBOLS = (Kind.GENERATED, Kind.CONTRAST, Kind.CLIPPED, Kind.PICTURE)  # drawn as they are, and looked for in the text
 
@@ -97,8 +100,10 @@ def _scale(page: Page) -> list[Word]:
     if not overview.limit:
         return page.faint_words(f"I{subject}, 0 everywhere.")
     if not page.colours.available:
-        return words(f"I{subject}, in tenths of {overview.scale.span}.")
-    return [Word(_swatches(page, overview.scale)), *page.faint_words(f"  i{subject}")]
+        steps = f", in {overview.scale.bins} steps" if overview.scale.bins else ""
+        return words(f"I{subject}, in tenths of {overview.scale.span_and_end}{steps}.")
+    end = f"; the scale ends at {overview.scale.end}" if overview.scale.end else ""
+    return [Word(_swatches(page, overview.scale)), *page.faint_words(f"  i{subject}{end}")]
 
 
 def _scale_of_lists(page: Page) -> list[Line]:
@@ -111,8 +116,9 @@ def _scale_of_lists(page: Page) -> list[Line]:
 
 
 def _swatches(page: Page, scale: Scale) -> Line:
-    steps = range(-SWATCHES if scale.signed else 0, SWATCHES + 1)
-    swatches = [Run(" ", shading(page.colours, step / SWATCHES)) for step in steps]
+    count = scale.bins if scale.bins and scale.bins <= MOST_SWATCHES else SWATCHES
+    steps = range(-count if scale.signed else 0, count + 1)
+    swatches = [Run(" ", shading(page.colours, step / count)) for step in steps]
     return [Run(f"{scale.low} "), *swatches, Run(f" {scale.high}")]
 
 

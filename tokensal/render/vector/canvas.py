@@ -17,7 +17,7 @@ from matplotlib.transforms import Affine2D
 
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.bidi import RIGHT, direction
-from tokensal.render.vector.outlines import corners
+from tokensal.render.vector.outlines import corners, letters
 from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Text
 
 ORDER = (Box, Frames, Rule, Text)  # what is painted first: no fill hides the letter before it
@@ -49,7 +49,10 @@ def _artists(shape: Shape, plate: Plate) -> Iterator[Artist]:
                 path = Path.make_compound_path(*(_frame(*box) for box in shape.boxes))
                 yield PathPatch(path, facecolor="none", edgecolor=_rgb(shape.colour), linewidth=shape.line)
         case Text():
-            yield from _texts(shape, plate)
+            if plate.typeface.is_embeddable(shape.text):
+                yield from _texts(shape, plate)
+            elif outline := letters(shape, plate.typeface):
+                yield PathPatch(outline, facecolor=_rgb(shape.colour), linewidth=0)
 
 
 def _box(box: Box) -> Artist:

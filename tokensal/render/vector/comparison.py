@@ -20,7 +20,7 @@ def place_comparison(figure: ComparisonFigure, pen: Pen) -> tuple[list[Shape], f
             shapes.append(Rule(pen.left, top, pen.right - pen.left, 0.3, HAIRLINE))
             top += 0.35 * pen.size
         head, top = _head(name, part, pen, top)
-        body, top = place_text(part, pen, top + 0.3 * pen.size)
+        body, top = place_text(part, pen, top + 0.45 * pen.size)
         notes = [note for note in part.sheet.notes if note not in figure.sheet.notes]
         below, top = pen.paragraph(notes, top + 0.1 * pen.size, pen.left)
         shapes += [*head, *body, *below]

@@ -22,6 +22,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import matplotlib
+from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.font_manager import FontEntry, FontProperties
 from matplotlib.textpath import text_to_path
@@ -78,6 +79,15 @@ class Typeface:
         """These fonts as matplotlib has them, in a style that has all of the text."""
         return _properties(self.families, _available(self.families, style, text), size)
 
+    def is_embeddable(self, text: str) -> bool:
+        """Whether all fonts that the text needs can be embedded in a PDF."""
+        rest = {each for each in text if not each.isspace()}
+        for family in self.families:
+            if rest & _characters(family) and not _is_truetype(family):
+                return False
+            rest -= _characters(family)
+        return True
+
     @property
     def stack(self) -> tuple[str, ...]:
         """The families that a viewer may use, best first, the last one a generic one."""
@@ -131,6 +141,20 @@ def default_settings() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def require_truetype(face: Typeface) -> None:
+    """Make sure that the main font can be embedded: matplotlib embeds no PostScript outlines that all readers draw.
+
+    Raises:
+        InputError: it cannot.
+    """
+    family = face.families[0]
+    if not _is_truetype(family):
+        raise InputError(
+            f"Font {family!r} has PostScript outlines, and only TrueType ones are embedded in a .pdf; choose another "
+            f"font, or leave it out for {SERIF}."
+        )
+
+
 def _installed(font: str) -> str:
     """The name of a font as matplotlib has it."""
     names = {entry.name.casefold(): entry.name for entry in font_manager.fontManager.ttflist}
@@ -163,6 +187,13 @@ def _characters(family: str, style: Style = PLAIN) -> frozenset[str]:
     """The characters that a family has in a style."""
     path = font_manager.fontManager.findfont(_properties((family,), style, 10.0))
     return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
+
+
+@cache
+def _is_truetype(family: str) -> bool:
+    path = font_manager.fontManager.findfont(_properties((family,), PLAIN, 10.0))
+    with TTFont(path.path, fontNumber=path.face_index, lazy=True) as font:
+        return "glyf" in font
 
 
 def _available(families: Sequence[str], style: Style, text: str) -> Style:

@@ -23,8 +23,8 @@ from tokensal.render.vector.pen import Pen
 from tokensal.render.vector.running_text import place_text
 from tokensal.render.vector.shapes import Plate, Shape
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ,.:;?…⟨⟩+−"
-LEAST_WIDTH = 8.0  # em: fewer hold no legend
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ,.:;?…⟨⟩+−←→·"
+LEAST_WIDTH = 14.0  # em: fewer hold no legend
 
 
 def place(layout: Heatmap | HeatmapComparison, drawing: Drawing, *, embedded: bool) -> Plate:

@@ -11,8 +11,9 @@ from tokensal.render.vector.fonts import ITALIC, PLAIN, Style
 from tokensal.render.vector.pen import SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, Box, Rule, Shape
 
-STEP, LEAST_STEP = 3.4, 1.6  # points: the width of one step of colour
-NAMES = (32, 24, 18, 14, 10, 8)  # cells that a name may take, tried in turn
+STEP, LEAST_STEP = 3.4, 1.6  # points: the width of one step of colour, where there are twenty
+LEAST = 10  # steps that have the width of twenty; of fewer, each is as wide as of these
+NAMES = (32, 24, 18, 14, 10, 8, 5)  # cells that a name may take, tried in turn
 Parts = list[tuple[str, Style]]
 
 
@@ -34,6 +35,9 @@ def place_legend(
     baseline = top + 0.9 * pen.label
     room = pen.right - left
     line = _line(ramp, pen, room)
+    ends: tuple[str, ...] = ()
+    if line.width > room:
+        line, ends = lay_line(ramp, pen, LEAST_STEP, 0, named=False), tuple(_ends(ramp))
     quantity = pen.extent([(ramp.quantity, PLAIN)], pen.label)
     beside = quantity + 1.4 * pen.label + line.width <= room
     start = pen.right - line.width if beside else left
@@ -41,7 +45,7 @@ def place_legend(
     if beside:
         shapes += pen.sentence(ramp.quantity, left, baseline, pen.label)
     shapes += place_ramp(ramp, line, pen, start, baseline)
-    sentences = notes if beside else (f"Colour: {ramp.quantity}.", *notes)
+    sentences = (*ends, *notes) if beside else (*ends, f"Colour: {ramp.quantity}.", *notes)
     below, end = pen.paragraph(sentences, baseline + 0.35 * pen.label, left)
     return [*shapes, *below], end if below else baseline + 0.35 * pen.label
 
@@ -54,10 +58,11 @@ def place_ramp(ramp: Ramp, line: Line, pen: Pen, x: float, y: float) -> Iterator
     start = x
     for index, shade in enumerate(ramp.steps):
         yield Box(start + index * line.step, y - above, line.step, height, pen.paper.fill(shade))
-    zero = start + line.step * sum(shade < 0 for shade in ramp.steps)
+    negative = start + line.step * sum(shade < 0 for shade in ramp.steps)
+    zero = negative + line.step * ramp.steps.count(0.0) / 2  # where colours are in steps, one is blank
     end = start + line.step * len(ramp.steps)
-    if zero > start:
-        yield pen.sign(start, y - above + height + 0.1, zero - start)
+    if negative > start:
+        yield pen.sign(start, y - above + height + 0.1, negative - start)
         yield Rule(zero, y - above - 0.8, height + 0.9 + SIGN_LINE, 0.4, GREY, vertical=True)
     yield from pen.row(line.after, end, y, pen.label)
 
@@ -66,7 +71,7 @@ def _line(ramp: Ramp, pen: Pen, room: float) -> Line:
     """The legend with names as long as there is room, and steps as wide."""
     for cells in NAMES:
         for step in (STEP, LEAST_STEP):
-            line = lay_line(ramp, pen, step * pen.size / 9 * 20 / max(len(ramp.steps), 20), cells)
+            line = lay_line(ramp, pen, step * pen.size / 9 * 20 / max(len(ramp.steps), LEAST), cells)
             if line.width <= room:
                 return line
     return line
@@ -82,6 +87,12 @@ def lay_line(ramp: Ramp, pen: Pen, step: float, cells: int, *, named: bool = Tru
         after = [*after, (" ", PLAIN), *_end(ramp.towards, cells)]
     width = pen.extent([*before, *after], pen.label) + step * len(ramp.steps)
     return Line(before, after, step, width)
+
+
+def _ends(ramp: Ramp) -> Iterator[str]:
+    """For what both ends speak, below a ramp that has no room for it."""
+    against, towards = (" ".join(filter(None, end or ())) for end in (ramp.against, ramp.towards))
+    yield " · ".join(filter(None, (f"← {against}" * bool(against), f"{towards} →" * bool(towards))))
 
 
 def _end(end: tuple[str, str], cells: int) -> Parts:

@@ -17,7 +17,7 @@ from tokensal.render.layout.figure import MatrixFigure
 from tokensal.render.layout.labels import Label, shortened
 from tokensal.render.layout.legend import CLIPPED, SINK
 from tokensal.render.layout.matrix import Column
-from tokensal.render.layout.passages import TENTH, VISIBLE
+from tokensal.render.layout.passages import VISIBLE
 from tokensal.render.layout.rows import Cell
 from tokensal.render.vector.fonts import PLAIN
 from tokensal.render.vector.legend import place_legend
@@ -27,7 +27,8 @@ from tokensal.render.vector.shapes import GREY, HAIRLINE, INK, Box, Frames, Rule
 ROW, WIDEST, LEAST_NUMBERED = 11.5, 24.0, 14.0  # points: the height of a cell, its most width, and least with a number
 APART = 6.0  # points between two sections
 TURNED, UPRIGHT = 55.0, 90.0  # degrees
-ROW_NAME, COLUMN_NAME = 18, 14  # cells of a label
+ROW_NAMES, COLUMN_NAME = (18, 12, 8, 5), 14  # cells of a label; fewer where rows take more than their share
+SHARE = 0.35  # of the width, for the labels of rows
 FRAME = 0.3
 DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
@@ -45,17 +46,20 @@ class Panel:
 
 def place_matrix(figure: MatrixFigure, pen: Pen) -> tuple[list[Shape], float]:
     """The shapes of a matrix with its legend, and where it ends."""
-    longest = max(_extent(_parts(label, ROW_NAME, pen), pen) for label in figure.targets)
+    for cells in ROW_NAMES:
+        longest = max(_extent(_parts(label, cells, pen), pen) for label in figure.targets)
+        if longest <= SHARE * pen.width:
+            break
     gutter = pen.left + longest + 0.45 * pen.label
     panels = _panels(figure, pen, gutter)
-    numbered = figure.numbered and _numbers_fit(figure, pen, panels[0].pitch)
+    number = _number_size(figure, pen, panels[0].pitch)
     shapes: list[Shape] = []
     top = 0.3
     for panel in panels:
         if panel.start:
             top += 0.6 * pen.size
         heads, top = _heads(figure, pen, panel, top)
-        body, top = _cells(figure, pen, panel, top, gutter, numbered=numbered)
+        body, top = _cells(figure, pen, panel, top, gutter, cells, number)
         shapes += [*heads, *body]
     legend, end = place_legend(figure.sheet.ramp, pen, top + 0.6 * pen.size, notes=figure.sheet.notes, left=pen.left)
     return [*shapes, *legend], end
@@ -149,11 +153,12 @@ def _label(label: Label, cells: int, pen: Pen, at: tuple[float, float], angle: f
     return texts
 
 
-def _numbers_fit(figure: MatrixFigure, pen: Pen, pitch: float) -> bool:
-    if pitch < LEAST_NUMBERED:
-        return False
-    numbers = [_number(figure, cell) for row in figure.matrix.rows for cell in row if abs(cell.shade) >= TENTH]
-    return max((pen.measure(number, pen.number) for number in numbers), default=0.0) <= pitch - 1.0
+def _number_size(figure: MatrixFigure, pen: Pen, pitch: float) -> float:
+    """The size at which all numbers fit into their cells; 0 where none is large enough to be read."""
+    numbers = [_number(figure, cell) for row in figure.matrix.rows for cell in row if not cell.weak]
+    reach = max((pen.measure(number, 1.0) for number in numbers), default=0.0)
+    size = min(pen.number, (pitch - 0.6) / reach) if reach else pen.number
+    return size if figure.numbered and pitch >= LEAST_NUMBERED and size >= LEAST else 0.0
 
 
 def _number(figure: MatrixFigure, cell: Cell) -> str:
@@ -196,15 +201,15 @@ def _sections(figure: MatrixFigure, panel: Panel) -> Iterator[tuple[str, int, in
 
 
 def _cells(
-    figure: MatrixFigure, pen: Pen, panel: Panel, top: float, gutter: float, *, numbered: bool
+    figure: MatrixFigure, pen: Pen, panel: Panel, top: float, gutter: float, name_cells: int, number: float
 ) -> tuple[list[Shape], float]:
     height = ROW * pen.size / 9
     shapes: list[Shape] = []
     frames: list[tuple[float, float, float, float]] = []
     for target, (label, row) in enumerate(zip(figure.targets, figure.matrix.rows, strict=True)):
         y = top + target * height
-        start = gutter - 0.45 * pen.label - _extent(_parts(label, ROW_NAME, pen), pen)
-        shapes += _label(label, ROW_NAME, pen, (start, y + height / 2 + 0.32 * pen.label), 0.0, None)
+        start = gutter - 0.45 * pen.label - _extent(_parts(label, name_cells, pen), pen)
+        shapes += _label(label, name_cells, pen, (start, y + height / 2 + 0.32 * pen.label), 0.0, None)
         cells = row[panel.start : panel.stop]
         columns = figure.matrix.columns[panel.start : panel.stop]
         for column, cell, x in zip(columns, cells, panel.lefts, strict=True):
@@ -212,12 +217,12 @@ def _cells(
                 continue
             frames.append((x, y, panel.pitch, height))
             about = f"{label.name} ← {column.label.name}: {figure.matrix.scale.write(cell.value)}"
-            shapes.extend(_cell(figure, pen, cell, (x, y, panel.pitch, height), about, numbered=numbered))
+            shapes.extend(_cell(figure, pen, cell, (x, y, panel.pitch, height), about, number))
     return [Frames(tuple(frames), FRAME, HAIRLINE), *shapes], top + len(figure.targets) * height
 
 
 def _cell(
-    figure: MatrixFigure, pen: Pen, cell: Cell, box: tuple[float, float, float, float], about: str, *, numbered: bool
+    figure: MatrixFigure, pen: Pen, cell: Cell, box: tuple[float, float, float, float], about: str, size: float
 ) -> Iterator[Shape]:
     """The fill of a cell, the rule of a negative one, and its number."""
     x, y, width, height = box
@@ -228,8 +233,9 @@ def _cell(
             yield pen.sign(
                 x + FRAME / 2, y + height - FRAME / 2 - SIGN_LINE, width - FRAME, cell.shade, cell.source, about
             )
-    if numbered and abs(cell.shade) >= TENTH:
-        number = _number(figure, cell)
-        reach = pen.measure(number, pen.number)
-        at = x + (width - reach) / 2, y + height / 2 + 0.32 * pen.number
-        yield Text(*at, number, reach, pen.number, PLAIN, INK, gap=" ", source=cell.source, about=about)
+    number = _number(figure, cell) if size and not cell.weak else CLIPPED * cell.clipped
+    if number:
+        written = size or pen.number
+        reach = pen.measure(number, written)
+        at = x + (width - reach) / 2, y + height / 2 + 0.32 * written
+        yield Text(*at, number, reach, written, PLAIN, INK, gap=" ", source=cell.source, about=about)

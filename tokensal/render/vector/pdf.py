@@ -9,7 +9,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from tokensal.drawing import Drawing
 from tokensal.render.layout import Heatmap, HeatmapComparison
 from tokensal.render.vector.canvas import figure_of
-from tokensal.render.vector.fonts import default_settings
+from tokensal.render.vector.fonts import default_settings, require_truetype
 from tokensal.render.vector.geometry import place
 from tokensal.version import __version__
 
@@ -27,6 +27,7 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing) -> bytes:
 def _draw(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> bytes:
     with default_settings():
         plate = place(layout, drawing, embedded=True)
+        require_truetype(plate.typeface)
         file = BytesIO()
         metadata = {
             "Title": plate.sheet.title,

@@ -13,7 +13,7 @@ from tokensal.render.layout.sections import CONTRAST
 from tokensal.render.vector import bidi
 from tokensal.render.vector.fonts import ITALIC, PLAIN, Style
 from tokensal.render.vector.lines import Atom, Item, Measure, broken
-from tokensal.render.vector.pen import ABOVE, BELOW, OVERHANG, RADIUS, SIGN, SIGN_LINE, Pen
+from tokensal.render.vector.pen import ABOVE, BELOW, LEAST, OVERHANG, RADIUS, SIGN, SIGN_LINE, Pen
 from tokensal.render.vector.shapes import GREY, INK, Box, Shape, Text
 
 LEADING = 1.34  # em from baseline to baseline: the fills of two lines do not touch
@@ -45,10 +45,15 @@ def place_text(figure: TextFigure, pen: Pen, top: float) -> tuple[list[Shape], f
 def _measure(pen: Pen) -> Measure:
     def measure(text: str, item: Item) -> float:
         if text in (SINK, CLIPPED):
-            return pen.measure(text, SMALL * item.size)
+            return pen.measure(text, _small(item))
         return pen.measure(text, item.size, item.style)
 
     return measure
+
+
+def _small(item: Item) -> float:
+    """The size of a mark."""
+    return max(LEAST, SMALL * item.size)
 
 
 def _items(figure: TextFigure, passage: Passage, pen: Pen) -> Iterator[Item]:
@@ -130,14 +135,14 @@ def _words(group: Sequence[Atom], item: Item, pen: Pen, x: float, y: float) -> I
     text = group[0].text + "".join(atom.gap + atom.text for atom in group[1:])
     mark = group[-1].mark
     reach = sum(atom.indent + atom.width for atom in group) - group[0].indent
-    raised = pen.measure(mark, SMALL * item.size) if mark else 0.0
+    raised = pen.measure(mark, _small(item)) if mark else 0.0
     gap = group[0].gap
     yield Text(
         x, y, text, reach - raised, item.size, item.style, item.colour, gap=gap, source=item.source, about=item.about
     )
     if mark:
         at = x + reach - raised, y - RAISED * item.size
-        yield Text(*at, mark, raised, SMALL * item.size, source=item.source, about=item.about)
+        yield Text(*at, mark, raised, _small(item), source=item.source, about=item.about)
 
 
 def _fill(item: Item, pen: Pen, x: float, width: float, y: float, touches: tuple[bool, bool]) -> Iterator[Shape]:

@@ -14,15 +14,13 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from matplotlib.path import Path
-from matplotlib.textpath import text_to_path
-from matplotlib.transforms import Affine2D
 
 from tokensal.drawing import Drawing
 from tokensal.render.layout import Heatmap, HeatmapComparison
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import Typeface, default_settings
 from tokensal.render.vector.geometry import place
-from tokensal.render.vector.outlines import corners
+from tokensal.render.vector.outlines import corners, letters
 from tokensal.render.vector.shapes import INK, Box, Frames, Plate, Rule, Shape, Text
 
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -58,6 +56,7 @@ def _root(plate: Plate) -> Element:
             "viewBox": f"0 0 {width} {height}",
             "role": "img",
             "font-family": _families(plate.typeface.stack),
+            "text-rendering": "geometricPrecision",  # widths as they were measured, not rounded to pixels
             "xml:space": "preserve",
         },
     )
@@ -156,16 +155,7 @@ def _text(text: Text) -> Element:
 
 
 def _outlines(text: Text, typeface: Typeface) -> Element:
-    """The letters of a text as one path."""
-    properties = typeface.properties(text.text, text.size, text.style)
-    parts, x = [], 0.0
-    for part in text.text if text.tracking else (text.text,):
-        vertices, codes = text_to_path.get_text_path(properties, part)
-        if len(codes):
-            parts.append(Path(vertices, codes).transformed(Affine2D().scale(text.size / 100).translate(x, 0)))
-        x += typeface.width(part, text.size, text.style) + text.tracking
-    turn = Affine2D().rotate_deg(text.angle).scale(1, -1).translate(text.x, text.y)
-    path = Path.make_compound_path(*parts).transformed(turn) if parts else None
+    path = letters(text, typeface)
     return Element("path", {"d": _commands(path) if path else "", "fill": _hex(text.colour)})
 
 

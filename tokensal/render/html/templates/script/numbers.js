@@ -7,10 +7,12 @@
     return (value < 0 ? "−" : "") + digits + (power ? `×10${raised.join("")}` : "");
   }
 
+  const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
   // The scores of a row, NaN where there is none (see `packed` in panels.py): decoded when they are first needed.
   function scores(row) {
     if (!row.decoded) {
-      const bytes = Uint8Array.from(atob(row.scores), (character) => character.charCodeAt(0));
+      const bytes = bytesOf(row.scores);
       const wide = bytes.length === 8 * data.names.length;
       row.decoded = wide ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
     }

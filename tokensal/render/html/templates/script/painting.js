@@ -73,4 +73,7 @@
 
   document.addEventListener("scroll", () => pending.forEach(({ looks }, elements) => dressView(elements, looks)),
     { capture: true, passive: true });
-  addEventListener("beforeprint", () => { while (pending.size) dressNext(); });
+  addEventListener("beforeprint", () => {
+    for (const view of views) paintMatrix(view, true);
+    while (pending.size) dressNext();
+  });

@@ -29,6 +29,7 @@
   // What a view says of a row: its scale, its sink, its strongest sources.
   function describe(view, shown) {
     view.part("high").textContent = shown.high;
+    if (view.part("end")) view.part("end").textContent = shown.end;
     if (view.part("sink-note")) view.part("sink-note").textContent = shown.sink;
     view.part("top").replaceChildren(...shown.top.map((rank) => line(rank, view.sources)));
   }
@@ -74,7 +75,7 @@
     drawn = index;
     for (const view of views) {
       const row = panel(view, index);
-      paint(view.sources, scores(row), row.limit);
+      paintText(view.sources, row);
       describe(view, row);
     }
     describeScale();

@@ -69,5 +69,5 @@
 
   function paintPins() {
     for (const [target, { copies }] of pins)
-      for (const { view, sources } of copies) paint(sources, scores(view.rows[target]), view.rows[target].limit);
+      for (const { view, sources } of copies) paintText(sources, view.rows[target]);
   }

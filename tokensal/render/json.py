@@ -199,7 +199,10 @@ def read(source: str | PathLike[str] | BinaryIO, kind: type[Result] | None = Non
         raise FormatError(f"Cannot read {name}: {error}") from error
     if kind and not isinstance(result, kind):
         stored = type(result).__name__
-        raise FormatError(f"Cannot read {name}: its schema is that of a {stored}; read it with `{stored}.load`.")
+        article = "an" if stored[0] in "AE" else "a"
+        raise FormatError(
+            f"Cannot read {name}: its schema is that of {article} {stored}; read it with `{stored}.load`."
+        )
     return cast(Result, result)
 
 

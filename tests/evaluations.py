@@ -8,7 +8,7 @@ import torch
 
 from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, EvaluatedPrompt, Evaluation, Failure
 
-HOSTILE = ("</script><b>x</b>&amp;", "a_b\\input{secret}%$#{", "=1+1,\"q\"\n|`*[l](u)", "\ud800\u202e‮漢字 😀 سلام")
+HOSTILE = ("</script><b>x</b>&amp;", "a_b\\input{secret}%$#{", '=1+1,"q"\n|`*[l](u)', "\ud800\u202e‮漢字 😀 سلام")
 POINTS = 5
 
 

@@ -10,17 +10,17 @@ from functools import cache
 
 import pytest
 import torch
+from tokensal.evaluation.building import build_metric, named_methods, named_metrics
 from trials_by_hand import linear, ranked, trial_of
 
 import tokensal
 from tokensal import Evaluation, TokensalError, evaluate
 from tokensal.errors import InputError, OutputError
+from tokensal.evaluation import measuring
 from tokensal.evaluation.baselines import Recency, chance
 from tokensal.evaluation.curves import ABPC
 from tokensal.evaluation.localisation import PointingGame
-from tokensal.evaluation.prompt import Gold, Prompt
-from tokensal.evaluation.study import measuring
-from tokensal.evaluation.study.building import build_metric, named_methods, named_metrics
+from tokensal.evaluation.prompts.prompt import Gold, Prompt
 from tokensal.results.evaluation import EvaluatedPrompt
 from tokensal.scores import SCORES
 
@@ -206,7 +206,9 @@ def test_what_was_interrupted_goes_on_and_ends_with_the_same_numbers(tmp_path, m
     kept = journal.read_text().splitlines()
     assert len(kept) == 1 + finished and len(calls) == finished
     calls.clear()
-    monkeypatch.setattr(measuring, "_measured", lambda prompt, *others: (calls.append(prompt.id), real(prompt, *others))[1])
+    monkeypatch.setattr(
+        measuring, "_measured", lambda prompt, *others: (calls.append(prompt.id), real(prompt, *others))[1]
+    )
     result = measured(journal=journal)
     assert len(calls) == 3 - finished and same(result, once())
     assert journal.read_text().splitlines()[: len(kept)] == kept

@@ -247,7 +247,8 @@ def test_the_page_fits_its_window_and_is_accessible(show, result, scheme, width)
     colours = page.evaluate(
         """() => ["h1", ".note", "figcaption"].map((each) => {
             const element = document.querySelector(each);
-            return [getComputedStyle(element).color, getComputedStyle(element.closest(".tokensal-evaluation")).backgroundColor]
+            const whole = element.closest(".tokensal-evaluation");
+            return [getComputedStyle(element).color, getComputedStyle(whole).backgroundColor];
         })"""
     )
     assert all(contrast(*pair) >= 4.5 for pair in colours)
@@ -289,6 +290,6 @@ def test_every_engine_sets_the_table(engine, tmp_path, result, standalone):  # n
         text = subprocess.run(["pdftotext", "-layout", "e.pdf", "-"], cwd=tmp_path, capture_output=True).stdout.decode()
         text = unicodedata.normalize("NFKC", text)
         for row in lay_out_evaluation(evaluation()).tables[0].rows:
-            assert row.name in text and all(cell.interval.replace("−", "-") in text.replace("−", "-") for cell in row.cells)
-
-
+            assert row.name in text and all(
+                cell.interval.replace("−", "-") in text.replace("−", "-") for cell in row.cells
+            )

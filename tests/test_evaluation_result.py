@@ -118,7 +118,7 @@ def test_a_number_that_is_not_one_is_refused():
 
 def test_a_result_of_another_kind_is_told(tmp_path):
     evaluation().save(tmp_path / "e.json")
-    with pytest.raises(FormatError, match="its schema is that of an Evaluation; read it with `Evaluation.load`"):
+    with pytest.raises(FormatError, match=r"its schema is that of an Evaluation; read it with `Evaluation\.load`"):
         Attribution.load(tmp_path / "e.json")
 
 

@@ -14,8 +14,8 @@ from tokensal import Occlusion, load
 from tokensal.errors import InputError
 from tokensal.evaluation import METRICS
 from tokensal.evaluation.localisation import GoldMass, LocalisationMetric, PointingGame, Recall, ReciprocalRank, TopKHit
-from tokensal.evaluation.metric import Trial
-from tokensal.evaluation.prompt import Gold, Prompt, trial_of
+from tokensal.evaluation.metric import Trial, trial_of
+from tokensal.evaluation.prompts.prompt import Gold, Prompt
 from tokensal.types import Example, Role, Token, Unit
 
 NAN = math.nan

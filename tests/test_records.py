@@ -9,8 +9,8 @@ import pytest
 
 from tokensal.errors import InputError
 from tokensal.evaluation import records
-from tokensal.evaluation.prompt import Gold
-from tokensal.evaluation.records import read_prompts
+from tokensal.evaluation.prompts.prompt import Gold
+from tokensal.evaluation.prompts.records import read_prompts
 
 
 def test_the_example_runs():

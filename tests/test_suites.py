@@ -13,7 +13,8 @@ from builders import tiny
 from tokensal import Case, Question, load
 from tokensal.adapters import embedded
 from tokensal.errors import InputError
-from tokensal.evaluation.prompt import Edit, Gold, Prompt, Span, Swap, case_of, gold_units, trial_of
+from tokensal.evaluation.metric import trial_of
+from tokensal.evaluation.prompts.prompt import Edit, Gold, Prompt, Span, Swap, case_of, gold_units
 from tokensal.evaluation.suites import KINDS, SUITES, acceptance, suite
 from tokensal.evaluation.suites.acceptance import MOST_FAILURES, answers_rightly, sample, verdict
 from tokensal.evaluation.suites.kind import candidates

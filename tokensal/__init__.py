@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokensal.case import Case as Case
     from tokensal.engine import Budget as Budget
     from tokensal.errors import TokensalError as TokensalError
-    from tokensal.evaluation.study.measuring import evaluate as evaluate
+    from tokensal.evaluation.measuring import evaluate as evaluate
     from tokensal.methods import *  # noqa: F403
     from tokensal.methods.method import GradientMethod as GradientMethod
     from tokensal.methods.registry import register as register
@@ -58,7 +58,7 @@ _MODULES = {
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",
     "compare": "tokensal.api",
-    "evaluate": "tokensal.evaluation.study.measuring",
+    "evaluate": "tokensal.evaluation.measuring",
     "load": "tokensal.adapters",
     "register": "tokensal.methods.registry",
 }

@@ -139,7 +139,7 @@ class Evaluated:
         Raises:
             InputError: an unknown method, metric or option, the same one twice, or options of one that is not used.
         """
-        from tokensal.evaluation.study.building import build_metrics, named_methods, named_metrics
+        from tokensal.evaluation.building import build_metrics, named_methods, named_metrics
         from tokensal.methods import build, canonical_name
 
         tables = _tables("method", self.options, self.methods, canonical_name, "lrp.rule=attn", "evaluated")

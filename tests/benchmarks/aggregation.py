@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from localisation import interval, names  # a folder of scripts, not a package
 
 from tokensal.evaluation.localisation import gold_among_best
-from tokensal.evaluation.prompt import trial_of
+from tokensal.evaluation.metric import trial_of
 from tokensal.evaluation.suites import suite
 from tokensal.evaluation.suites.kind import draw_distinct
 from tokensal.evaluation.suites.vocabulary import NAMES, RELATIONS, Relation

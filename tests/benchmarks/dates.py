@@ -26,7 +26,8 @@ from localisation import AS_IS, MAGNITUDE, SWEEPS, Random, interval, matching, n
 
 import tokensal
 from tokensal.evaluation.localisation import PointingGame
-from tokensal.evaluation.prompt import Prompt, trial_of
+from tokensal.evaluation.metric import trial_of
+from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import suite
 from tokensal.methods import Method
 from tokensal.types import Diagnostics

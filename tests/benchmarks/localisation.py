@@ -31,8 +31,8 @@ from torch import Tensor
 import tokensal
 from tokensal.engine import Engine
 from tokensal.evaluation.localisation import PointingGame, Recall
-from tokensal.evaluation.metric import Trial
-from tokensal.evaluation.prompt import Prompt, trial_of
+from tokensal.evaluation.metric import Trial, trial_of
+from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import suite
 from tokensal.methods import (
     LRP,

@@ -19,7 +19,7 @@ def records_of(file: Path | None, measuring: Measuring) -> Any:
     """
     if (file is None) == (measuring.suite is None):
         raise InputError("Give either a file of prompts or --suite, such as --suite copy, and not both.")
-    from tokensal.evaluation.records import read_prompts
+    from tokensal.evaluation.prompts.records import read_prompts
     from tokensal.evaluation.suites import require_suite
     from tokensal.render.files import writable_place
 

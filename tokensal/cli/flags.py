@@ -68,7 +68,7 @@ def _annotation(name: str, option: Option, heading: str) -> Any:
     if repeatable:
         sentences.append("Repeatable.")
     if option.default:
-        default = ",".join(option.default) if option.kind is list else option.default
+        default = ",".join(option.default) if isinstance(option.default, list | tuple) else option.default
         sentences.append(f"Default: {default}.")
     type_ = list[str] if repeatable else str if option.commas else option.kind
     details: dict[str, Any] = {"metavar": option.metavar, "help": " ".join(sentences), "rich_help_panel": heading}

@@ -7,13 +7,15 @@ source, what it does with signs, ties and the sink, and how it differs from publ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from tokensal.adapters import ModelAdapter
 from tokensal.case import Case
 from tokensal.errors import InputError
+from tokensal.evaluation.prompts.prompt import Prompt, case_of, gold_units
 from tokensal.methods import Method, build
 from tokensal.methods.removal import Game, game_of
 from tokensal.perturbations.draws import generator
@@ -73,6 +75,16 @@ class Trial:
     def generator(self, number: int = 0) -> torch.Generator:
         """A generator for the draw of that number."""
         return generator(self.seed, number)
+
+
+def trial_of(prompt: Prompt, model: ModelAdapter | str, *, seed: int = 0, **options: Any) -> Trial:
+    """The trial of a prompt: its case, and which units are gold. Options are those of `case_of`.
+
+    Raises:
+        TokensalError: one sentence about what to put right; see `tokensal.errors`.
+    """
+    case = case_of(prompt, model, **options)
+    return Trial(case, gold_units(prompt, case.example) if prompt.gold else None, seed)
 
 
 class Metric(Protocol):

@@ -17,7 +17,7 @@ import torch
 
 from tokensal.adapters import ModelAdapter
 from tokensal.errors import InputError
-from tokensal.evaluation.prompt import Prompt, case_of
+from tokensal.evaluation.prompts.prompt import Prompt, case_of
 from tokensal.evaluation.suites.kind import Kind, candidates
 from tokensal.surroundings import exact_surroundings
 from tokensal.types import Progress

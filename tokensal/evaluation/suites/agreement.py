@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from tokensal.evaluation.prompt import Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind, Text
 from tokensal.evaluation.suites.vocabulary import words
 

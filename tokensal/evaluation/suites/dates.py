@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from tokensal.evaluation.prompt import Edit, Gold, Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Edit, Gold, Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind
 from tokensal.evaluation.suites.written_dates import PARTS, Written, days, draw, swapped
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokensal.evaluation.prompt import Edit, Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Edit, Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind, Text, draw_distinct
 from tokensal.evaluation.suites.vocabulary import NAMES, PROSE, RELATIONS, Relation
 

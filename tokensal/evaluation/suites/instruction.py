@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from tokensal.evaluation.prompt import Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind, Text
 
 REQUESTS: Mapping[str, Mapping[str, str]] = {

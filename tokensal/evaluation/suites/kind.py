@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tokensal.evaluation.prompt import Edit, Gold, Prompt, Span
+from tokensal.evaluation.prompts.prompt import Edit, Gold, Prompt, Span
 
 Value = TypeVar("Value", bound=str)
 GOLDEN = (5**0.5 - 1) / 2

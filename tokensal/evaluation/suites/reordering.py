@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tokensal.evaluation.prompt import Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind, Text, draw_distinct
 from tokensal.evaluation.suites.vocabulary import words
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokensal.evaluation.prompt import Prompt, Swap
+from tokensal.evaluation.prompts.prompt import Prompt, Swap
 from tokensal.evaluation.suites.kind import Kind, Text, draw_distinct
 from tokensal.evaluation.suites.vocabulary import ANIMALS, COLOURS, FOODS, NAMES, words
 

@@ -29,7 +29,7 @@ from typing import Any
 from tokensal.adapters.marks import read_marks
 from tokensal.adapters.messages import read_messages
 from tokensal.errors import InputError, foreign, reason
-from tokensal.evaluation.prompt import Gold, Prompt
+from tokensal.evaluation.prompts.prompt import Gold, Prompt
 from tokensal.values import described, is_whole, plain, read_kind, read_text, read_text_or_ids
 
 FIELDS = ("prompt", "messages", "answer", "gold", "contrast", "id", "kind")

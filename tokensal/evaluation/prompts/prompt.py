@@ -3,7 +3,7 @@
 1. The words that the answer rests on, the gold, are characters of the prompt: they are the same for every model.
 2. `Prompt.swapped` writes other words in their place, and says what the answer should be then. A model that gives both
    answers takes them from there.
-3. `trial_of` puts the prompt to a model. A unit is gold if one of its tokens is, and a token is if one of its
+3. `case_of` puts the prompt to a model. A unit is gold if one of its tokens is, and a token is if one of its
    characters is, white space apart.
 """
 
@@ -19,7 +19,6 @@ from torch import Tensor
 from tokensal.adapters import ModelAdapter
 from tokensal.case import Case
 from tokensal.errors import InputError
-from tokensal.evaluation.metric import Trial
 from tokensal.options import Generation
 from tokensal.questions.masks import unit_membership
 from tokensal.questions.question import Question
@@ -226,16 +225,6 @@ def case_of(prompt: Prompt, model: ModelAdapter | str, *, question: Question | N
         generation=Generation(continuation=answer),
         **options,
     )
-
-
-def trial_of(prompt: Prompt, model: ModelAdapter | str, *, seed: int = 0, **options: Any) -> Trial:
-    """The trial of a prompt: its case, and which units are gold. Options are those of `case_of`.
-
-    Raises:
-        TokensalError: one sentence about what to put right; see `tokensal.errors`.
-    """
-    case = case_of(prompt, model, **options)
-    return Trial(case, gold_units(prompt, case.example) if prompt.gold else None, seed)
 
 
 def gold_units(prompt: Prompt, example: Example, *, passages: bool = False) -> Tensor:

@@ -26,13 +26,13 @@ from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
 from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
+from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
-from tokensal.evaluation.metric import Metric, Trial
-from tokensal.evaluation.prompt import Prompt, trial_of
-from tokensal.evaluation.records import Record, read_prompts
+from tokensal.evaluation.journal import Journal, Line
+from tokensal.evaluation.metric import Metric, Trial, trial_of
+from tokensal.evaluation.prompts.prompt import Prompt
+from tokensal.evaluation.prompts.records import Record, read_prompts
 from tokensal.evaluation.removal import score_together
-from tokensal.evaluation.study.building import named_methods, named_metrics
-from tokensal.evaluation.study.journal import Journal, Line
 from tokensal.evaluation.suites import require_suite
 from tokensal.evaluation.suites import suite as draw_suite
 from tokensal.methods import Method
@@ -74,8 +74,8 @@ def evaluate(
 
     Args:
         model: as for `tokensal.attribute`, and so are budget and progress, which counts prompts.
-        prompts: of the caller's own: see `tokensal.evaluation.records`; or the path of a .jsonl or .csv file. Else
-            those of a suite.
+        prompts: of the caller's own: see `tokensal.evaluation.prompts.records`; or the path of a .jsonl or .csv file.
+            Else those of a suite.
         methods: names from `tokensal.METHODS`, or methods with options. Baselines need not be named.
         metrics: names from `tokensal.evaluation.METRICS`, or metrics with options.
         replacements: what "absent" means in those metrics that take units away and are given by name; each of them is

@@ -40,7 +40,7 @@ def read(source, suffix):
         source = re.sub(r"\\([^\w\s])", r"\1", source).replace("`@`", "@")
     if suffix == ".tex":
         body = source.partition("\\begingroup")[2].partition("\\endgroup")[0]
-        source = re.sub(r"\$([^$]*)\$", r"\1", body).replace(r"\uparrow", "↑").replace(r"\downarrow", "↓")
+        source = re.sub(r"\$([^$]*)\$", r"\1", body.replace("$-$", "−")).replace(r"\uparrow", "↑").replace(r"\downarrow", "↓")
         source = re.sub(r"\\shortstack\[r\]|\\footnotesize|\\scriptsize|\\rlap|\\text(bf|it)|[{}]", "", source)
         source = source.replace(r"\_", "_").replace(r"\\", " ").replace("&", " ")
     return " ".join(source.split())
@@ -77,7 +77,7 @@ def test_means_and_intervals_are_those_of_the_standings():
     assert row.cells[1].mean == f"{mean.value:.2f}"
     assert row.cells[1].interval == f"[{mean.low:.2f}, {mean.high:.2f}]"
     assert lay_out_evaluation(result).tables[0].rows[0].cells[1].mean.startswith("−1.")
-    assert [row.seconds for row in lay_out_evaluation(result).tables[0].rows] == ["0.500", "0.250", "0.010"]
+    assert [row.seconds for row in lay_out_evaluation(result).tables[0].rows] == ["0.50", "0.25", "0.01"]
 
 
 def test_zero_has_as_many_decimals_as_the_others():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tokensal.render.files import storable
 from tokensal.results.columns import Column
 from tokensal.results.evaluation import Evaluation
 
@@ -42,4 +43,6 @@ def columns_of_evaluation(evaluation: Evaluation) -> dict[str, Array]:
 
 
 def _typed(values: Array, dtype: str) -> Array:
-    return values.astype(object if dtype == "str" else dtype)
+    if dtype != "str":
+        return values.astype(dtype)
+    return np.array([storable(str(value)) for value in values], dtype=object)

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
 from tokensal.render.latex.characters import prose, tex
-from tokensal.render.layout.evaluation import Cell, EvaluationTables, Row, Table
+from tokensal.render.layout.evaluation import Cell, EvaluationTables, Head, Row, Table
 
 RULES = r"\providecommand{\toprule}{\hline}\providecommand{\midrule}{\hline}\providecommand{\bottomrule}{\hline}%"
 SECONDS = ("s /", "prompt")
-NAME, COLUMN, LINE, CAPTION = 120.0, 58.0, 12.0, 160.0  # points of a document for 9 points of text
+# Points of a document whose text is of 9 points: a letter, the gap between columns, a column of numbers with its gap, a
+# line, and the caption. It may be larger than it has to.
+LETTER, GAP, COLUMN, LINE, CAPTION = 6.5, 14.0, 62.0, 12.0, 160.0
 
 
 def table_lines(evaluation: EvaluationTables) -> list[str]:
@@ -31,24 +33,24 @@ def page_size(evaluation: EvaluationTables, drawing: Drawing) -> tuple[float, fl
     """Width and height of a document that holds the table, in points."""
     lines = sum(3 + 2 * len(table.rows) for table in evaluation.tables)
     scale = drawing.font_size / 9
-    width = NAME + COLUMN * (len(evaluation.heads) + 1)
+    names = max(len(row.name) for row in evaluation.tables[0].rows)
+    heads = [max(map(len, _stack(head))) for head in evaluation.heads]
+    width = LETTER * names + sum(max(COLUMN, LETTER * head + GAP) for head in heads) + COLUMN
     return max(drawing.points, width * scale), (LINE * lines + CAPTION) * scale + 40
 
 
 def _heads(evaluation: EvaluationTables) -> str:
-    heads = [_stacked([*_broken(head.name), head.arrow]) for head in evaluation.heads]
-    return " & ".join([" method", *heads, _stacked(list(SECONDS))]) + r" \\"
+    heads = [_stacked(lines) for lines in (*map(_stack, evaluation.heads), list(SECONDS))]
+    return " & ".join(["method", *heads]) + r" \\"
 
 
-def _broken(name: str) -> list[str]:
-    """A name in lines, at its underscores and its spaces."""
-    words = name.replace("_", "_ ").split()
-    return [word for word in words if word] or [name]
+def _stack(head: Head) -> list[str]:
+    """The name of a metric in lines, broken at its underscores and spaces, and its arrow."""
+    *words, last = head.name.replace("_", "_ ").split() or [head.name]
+    return [*words, f"{last} {head.arrow}"] if words else [last, head.arrow]
 
 
 def _stacked(lines: list[str]) -> str:
-    if len(lines) > 2 and len(lines[-1]) == 1:  # an arrow beside the last of several words
-        lines = [*lines[:-2], f"{lines[-2]} {lines[-1]}"]
     return r"\shortstack[r]{\footnotesize " + r"\\\footnotesize ".join(map(prose, lines)) + "}"
 
 

@@ -316,6 +316,7 @@ def here(monkeypatch, capsys):
         (("--suite", "copy", "--count", "0"), "count"),
         (("--suite", "copy", "--resume", "no/folder/journal"), "folder that does not exist"),
         (("--suite", "copy", "-o", "x.doc"), "suffix"),
+        (("--suite", "copy", "--metrics", "recall", "-o", "x.svg"), "draws curves, which are those of abpc"),
     ],
 )
 def test_a_wrong_command_ends_in_one_sentence(here, monkeypatch, tmp_path, arguments, message):

@@ -19,6 +19,7 @@ from test_html import browser, show  # noqa: F401
 from test_latex import engine  # noqa: F401
 
 from tokensal.drawing import Drawing
+from tokensal.errors import InputError
 from tokensal.render import encode
 from tokensal.render.html.evaluation import BAR, bar, plot
 from tokensal.render.layout.evaluation import MARK, NOTHING, lay_out_evaluation
@@ -40,7 +41,11 @@ def read(source, suffix):
         source = re.sub(r"\\([^\w\s])", r"\1", source).replace("`@`", "@")
     if suffix == ".tex":
         body = source.partition("\\begingroup")[2].partition("\\endgroup")[0]
-        source = re.sub(r"\$([^$]*)\$", r"\1", body.replace("$-$", "−")).replace(r"\uparrow", "↑").replace(r"\downarrow", "↓")
+        source = (
+            re.sub(r"\$([^$]*)\$", r"\1", body.replace("$-$", "−"))
+            .replace(r"\uparrow", "↑")
+            .replace(r"\downarrow", "↓")
+        )
         source = re.sub(r"\\shortstack\[r\]|\\footnotesize|\\scriptsize|\\rlap|\\text(bf|it)|[{}]", "", source)
         source = source.replace(r"\_", "_").replace(r"\\", " ").replace("&", " ")
     return " ".join(source.split())
@@ -225,6 +230,40 @@ def test_points_of_a_curve_are_where_its_values_are():
     assert points[2][1] == pytest.approx(bottom + (top - bottom) * 0.25, abs=0.1)
     assert exact(0.25) in figure["said"] and exact(0.5**0.5) in figure["said"]
     assert figure["chance_most"] and not plot(tables, tables.chance)["chance_most"]
+
+
+# Figures
+
+
+def test_a_figure_has_the_curves_of_every_method_and_tells_them():
+    from xml.etree import ElementTree
+
+    tables = lay_out_evaluation(evaluation())
+    root = ElementTree.fromstring(drawn(evaluation(), ".svg", width="page"))
+    space = "{http://www.w3.org/2000/svg}"
+    lines = [line.get("points").split() for line in root.iter(f"{space}polyline")]
+    assert sorted(map(len, lines)) == [2] * 3 + [POINTS] * (2 * 3 + 2 * 2)  # the legend, and chance behind two methods
+    first, second = lines[2], lines[3]  # of the first method, behind those of chance
+    places = [tuple(map(float, point.split(","))) for point in first]
+    heights = [y for _, y in places]
+    share = (heights[-1] - heights[2]) / (heights[-1] - heights[0])
+    assert share == pytest.approx(tables.curves[0].most_first[2], abs=1e-3) and first[0] == second[0]
+    assert root.find(f"{space}title").text == tables.title
+    assert all(each.described(2, 0.5) in root.find(f"{space}desc").text for each in tables.curves)
+    texts = " ".join("".join(text.itertext()) for text in root.iter(f"{space}text"))
+    assert all(word in texts for word in ("good", "poor", "random", "most relevant first", "100"))
+    dashed = [line for line in root.iter(f"{space}polyline") if line.get("stroke-dasharray")]
+    assert len(dashed) == 3 + 1  # told apart without colour, too
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
+def test_figures_are_drawn_of_anything_and_are_the_same_twice(suffix):
+    for result in (evaluation(), hostile()):
+        content = encode(result, f"e{suffix}", Drawing())
+        assert content == encode(result, f"e{suffix}", Drawing()) and len(content) > 2000
+    empty = replace(evaluation(), curves=torch.full_like(evaluation().curves, math.nan))
+    with pytest.raises(InputError, match="has no curves to draw: measure abpc, too"):
+        encode(empty, f"e{suffix}", Drawing())
 
 
 # In a browser

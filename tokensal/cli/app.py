@@ -21,7 +21,7 @@ import tokensal
 from tokensal.cli import references
 from tokensal.cli.catalogue import details, listing, metric_details, metric_listing
 from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader, tell
-from tokensal.cli.evaluating import records_of
+from tokensal.cli.evaluating import records_of, require_curves
 from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
 from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
@@ -238,6 +238,7 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
     if output.trace:
         raise InputError(NOT_TRACED)
     arguments = build(Evaluated, settings).arguments()
+    require_curves(output, arguments["metrics"])
     records = records_of(prompts, measuring)
 
     from tokensal.cli.progress import stages

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tokensal.config import Output
 from tokensal.errors import InputError
 from tokensal.options import Measuring
 from tokensal.questions.question import Question
+
+if TYPE_CHECKING:
+    from tokensal.evaluation.metric import Metric
+
+
+FIGURES = ("svg", "pdf", "png")  # formats that draw curves
+
+
+def require_curves(output: Output, metrics: Sequence[Metric]) -> None:
+    """Refuse figures of curves where none are measured.
+
+    Raises:
+        InputError: a figure, and abpc is not among the metrics.
+    """
+    formats = [output.format or Path(path).suffix[1:] for path in output.output]
+    for format in formats:
+        if format.lower() in FIGURES and not any(metric.name == "abpc" for metric in metrics):
+            raise InputError(f"Format {format!r} draws curves, which are those of abpc: add it to --metrics.")
 
 
 def records_of(file: Path | None, measuring: Measuring) -> Any:

@@ -57,11 +57,7 @@ def plot(evaluation: EvaluationTables, curves: Curves) -> dict[str, object]:
         "columns": [(round(_across(share), 1), percent(share)) for share in (0.0, 0.5, 1.0)],
         "size": (WIDTH, HEIGHT),
         "frame": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
-        "said": (
-            f"With {percent(evaluation.shares[middle])} of the units absent: {exact(curves.most_first[middle])} "
-            f"{CURVE_NAMES[0]}, {exact(curves.least_first[middle])} {CURVE_NAMES[1]}. Mean over {curves.prompts} "
-            f"prompt{'s' * (curves.prompts != 1)}."
-        ),
+        "said": curves.described(middle, evaluation.shares[middle]),
     }
 
 

@@ -19,7 +19,7 @@ import torch
 
 from tokensal.drawable import drawable
 from tokensal.render.layout.heatmap import Facts
-from tokensal.render.layout.numbers import TIMES, Scale, percent
+from tokensal.render.layout.numbers import TIMES, Scale, exact, percent
 from tokensal.results.evaluation import Evaluation
 from tokensal.results.statistics import Standing
 
@@ -111,6 +111,14 @@ class Curves:
     least_first: tuple[float, ...]
     prompts: int
 
+    def described(self, point: int, share: float) -> str:
+        """What both curves are at a point, in a sentence."""
+        most, least = exact(self.most_first[point]), exact(self.least_first[point])
+        return (
+            f"{self.name}, with {percent(share)} of the units absent: {most} {CURVE_NAMES[0]}, {least} "
+            f"{CURVE_NAMES[1]}; mean over {_counted(self.prompts, 'prompt')}."
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTables:
@@ -139,6 +147,12 @@ class EvaluationTables:
     notes: tuple[str, ...]
     failures: tuple[str, ...]
     facts: Facts
+
+    @property
+    def description(self) -> str:
+        """The curves in words, for who cannot see them."""
+        middle = len(self.shares) // 2
+        return " ".join([f"{self.subject}.", *(each.described(middle, self.shares[middle]) for each in self.curves)])
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from functools import cache
 
 import pytest
 import torch
-from tokensal.evaluation.building import build_metric, named_methods, named_metrics
 from trials_by_hand import linear, ranked, trial_of
 
 import tokensal
@@ -18,6 +17,7 @@ from tokensal import Evaluation, TokensalError, evaluate
 from tokensal.errors import InputError, OutputError
 from tokensal.evaluation import measuring
 from tokensal.evaluation.baselines import Recency, chance
+from tokensal.evaluation.building import build_metric, named_methods, named_metrics
 from tokensal.evaluation.curves import ABPC
 from tokensal.evaluation.localisation import PointingGame
 from tokensal.evaluation.prompts.prompt import Gold, Prompt

@@ -59,8 +59,8 @@ LAYERS = {
 }
 # What each may import inside functions as well, because it is heavy.
 LATE = {
-    "config": {"methods", "api"},
-    "cli": {"render", "methods", "adapters"},
+    "config": {"methods", "api", "evaluation"},
+    "cli": {"render", "methods", "adapters", "evaluation"},
     "__init__": {"methods"},
 }
 OUTSIDE = {

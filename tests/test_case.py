@@ -201,7 +201,7 @@ def test_an_unknown_argument_is_an_error_that_offers_the_nearest(call, name):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_help_and_a_kind(command):
     for each in options_of(*COMMANDS[command]).values():
-        assert each.help.endswith(".") and each.kind in (str, int, bool, list, dict)
+        assert each.help[-1] in ".?" and each.kind in (str, int, float, bool, list, dict)
 
 
 def test_a_group_is_an_argument_inside_and_keywords_outside():

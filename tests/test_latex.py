@@ -22,7 +22,7 @@ from tokensal.drawable import drawable
 from tokensal.drawing import PALETTES, Drawing
 from tokensal.render import encode
 from tokensal.render.latex.characters import ASCII, comment, portable, tex
-from tokensal.render.layout.passages import TENTH
+from tokensal.render.layout.rows import TENTH
 
 ENGINES = ("pdflatex", "xelatex", "lualatex")
 REQUIRED = "TOKENSAL_REQUIRE_TEX"

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tokensal.errors import InputError
-from tokensal.evaluation import records
+from tokensal.evaluation.prompts import records
 from tokensal.evaluation.prompts.prompt import Gold
 from tokensal.evaluation.prompts.records import read_prompts
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tokensal.case import Case as Case
     from tokensal.engine import Budget as Budget
     from tokensal.errors import TokensalError as TokensalError
+    from tokensal.evaluation.measuring import evaluate as evaluate
     from tokensal.methods import *  # noqa: F403
     from tokensal.methods.method import GradientMethod as GradientMethod
     from tokensal.methods.registry import register as register
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tokensal.questions.question import Question as Question
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
+    from tokensal.results.evaluation import Evaluation as Evaluation
     from tokensal.types import Diagnostic as Diagnostic
     from tokensal.types import Scores as Scores
 
@@ -45,6 +47,7 @@ _MODULES = {
     "CausalAdapter": "tokensal.adapters",
     "Comparison": "tokensal.results.comparison",
     "Diagnostic": "tokensal.types",
+    "Evaluation": "tokensal.results.evaluation",
     "Generation": "tokensal.options",
     "GradientMethod": "tokensal.methods.method",
     "Question": "tokensal.questions.question",
@@ -55,6 +58,7 @@ _MODULES = {
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",
     "compare": "tokensal.api",
+    "evaluate": "tokensal.evaluation.measuring",
     "load": "tokensal.adapters",
     "register": "tokensal.methods.registry",
 }

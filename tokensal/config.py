@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import InputError, unknown
-from tokensal.options import COMPARED, Generation, Loading, option, options_of
+from tokensal.options import COMPARED, EVALUATED, MEASURED, Generation, Loading, Measuring, option, options_of
 from tokensal.questions.question import Question
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
@@ -70,19 +70,8 @@ class Explanations:
         from tokensal.api import build_several
         from tokensal.methods import build, canonical_name
 
-        names, tables = [canonical_name(name) for name in self.methods], {}
-        for name, options in (self.options or {}).items():
-            if not isinstance(options, Mapping):
-                raise InputError(
-                    f"The options of {name!r} should be a table, but are {options!r}; as flags, they should be "
-                    "METHOD.KEY=VALUE, such as gradient.norm=l1."
-                )
-            if canonical_name(name) not in names:
-                raise InputError(
-                    f"There are options for method {name!r}, but compared are only {', '.join(self.methods)}: "
-                    "add it, or drop them."
-                )
-            tables[canonical_name(name)] = options
+        names = [canonical_name(name) for name in self.methods]
+        tables = _tables("method", self.options, self.methods, canonical_name, "gradient.norm=l1", "compared")
         return {"check": self.check, "methods": build_several(build(name, tables.get(name)) for name in names)}
 
 
@@ -94,6 +83,72 @@ class Reporting(Explanations):
         REPORTED, "How it is explained, by two or more: see 'tokensal methods'.",
         kind=list, metavar="NAME,NAME,…", commas=True,
     )  # fmt: skip
+
+
+def _tables(
+    kind: str, options: Mapping[str, Any] | None, named: Sequence[str], canonical: Callable[[str], str], example: str,
+    used: str,
+) -> dict[str, Mapping[str, Any]]:  # fmt: skip
+    """The options of methods or metrics by their names, each of one that is named.
+
+    Raises:
+        InputError: options that are no table, or of one that is not used.
+    """
+    names, tables = [canonical(name) for name in named], dict[str, Mapping[str, Any]]()
+    for name, table in (options or {}).items():
+        if not isinstance(table, Mapping):
+            raise InputError(
+                f"The options of {name!r} should be a table, but are {table!r}; as flags, they should be "
+                f"{kind.upper()}.KEY=VALUE, such as {example}."
+            )
+        if canonical(name) not in names:
+            raise InputError(
+                f"There are options for {kind} {name!r}, but {used} are only {', '.join(named)}: add it, or drop them."
+            )
+        tables[canonical(name)] = table
+    return tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """The methods that are evaluated and the metrics that measure them, each with its own options."""
+
+    methods: Sequence[str] = option(
+        EVALUATED, "What is evaluated, beside the baselines: see 'tokensal methods'.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
+    options: Mapping[str, Any] | None = option(
+        None, "Option of a method, such as lrp.rule=attn.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
+    )
+    metrics: Sequence[str] = option(
+        MEASURED, "How it is measured: see 'tokensal metrics'.", kind=list, metavar="NAME,NAME,…", commas=True
+    )
+    metric_options: Mapping[str, Any] | None = option(
+        None, "Option of a metric, such as abpc.steps=10.", kind=dict, flag="--metric-option",
+        metavar="METRIC.KEY=VALUE",
+    )  # fmt: skip
+    replacements: Sequence[str] = option(
+        ("mask",), "What 'absent' means in metrics that take units away: mask, delete, mean and others; each of these "
+        "metrics is measured for each.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
+
+    def arguments(self) -> dict[str, Any]:
+        """The methods and the metrics, as arguments of `evaluate`.
+
+        Raises:
+            InputError: an unknown method, metric or option, the same one twice, or options of one that is not used.
+        """
+        from tokensal.evaluation.building import build_metrics, named_methods, named_metrics
+        from tokensal.methods import build, canonical_name
+
+        tables = _tables("method", self.options, self.methods, canonical_name, "lrp.rule=attn", "evaluated")
+        methods = [build(name, tables.get(name)) for name in map(canonical_name, self.methods)]
+        tables = _tables("metric", self.metric_options, self.metrics, str, "abpc.steps=10", "measured")
+        metrics = build_metrics(self.metrics, tables, self.replacements)
+        named_methods(methods)  # what is wrong with their names is told now
+        named_metrics(metrics, self.replacements)
+        return {"methods": methods, "metrics": metrics}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +248,7 @@ EXPLANATIONS: Mapping[str, type[Explanation | Explanations]] = {"attribute": Exp
 COMMANDS: Mapping[str, tuple[type, ...]] = {
     command: (explanation, Question, Generation, Chat, Loading, Output, Drawing)
     for command, explanation in EXPLANATIONS.items()
-}
+} | {"evaluate": (Evaluated, Measuring, Loading, Output, Drawing)}
 
 
 def resolve(

@@ -207,6 +207,8 @@ def _options_of_generate(generation: Any) -> dict[str, Any]:
 
 
 COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
+EVALUATED = ("lrp", "gradient", "input_x_gradient", "attention_grad_cam")  # cheap
+MEASURED = ("pointing_game", "recall", "deletion", "insertion", "abpc", "comprehensiveness", "sufficiency")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -273,3 +275,40 @@ class Loading:
         read_kind("device_map", self.device_map, str | Mapping, "a text, such as auto, or a table", optional=True)
         if self.device is not None and self.device_map is not None:
             raise InputError("Give either a device or a device_map, and not both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """On what methods are measured, and what is kept while that goes on.
+
+    Raises:
+        InputError: a value of the wrong type, or out of bounds.
+    """
+
+    suite: str | None = option(
+        None, "Measure on prompts that ship: copy, contrast, all, or one kind, such as facts; those that the model "
+        "answers from known words.",
+        metavar="NAME",
+    )  # fmt: skip
+    count: int = option(20, "How many prompts of each kind of a suite.")
+    unit: str = option("token", "What is credited, and taken away, as one: token, word, sentence, line or message.")
+    sources: Sequence[str] | None = option(
+        None, "The roles that may be credited or taken away, such as user,generated; all if left out.",
+        kind=list, metavar="ROLE,ROLE,…", commas=True,
+    )  # fmt: skip
+    score: str = option("logprob", "What is explained, and measured: logprob, logit, prob or entropy.")
+    seed: int = option(0, "Seed of the prompts of a suite, and of all that is drawn.")
+    journal: str | PathLike[str] | None = option(
+        None, "A file that keeps what is finished: the same call goes on from there after an interruption.",
+        flag="--journal --resume", metavar="FILE",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        store(
+            self,
+            suite=read_text("suite", self.suite, optional=True),
+            count=read_whole("count", self.count, least=1),
+            unit=read_text("unit", self.unit),
+            seed=read_whole("seed", self.seed, most=2**32 - 1),
+        )
+        read_kind("journal", self.journal, str | PathLike, "a path", optional=True)

@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `tokensal compare`, `tokensal show`, `tokensal render`, `tokensal methods`.
+"""The command line: `tokensal attribute`, `compare`, `evaluate`, `show`, `render`, `methods` and `metrics`.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -19,9 +19,10 @@ import typer.core
 
 import tokensal
 from tokensal.cli import references
-from tokensal.cli.catalogue import details, listing
-from tokensal.cli.delivery import deliver, require_places, require_reader, tell
-from tokensal.cli.flags import HEADINGS, complete_methods, flags_of, read_flags, require_text
+from tokensal.cli.catalogue import details, listing, metric_details, metric_listing
+from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader, tell
+from tokensal.cli.evaluating import records_of, require_curves
+from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
 from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
     COMMANDS,
@@ -29,6 +30,7 @@ from tokensal.config import (
     EXPLANATIONS,
     LARGEST,
     Chat,
+    Evaluated,
     Output,
     Reporting,
     Settings,
@@ -40,11 +42,11 @@ from tokensal.config import (
 from tokensal.drawable import drawable
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError, TokensalError
-from tokensal.options import Generation, Loading, build, options_of, values_of
+from tokensal.options import Generation, Loading, Measuring, build, options_of, values_of
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison
+    from tokensal import Attribution, Comparison, Evaluation
     from tokensal.adapters import ModelAdapter
 
 Function = Callable[..., None]
@@ -101,6 +103,11 @@ ReportedFile = Annotated[
 ]
 REPORT = (Reporting, *COMMANDS["compare"][1:])
 REDRAWN = options_of(Output, Drawing)  # what a report on a saved result still takes
+Records = Annotated[
+    Path | None,
+    typer.Argument(help="Prompts of your own: a .jsonl or .csv file of records; or else --suite.", show_default=False),
+]
+MetricName = Annotated[str | None, typer.Argument(help="A metric.", autocompletion=complete_metrics)]
 MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompletion=complete_methods)]
 
 
@@ -214,11 +221,42 @@ def _require_nothing_new(settings: Settings, **others: object) -> None:
         )
 
 
-def _load_result(file: Path) -> Attribution | Comparison:
+def _load_result(file: Path) -> Attribution | Comparison | Evaluation:
     from tokensal.render import load
 
-    result: Attribution | Comparison = load(sys.stdin.buffer if str(file) == "-" else file)
+    result: Attribution | Comparison | Evaluation = load(sys.stdin.buffer if str(file) == "-" else file)
     return result
+
+
+@command(COMMANDS["evaluate"], example="tokensal evaluate --suite copy --methods lrp,gradient -o table.html")
+def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -> None:
+    """Measure which methods point at what an answer rests on: on prompts that ship, or on your own."""
+    settings = resolve("evaluate", read_flags(COMMANDS["evaluate"], flags), config)
+    loading, measuring = build(Loading, settings), build(Measuring, settings)
+    output, drawing = build(Output, settings), build(Drawing, settings)
+    require_reader(output)
+    if output.trace:
+        raise InputError(NOT_TRACED)
+    arguments = build(Evaluated, settings).arguments()
+    require_curves(output, arguments["metrics"])
+    records = records_of(prompts, measuring)
+
+    from tokensal.cli.progress import stages
+
+    require_places(output)
+    with stages(quiet=output.quiet) as stage:
+        stage("loading the model")
+        model = _load(loading, output.quiet)
+        stage("drawing prompts" if measuring.suite else "evaluating")
+        result = tokensal.evaluate(
+            model,
+            records,
+            **arguments,
+            **values_of(measuring),
+            progress=lambda done, total: stage("evaluating", done, total),
+            config=settings,
+        )
+    deliver(result, output, drawing)
 
 
 @command([Output, Drawing], example="tokensal show paris.json --matrix")
@@ -257,6 +295,14 @@ def methods(
         text = listing()
     else:
         text = details(name)
+    with writing_to_stdout():
+        print(text)
+
+
+@command(example="tokensal metrics abpc")
+def metrics(name: MetricName = None) -> None:
+    """List the metrics of `tokensal evaluate`: what each measures; or tell all about one, with its options."""
+    text = metric_listing() if name is None else metric_details(name)
     with writing_to_stdout():
         print(text)
 

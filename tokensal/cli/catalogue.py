@@ -1,4 +1,4 @@
-"""The methods as the command line lists them: read from their source as text, because to import them loads torch.
+"""The methods and metrics as the command line lists them: read from their source as text, since importing loads torch.
 
 Those of other packages are imported where all is told about them.
 """
@@ -22,10 +22,12 @@ from tokensal.errors import resolve_name
 
 @dataclass(frozen=True)
 class Entry:
-    """What is written about a method.
+    """What is written about a method or a metric.
 
     Attributes:
         name: that of its class attribute, as are summary and paper.
+        written_as: the name of the class.
+        better: of a metric, which values are better.
         description: its docstring, without the options.
         options: for each option, its default as Python writes it, and its help.
     """
@@ -35,19 +37,34 @@ class Entry:
     paper: str
     description: str
     options: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    written_as: str = ""
+    better: str = ""
 
 
 @cache
 def catalogue() -> tuple[Mapping[str, Entry], Mapping[str, str]]:
     """The methods by name, in the order of `tokensal.METHODS`, and `tokensal.methods.ALIASES`."""
-    folder = files("tokensal") / "methods"
+    rows, table = _written_in("methods")
+    return rows, ast.literal_eval(_assigned(table)["ALIASES"])
+
+
+@cache
+def metrics() -> Mapping[str, Entry]:
+    """The metrics by name, in the order of `tokensal.evaluation.METRICS`."""
+    rows, table = _written_in("evaluation")
+    order = [node.id for node in ast.walk(_assigned(table)["METRICS"]) if isinstance(node, ast.Name)]
+    return {row.name: row for name in order for row in rows.values() if row.written_as == name}
+
+
+def _written_in(package: str) -> tuple[dict[str, Entry], ast.Module]:
+    """The classes with a paper that the table of a package imports, by name; and the file with the table."""
+    folder = files("tokensal") / package
     modules = [ast.parse(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".py")]
     classes = {node.name: node for module in modules for node in module.body if isinstance(node, ast.ClassDef)}
-    table = ast.parse((folder / "__init__.py").read_text("utf-8")).body
-    imported = [alias.name for node in table if isinstance(node, ast.ImportFrom) for alias in node.names]
+    table = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    imported = [alias.name for node in table.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     rows = [_entry(classes[name], classes) for name in imported if "paper" in _assigned(classes.get(name))]
-    aliases = _assigned(ast.Module(table, []))["ALIASES"]
-    return {row.name: row for row in rows}, ast.literal_eval(aliases)
+    return {row.name: row for row in rows}, table
 
 
 def _assigned(node: ast.ClassDef | ast.Module | None) -> dict[str, ast.expr]:
@@ -69,7 +86,9 @@ def _entry(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Entry:
     documented = [_documented(ast.get_docstring(each)) for each in lineage]
     helps = {option: text for _, arguments in documented for option, text in arguments.items()}
     described = {option: (default, helps.get(option, "")) for option, default in options.items()}
-    return Entry(name, summary, paper, documented[-1][0], described)
+    inherited = {key: value for each in lineage for key, value in _assigned(each).items()}
+    better = ast.literal_eval(inherited["better"]) if "better" in inherited else ""
+    return Entry(name, summary, paper, documented[-1][0], described, node.name, better)
 
 
 def _lineage(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
@@ -102,12 +121,20 @@ def listing() -> str:
     """Every method, with what it says and its paper; of one that an installed package offers, the package."""
     rows, packages = catalogue()[0], _packages()
     column = max(map(len, names())) + 2
-    lines = [
-        f"{_wrapped(row.summary, column, row.name.ljust(column))}\n{_wrapped(row.paper, column)}"
-        for row in rows.values()
-    ]
+    lines = [_listed(row, column) for row in rows.values()]
     others = [_wrapped(f"of the package {packages[name]}", column, name.ljust(column)) for name in names()[len(rows) :]]
     return "\n".join(lines + others)
+
+
+def metric_listing() -> str:
+    """Every metric, with what it measures, which values are better, and its paper."""
+    column = max(map(len, metrics())) + 2
+    return "\n".join(_listed(row, column) for row in metrics().values())
+
+
+def _listed(row: Entry, column: int) -> str:
+    summary = f"{row.summary}; {row.better} is better" if row.better else row.summary
+    return f"{_wrapped(summary, column, row.name.ljust(column))}\n{_wrapped(row.paper, column)}"
 
 
 def _packages() -> dict[str, str]:
@@ -144,12 +171,27 @@ def details(name: str) -> str:
         InputError: an unknown method; the nearest one is offered.
     """
     row, aliases = entry(name), catalogue()[1]
-    also = ", ".join(alias for alias, meant in aliases.items() if meant == row.name)
+    return _details(row, "--option", ", ".join(alias for alias, meant in aliases.items() if meant == row.name))
+
+
+def metric_details(name: str) -> str:
+    """All about one metric.
+
+    Raises:
+        InputError: an unknown metric; the nearest one is offered.
+    """
+    row = metrics()[resolve_name("metric", name, metrics(), {})]
+    return _details(row, f"--metric-option {row.name}.", "")
+
+
+def _details(row: Entry, flag: str, also: str) -> str:
+    """All that is written about a method or a metric."""
+    option = f"{flag}NAME=VALUE" if flag.endswith(".") else f"{flag} NAME=VALUE"
     paragraphs = [_wrapped(f"{row.name}: {row.summary}"), *map(_wrapped, row.description.split("\n\n"))]
     paragraphs += [_wrapped(f"Paper: {row.paper}")] * bool(row.paper) + [_wrapped(f"Other names: {also}")] * bool(also)
     if row.options:
         entries = (f"  {name} = {default}\n{_wrapped(text, 6)}" for name, (default, text) in row.options.items())
-        paragraphs.append("Options, as in --option NAME=VALUE, and their defaults:\n\n" + "\n".join(entries))
+        paragraphs.append(f"Options, as in {option}, and their defaults:\n\n" + "\n".join(entries))
     return "\n\n".join(paragraphs)
 
 

@@ -18,7 +18,11 @@ from tokensal.errors import InputError, OutputError, TokensalError
 from tokensal.options import values_of
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison
+    from tokensal import Attribution, Comparison, Evaluation
+
+    AnyResult = Attribution | Comparison | Evaluation
+
+NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none: leave it out."
 
 
 def tell(*sentences: object) -> int:
@@ -63,7 +67,7 @@ def require_places(output: Output, *, reported: bool = False) -> None:
 
 
 def deliver(
-    result: Attribution | Comparison,
+    result: AnyResult,
     output: Output,
     drawing: Drawing,
     *,
@@ -90,8 +94,10 @@ def deliver(
         raise bugs[0] if bugs else SystemExit(code)
 
 
-def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Comparison, list[Exception]]:
+def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
     """The result beside its credit through the answer; or by itself, and why that cannot be told."""
+    if isinstance(result, tokensal.Evaluation):
+        return result, [InputError(NOT_TRACED)]
     attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
     try:
         return tokensal.Comparison.of_traced(attributions), []
@@ -99,9 +105,7 @@ def _with_trace(result: Attribution | Comparison) -> tuple[Attribution | Compari
         return result, [error]
 
 
-def _write(
-    result: Attribution | Comparison, path: str, output: Output, drawing: Drawing, *, reported: bool = False
-) -> None:
+def _write(result: AnyResult, path: str, output: Output, drawing: Drawing, *, reported: bool = False) -> None:
     from tokensal import render
 
     encode, save = (render.encode_report, render.save_report) if reported else (render.encode, render.save)
@@ -115,7 +119,7 @@ def _write(
         _print(drawable(f"Wrote {written}{link}"))
 
 
-def _show(result: Attribution | Comparison, drawing: Drawing) -> None:
+def _show(result: AnyResult, drawing: Drawing) -> None:
     # where nobody reads any further rich ends the process, but there may be a failure to tell
     with writing_to_stdout(), suppress(SystemExit):
         result.show(**values_of(drawing))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from tokensal.cli.catalogue import metrics as entries_of_metrics
 from tokensal.cli.catalogue import names as names_of_methods
-from tokensal.config import Chat, Explanation, Explanations, Output, Reporting
+from tokensal.config import Chat, Evaluated, Explanation, Explanations, Output, Reporting
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError
-from tokensal.options import Generation, Loading, Option, options_of
+from tokensal.options import Generation, Loading, Measuring, Option, options_of
 from tokensal.questions.question import Question
 
 # Of the groups of options, in the help.
@@ -22,6 +23,8 @@ HEADINGS = {
     Explanation: "Method",
     Explanations: "Methods",
     Reporting: "Methods",
+    Evaluated: "Methods and metrics",
+    Measuring: "Prompts, and what is measured on them",
     Question: "What is explained, and by what",
     Generation: "Answer",
     Chat: "Prompt",
@@ -33,11 +36,20 @@ HEADINGS = {
 
 def complete_methods(incomplete: str) -> list[str]:
     """What the shell offers for a name of a method, or for the last of several."""
+    return _completed(incomplete, names_of_methods())
+
+
+def complete_metrics(incomplete: str) -> list[str]:
+    """The same for metrics."""
+    return _completed(incomplete, entries_of_metrics())
+
+
+def _completed(incomplete: str, names: Iterable[str]) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in names_of_methods() if name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
-COMPLETIONS = {"method": complete_methods, "methods": complete_methods}
+COMPLETIONS = {"method": complete_methods, "methods": complete_methods, "metrics": complete_metrics}
 
 
 def flags_of(groups: Sequence[type]) -> list[inspect.Parameter]:

@@ -18,6 +18,7 @@ from tokensal.evaluation.metric import Metric, Trial
 from tokensal.evaluation.removal import score_together
 from tokensal.methods import Attention, Method
 from tokensal.perturbations.draws import generator
+from tokensal.results.attribution import Attribution
 from tokensal.types import Example, Scores
 from tokensal.values import read_whole, store
 
@@ -69,6 +70,11 @@ class Recency:
 BASELINES: Mapping[str, type[Method]] = {method.name: method for method in (Random, Recency, Attention)}
 
 
+def chances(trial: Trial, draws: int) -> list[Attribution]:
+    """Attributions by chance, one for each seed from that of the trial on."""
+    return [trial.case.explain(Random(seed=(trial.seed + draw) % 2**32)) for draw in range(draws)]
+
+
 def chance(metric: Metric, trial: Trial, *, draws: int = 16) -> Tensor:
     """What a metric says of rankings by chance: (draws, K) float64, one row for each seed from that of the trial on.
 
@@ -79,6 +85,6 @@ def chance(metric: Metric, trial: Trial, *, draws: int = 16) -> Tensor:
         trial: the case.
         draws: how many seeds.
     """
-    attributions = [trial.case.explain(Random(seed=(trial.seed + draw) % 2**32)) for draw in range(draws)]
+    attributions = chances(trial, draws)
     score_together(trial, attributions, [metric])
     return torch.stack([metric(trial, attribution) for attribution in attributions])

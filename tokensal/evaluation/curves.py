@@ -23,7 +23,6 @@ from tokensal.evaluation.ranked_removal import Outcome, RankedRemoval, Sizes
 from tokensal.results.attribution import Attribution
 from tokensal.values import read_flag, read_whole, store
 
-STEPS = 20
 MOST_STEPS = 65_536
 
 
@@ -60,7 +59,7 @@ class CurveMetric(RankedRemoval):
             of the score.
     """
 
-    steps: int = STEPS
+    steps: int = 20
     normalised: bool = True
 
     def __post_init__(self) -> None:

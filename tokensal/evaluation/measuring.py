@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -23,74 +24,63 @@ from torch import Tensor
 from tokensal.adapters import ModelAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
-from tokensal.errors import InputError, TokensalError, unknown
-from tokensal.evaluation import METRICS
-from tokensal.evaluation.baselines import BASELINES, Random, chance
+from tokensal.errors import InputError, TokensalError
+from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
+from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
 from tokensal.evaluation.journal import Journal, Line
 from tokensal.evaluation.metric import Metric, Trial, trial_of
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.prompts.records import Record, read_prompts
-from tokensal.evaluation.removal import RemovalMetric, score_together
+from tokensal.evaluation.removal import score_together
+from tokensal.evaluation.suites import require_suite
 from tokensal.evaluation.suites import suite as draw_suite
-from tokensal.methods import Method, build, differences, name_of
+from tokensal.methods import Method
+from tokensal.options import EVALUATED, MEASURED, Measuring, flattened
 from tokensal.progress import reporting
 from tokensal.questions.question import Question
 from tokensal.results.attribution import Attribution
 from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, EvaluatedPrompt, Evaluation, Failure
 from tokensal.types import Progress
-from tokensal.values import read_whole
 
-EVALUATED = ("lrp", "gradient", "input_x_gradient", "attention_grad_cam")  # cheap ones
-MEASURED = ("pointing_game", "recall", "deletion", "insertion", "abpc", "comprehensiveness", "sufficiency")
 FRACTIONS = 21  # points of a curve
 DRAWS = 16  # random rankings, whose mean is chance
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is measured: methods and metrics by the names that tables call them."""
+    """What is measured: methods and metrics by the names that tables call them, and what is settings of each prompt."""
 
     methods: dict[str, Method]
     metrics: dict[str, Metric]
+    question: Question
     seed: int
 
 
+@flattened(measuring=Measuring)
 def evaluate(
     model: ModelAdapter | str | PathLike[str],
     prompts: Iterable[Record] | str | PathLike[str] | None = None,
     *,
-    suite: str | None = None,
-    count: int = 20,
     methods: Iterable[str | Method | type[Method]] = EVALUATED,
     metrics: Iterable[str | Metric] = MEASURED,
-    replacements: Iterable[str] = ("mask",),
-    unit: str = "token",
-    sources: Sequence[str] | None = None,
-    score: str = "logprob",
-    seed: int = 0,
-    journal: str | PathLike[str] | None = None,
+    replacements: Sequence[str] = ("mask",),
+    measuring: Measuring,
     budget: Budget | None = None,
     progress: Progress | bool | None = None,
-    config: dict[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Measure whether the maps of methods are worth believing.
+    """Measure whether the maps of methods are worth believing, on many prompts and by several metrics.
 
     Args:
-        model: as for `tokensal.attribute`.
+        model: as for `tokensal.attribute`, and so are budget and progress, which counts prompts.
         prompts: of the caller's own: see `tokensal.evaluation.prompts.records`; or the path of a .jsonl or .csv file.
-        suite: in their place, prompts that ship: a name from `tokensal.evaluation.suites.SUITES`, or one kind of these.
-        count: how many prompts of each kind of a suite.
+            Else those of a suite.
         methods: names from `tokensal.METHODS`, or methods with options. Baselines need not be named.
         metrics: names from `tokensal.evaluation.METRICS`, or metrics with options.
         replacements: what "absent" means in those metrics that take units away and are given by name; each of them is
             measured for each, since each favours some methods.
-        unit: what is credited as one, as for `tokensal.attribute`; and so are sources, score and budget.
-        sources: roles that may be credited or taken away.
-        score: what is explained.
-        seed: of the prompts of a suite, and of all that is drawn.
-        journal: a file that keeps what is finished; the same call goes on from there.
-        progress: as for `tokensal.attribute`; counts prompts times methods.
+        {measuring}
         config: recorded in the result.
 
     Returns:
@@ -99,79 +89,42 @@ def evaluate(
     Raises:
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
-    study = Study(_methods(methods), _metrics(metrics, tuple(replacements)), read_whole("seed", seed))
-    if (prompts is None) == (suite is None):
-        raise InputError("Give either prompts or the name of a suite, such as suite='copy'.")
+    question = Question(unit=measuring.unit, sources=measuring.sources, score=measuring.score)
+    study = Study(named_methods(methods), named_metrics(metrics, replacements), question, measuring.seed)
+    if (prompts is None) == (measuring.suite is None):
+        raise InputError("Give either prompts or the name of a suite, such as 'copy', and not both.")
+    if measuring.suite is not None:
+        require_suite(measuring.suite)
     own = None if prompts is None else read_prompts(prompts)
     model = adapter_of(model)
     with reporting(progress) as report:
-        drawn = own or _of_suite(suite or "", model, count, study.seed)
-        question = Question(unit=unit, sources=sources, score=score)
-        notes = Journal.of(journal, _settings(study, model, question, drawn))
+        drawn = own or _of_suite(model, measuring, report)
+        notes = Journal.of(measuring.journal, _settings(study, model, drawn))
         lines: list[Line] = []
         for number, prompt in enumerate(drawn):
             if report is not None:
                 report(number, len(drawn))
-            lines.append(notes.finished.get(prompt.id) or notes.add(_measured(prompt, model, question, study, budget)))
+            lines.append(notes.finished.get(prompt.id) or notes.add(_measured(prompt, model, study, budget)))
         if report is not None:
             report(len(drawn), len(drawn))
     return _evaluation(study, drawn, lines, model, config or {})
 
 
-def _of_suite(name: str, model: ModelAdapter, count: int, seed: int) -> list[Prompt]:
+def _of_suite(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> list[Prompt]:
     """The prompts of a suite that the model answers from the evidence."""
-    prompts = [prompt for sample in draw_suite(name, model, count, seed) for prompt in sample.prompts]
+    draw = partial(draw_suite, measuring.suite or "", model, measuring.count, measuring.seed, progress=report)
+    prompts = [prompt for sample in draw() for prompt in sample.prompts]
     if not prompts:
         raise InputError(
-            f"{model.name} answers no prompt of {name!r} from the evidence, so there is none to measure: choose "
-            "another suite, or give prompts of your own."
+            f"{model.name} answers no prompt of {measuring.suite!r} from the evidence, so there is none to measure: "
+            "choose another suite, or give prompts of your own."
         )
     return prompts
 
 
-def _methods(methods: Iterable[str | Method | type[Method]]) -> dict[str, Method]:
-    """The methods by name, then the baselines."""
-    if isinstance(methods, str):
-        methods = [methods]
-    named: dict[str, Method] = {}
-    for method in map(build, methods):
-        options = " ".join(f"{name}={value}" for name, value in differences(method).items())
-        name = f"{name_of(method)} {options}".strip()
-        if name in named:
-            raise InputError(f"Method {method} is given twice: give it once, or with other options.")
-        named[name] = method
-    if not named:
-        raise InputError("There are no methods to evaluate: name one, such as 'lrp'.")
-    return named | {name: build(method) for name, method in BASELINES.items() if name not in named}
-
-
-def _metrics(metrics: Iterable[str | Metric], replacements: Sequence[str]) -> dict[str, Metric]:
-    """The metrics by name; of one that takes units away, one for each replacement."""
-    named: dict[str, Metric] = {}
-    for metric in [metrics] if isinstance(metrics, str) else metrics:
-        for each in _of_name(metric, replacements) if isinstance(metric, str) else [metric]:
-            default = type(each)()
-            pairs = ((part.name, getattr(each, part.name)) for part in fields(each))  # type: ignore[arg-type]
-            options = " ".join(f"{name}={value}" for name, value in pairs if value != getattr(default, name))
-            named[f"{each.name} {options}".strip()] = each
-    if not named:
-        raise InputError("There are no metrics to measure: name one, such as 'abpc'.")
-    return named
-
-
-def _of_name(name: str, replacements: Sequence[str]) -> Iterator[Metric]:
-    if name not in METRICS:
-        raise unknown("metric", name, METRICS)
-    metric = METRICS[name]
-    if issubclass(metric, RemovalMetric):
-        yield from (metric(replacement=replacement) for replacement in replacements)
-    else:
-        yield metric()
-
-
-def _measured(prompt: Prompt, model: ModelAdapter, question: Question, study: Study, budget: Budget | None) -> Line:
+def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None) -> Line:
     """All numbers of one prompt."""
-    trial = trial_of(prompt, model, seed=study.seed, question=question, budget=budget)
+    trial = trial_of(prompt, model, seed=study.seed, question=study.question, budget=budget)
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
     attributions, seconds, failures = _explained(trial, study.methods)
     score_together(trial, [each for each in attributions if each is not None], list(metrics.values()))
@@ -184,7 +137,7 @@ def _measured(prompt: Prompt, model: ModelAdapter, question: Question, study: St
         targets=len(trial.case.example.groups),
         values=[values.get(name, missing) for name in study.metrics],
         seconds=seconds,
-        curves=[_curve(trial, each, study.metrics) for each in attributions],
+        curves=[_curve(trial, study.metrics, *pair) for pair in pairs],
         failures=failures,
     )
 
@@ -215,13 +168,17 @@ def _value(trial: Trial, metric: Metric, method: Method, attribution: Attributio
     return float(metric(trial, attribution).nanmean())
 
 
-def _curve(trial: Trial, attribution: Attribution | None, metrics: dict[str, Metric]) -> list[list[float]] | None:
-    """The curves (2, F) of an attribution, where a metric of curves has scored them."""
+def _curve(
+    trial: Trial, metrics: Mapping[str, Metric], method: Method, attribution: Attribution | None
+) -> list[list[float]] | None:
+    """The curves (2, F) of an attribution, where a metric of curves has scored them; of chance, the mean ones."""
     metric = next((each for each in metrics.values() if each.name == "abpc"), None)
     if attribution is None or metric is None:
         return None
     at = torch.linspace(0, 1, FRACTIONS, dtype=torch.float64)
-    rows = [curve.at(at) for curve in curves(trial, attribution, metric) if curve is not None]  # type: ignore[arg-type]
+    attributions = chances(trial, DRAWS) if isinstance(method, Random) else [attribution]
+    lists = [curves(trial, each, metric) for each in attributions]  # type: ignore[arg-type]
+    rows = [curve.at(at) for each in lists for curve in each if curve is not None]
     if not rows:
         return None
     tables = torch.stack([torch.stack([row.most_first, row.least_first]) for row in rows])
@@ -229,23 +186,25 @@ def _curve(trial: Trial, attribution: Attribution | None, metrics: dict[str, Met
     return mean
 
 
-def _settings(study: Study, model: ModelAdapter, question: Question, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _settings(study: Study, model: ModelAdapter, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What decides the numbers; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
         "methods": {name: repr(method) for name, method in study.methods.items()},
         "metrics": {name: repr(metric) for name, metric in study.metrics.items()},
-        "question": question.differences(),
+        "question": {"score": str(study.question.score), **study.question.differences()},
         "seed": study.seed,
+        "version": versions()["tokensal"],
         "prompts": [repr(prompt) for prompt in prompts],
     }
 
 
 def _evaluation(
-    study: Study, prompts: Sequence[Prompt], lines: Sequence[Line], model: ModelAdapter, config: dict[str, Any]
+    study: Study, prompts: Sequence[Prompt], lines: Sequence[Line], model: ModelAdapter, config: Mapping[str, Any]
 ) -> Evaluation:
     missing = torch.full((2, FRACTIONS), torch.nan, dtype=torch.float64).tolist()
-    facts = {name: str(value) for name, value in model.describe().items() if value is not None}
+    described = {name: str(value) for name, value in model.describe().items() if value}
+    settings = {"score": str(study.question.score), **study.question.differences(), "seed": str(study.seed)}
     return Evaluation(
         methods=tuple(
             EvaluatedMethod(name, repr(method), method.signed, name in BASELINES)
@@ -266,8 +225,8 @@ def _evaluation(
             for number, line in enumerate(lines)
             for method, reason in line.failures.items()
         ),
-        facts={**facts, "seed": str(study.seed), **versions()},
-        config=config,
+        facts={**described, **settings, **versions()},
+        config=dict(config),
     )
 
 

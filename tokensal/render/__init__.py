@@ -4,41 +4,51 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from tokensal.drawing import Drawing
-from tokensal.errors import OutputError, require_known
+from tokensal.errors import InputError, OutputError, require_known
 from tokensal.render.files import storable, writable_place, write
-from tokensal.render.layout import Heatmap, HeatmapComparison, lay_out, lay_out_comparison
+from tokensal.render.layout import (
+    EvaluationTables,
+    Heatmap,
+    HeatmapComparison,
+    lay_out,
+    lay_out_comparison,
+    lay_out_evaluation,
+)
 from tokensal.render.layout.report import lay_out_report
 from tokensal.render.renderers import EXTRAS, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 from tokensal.results.row import Row
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Loaded = TypeVar("Loaded", Attribution, Comparison)
+AnyResult = Attribution | Comparison | Evaluation
+Drawn = TypeVar("Drawn", bound=AnyResult)
+Loaded = TypeVar("Loaded", Attribution, Comparison, Evaluation)
 
 DEFAULT = Drawing()
 
 
-def show(result: Attribution | Comparison, drawing: Drawing = DEFAULT) -> None:
+def show(result: AnyResult, drawing: Drawing = DEFAULT) -> None:
     """Print the result to the terminal."""
     from tokensal.render import terminal
 
     terminal.show(_layout(_drawn(result, drawing), drawing), drawing)
 
 
-def notebook(result: Attribution | Comparison) -> str:
+def notebook(result: AnyResult) -> str:
     """The result as HTML for the output of a notebook's cell."""
     from tokensal.render import html
 
     return html.notebook(_layout(result, DEFAULT))
 
 
-def frame(result: Attribution | Comparison) -> DataFrame:
+def frame(result: AnyResult) -> DataFrame:
     """The result as a long table; see `tokensal.results.result.Result.to_pandas`."""
     from tokensal.render import tables
 
@@ -71,7 +81,7 @@ def check_output(path: str | PathLike[str], format: str | None = None) -> Path:
 
 
 def save(
-    result: Attribution | Comparison,
+    result: AnyResult,
     path: str | PathLike[str],
     drawing: Drawing = DEFAULT,
     *,
@@ -97,7 +107,7 @@ def save(
 
 
 def encode(
-    result: Attribution | Comparison,
+    result: AnyResult,
     path: str | PathLike[str],
     drawing: Drawing = DEFAULT,
     *,
@@ -114,7 +124,7 @@ def encode(
 
 
 def save_report(
-    result: Attribution | Comparison,
+    result: AnyResult,
     path: str | PathLike[str],
     drawing: Drawing = DEFAULT,
     *,
@@ -128,7 +138,7 @@ def save_report(
 
 
 def encode_report(
-    result: Attribution | Comparison,
+    result: AnyResult,
     path: str | PathLike[str],
     drawing: Drawing = DEFAULT,
     *,
@@ -138,9 +148,11 @@ def encode_report(
 
     Raises:
         OutputError: a format that has no reports, or an unknown suffix.
-        InputError: an unknown format.
+        InputError: an unknown format, or an evaluation.
     """
     suffix = check_report(path, format)
+    if isinstance(result, Evaluation):
+        raise InputError("A report is about an answer, but this is an evaluation: write it by 'tokensal render'.")
     if suffix in STORES:
         return encode(result, path, drawing, format=format)
     report = lay_out_report(_drawn(result, drawing), drawing)
@@ -195,17 +207,21 @@ def load(source: str | PathLike[str] | BinaryIO, kind: type[Loaded] | None = Non
     return json.read(source, kind)
 
 
-def _document(result: Attribution | Comparison, suffix: str, drawing: Drawing) -> str | bytes:
+def _document(result: AnyResult, suffix: str, drawing: Drawing) -> str | bytes:
     if suffix in STORES:
         return store(suffix).dumps(result)
     layout, draw = _layout(result, drawing), renderer(suffix)
+    if isinstance(layout, EvaluationTables):
+        return draw.draw_evaluation(layout, drawing)
     return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
 
 
-def _drawn(result: Attribution | Comparison, drawing: Drawing) -> Attribution | Comparison:
+def _drawn(result: Drawn, drawing: Drawing) -> Drawn:
     """The result that is drawn or stored: before anything is written of it, names are left out where that is asked."""
-    return result.anonymous() if drawing.anonymous else result
+    return cast(Drawn, result.anonymous()) if drawing.anonymous else result
 
 
-def _layout(result: Attribution | Comparison, drawing: Drawing) -> Heatmap | HeatmapComparison:
+def _layout(result: AnyResult, drawing: Drawing) -> Heatmap | HeatmapComparison | EvaluationTables:
+    if isinstance(result, Evaluation):
+        return lay_out_evaluation(result)
     return lay_out_comparison(result, drawing) if isinstance(result, Comparison) else lay_out(result, drawing)

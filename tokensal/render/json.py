@@ -29,6 +29,22 @@
 
 A `Comparison` is {"schema": "tokensal/comparison", "version": 3, "attributions": [as above, …]}, two or more.
 
+An `Evaluation` of N prompts, M methods and Q metrics is
+
+    {
+      "schema": "tokensal/evaluation", "version": 1,
+      "methods": [{"name", "method_repr", "signed", "baseline"}, …],
+      "metrics": [{"name", "metric_repr", "summary", "better": "higher" | "lower"}, …],
+      "prompts": [{"id", "kind", "text", "targets"}, …],
+      "values": N tables of M rows of Q numbers; null for NaN, here and below
+      "seconds": N rows of M numbers,
+      "curves": N tables of M pairs of F numbers: with the most relevant units absent, and with the least relevant ones
+      "failures": [{"prompt", "method", "reason"}, …],
+      "facts": {name: text, …}, "config": {…}
+    }
+
+whose numbers are float64, written such that they are read back exactly.
+
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32. In "config",
 what JSON has not (infinity, a dtype, …) is a string. What is read must be of these types exactly (see `stored`).
 
@@ -51,19 +67,50 @@ import torch
 from tokensal.errors import FormatError
 from tokensal.results.attribution import DIRECT, Attribution, Provenance
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 from tokensal.types import Diagnostic, Unit
 
-ATTRIBUTION, COMPARISON = "tokensal/attribution", "tokensal/comparison"
-VERSION = 3
-READABLE = (2, 3)
+ATTRIBUTION, COMPARISON, EVALUATION = "tokensal/attribution", "tokensal/comparison", "tokensal/evaluation"
+VERSION, EVALUATION_VERSION = 3, 1
+READABLE = {ATTRIBUTION: (2, 3), COMPARISON: (2, 3), EVALUATION: (1,)}
 
-Result = TypeVar("Result", Attribution, Comparison)
+AnyResult = Attribution | Comparison | Evaluation
+Result = TypeVar("Result", Attribution, Comparison, Evaluation)
 
 
-def dumps(result: Attribution | Comparison) -> str:
-    """The attribution or comparison as a JSON document."""
-    document = _from_attribution(result) if isinstance(result, Attribution) else _from_comparison(result)
-    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+def dumps(result: AnyResult) -> str:
+    """The result as a JSON document."""
+    return json.dumps(_document(result), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _document(result: AnyResult) -> dict[str, Any]:
+    if isinstance(result, Evaluation):
+        return evaluation_document(result)
+    return _from_attribution(result) if isinstance(result, Attribution) else _from_comparison(result)
+
+
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON has it."""
+    return {
+        "schema": EVALUATION,
+        "version": EVALUATION_VERSION,
+        "methods": list(map(asdict, evaluation.methods)),
+        "metrics": list(map(asdict, evaluation.metrics)),
+        "prompts": list(map(asdict, evaluation.prompts)),
+        "values": _exact(evaluation.values.tolist()),
+        "seconds": _exact(evaluation.seconds.tolist()),
+        "curves": _exact(evaluation.curves.tolist()),
+        "failures": list(map(asdict, evaluation.failures)),
+        "facts": dict(evaluation.facts),
+        "config": _plain(evaluation.config),
+    }
+
+
+def _exact(numbers: Any) -> Any:
+    """Numbers of float64 in any nesting, null for NaN."""
+    if isinstance(numbers, list):
+        return list(map(_exact, numbers))
+    return None if math.isnan(numbers) else numbers
 
 
 def _from_comparison(comparison: Comparison) -> dict[str, Any]:
@@ -134,7 +181,7 @@ def _numbers(row: list[float]) -> list[float | None]:
 
 
 def read(source: str | PathLike[str] | BinaryIO, kind: type[Result] | None = None) -> Result:
-    """Read the attribution or comparison in a file, or from a stream.
+    """Read the result in a file, or from a stream.
 
     Raises:
         FormatError: a missing or damaged file, one of another kind, or a schema version this tokensal does not know.
@@ -152,12 +199,15 @@ def read(source: str | PathLike[str] | BinaryIO, kind: type[Result] | None = Non
         raise FormatError(f"Cannot read {name}: {error}") from error
     if kind and not isinstance(result, kind):
         stored = type(result).__name__
-        raise FormatError(f"Cannot read {name}: its schema is that of a {stored}; read it with `{stored}.load`.")
+        article = "an" if stored[0] in "AE" else "a"
+        raise FormatError(
+            f"Cannot read {name}: its schema is that of {article} {stored}; read it with `{stored}.load`."
+        )
     return cast(Result, result)
 
 
-def loads(document: str | bytes) -> Attribution | Comparison:
-    """Read an attribution or comparison from a JSON document.
+def loads(document: str | bytes) -> AnyResult:
+    """Read a result from a JSON document.
 
     Raises:
         FormatError: a damaged document, or a schema version this tokensal does not know.
@@ -170,15 +220,15 @@ def loads(document: str | bytes) -> Attribution | Comparison:
     except (ValueError, RecursionError) as error:
         raise FormatError(f"it is not JSON ({error}); save it again with `save('….json')`.") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema not in (ATTRIBUTION, COMPARISON):
-        raise FormatError(
-            f"its schema is not {ATTRIBUTION!r} or {COMPARISON!r}; only files written by `save('….json')` can be read."
-        )
+    if not isinstance(schema, str) or schema not in READABLE:
+        names = ", ".join(map(repr, READABLE))
+        raise FormatError(f"its schema is not one of {names}; only files written by `save('….json')` can be read.")
     version = data.get("version")
-    if type(version) is not int or version not in READABLE:
+    if type(version) is not int or version not in READABLE[schema]:
+        known = " and ".join(map(str, READABLE[schema]))
         raise FormatError(
-            f"its schema has version {version!r}, but this tokensal reads versions 2 and 3; "
-            "read it with the tokensal that wrote it (see its provenance), or upgrade."
+            f"its schema has version {version!r}, but this tokensal reads version{'s' * (len(READABLE[schema]) > 1)} "
+            f"{known}; read it with the tokensal that wrote it (see its provenance), or upgrade."
         )
     return result_of(data)
 

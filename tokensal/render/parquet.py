@@ -5,7 +5,8 @@ document under "tokensal":
 
     {"schema": "tokensal/table", "version": 1, "text": str, "attributions": [{"provenance": …, "signed": bool}, …]}
 
-where `text` is the shown text, which characters refer to, and provenance is as in `tokensal.render.json`. `pandas`,
+where `text` is the shown text, which characters refer to, and provenance is as in `tokensal.render.json`; of an
+evaluation, {"schema": "tokensal/table", "version": 1, "facts": …, "config": …, "failures": …} as there. `pandas`,
 `polars` and `datasets` read such a file as it is:
 
     pandas.read_parquet("paris.parquet")                        # equal to result.to_pandas()
@@ -17,32 +18,38 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pandas as pandas  # `Table.from_pandas` needs it
 import pyarrow
 import pyarrow.parquet
 
+from tokensal.render.evaluation_table import COLUMNS as OF_EVALUATION
 from tokensal.render.files import storable
-from tokensal.render.json import provenance_document
+from tokensal.render.json import evaluation_document, provenance_document
 from tokensal.render.tables import attributions_of, columns_of, frame
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 
 SCHEMA, VERSION = "tokensal/table", 1
+OF_TABLE = ("facts", "config", "failures")  # of the document of an evaluation
 TYPES = {
     "str": pyarrow.string(),
     "int64": pyarrow.int64(),
     "Int64": pyarrow.int64(),
     "float32": pyarrow.float32(),
+    "float64": pyarrow.float64(),
     "bool": pyarrow.bool_(),
 }
 
 
-def dumps(result: Attribution | Comparison) -> bytes:
+def dumps(result: Attribution | Comparison | Evaluation) -> bytes:
     """The table of a result as a Parquet file."""
+    columns = OF_EVALUATION if isinstance(result, Evaluation) else COLUMNS
     fields = [
-        pyarrow.field(column.name, TYPES[column.dtype], metadata={"description": column.meaning}) for column in COLUMNS
+        pyarrow.field(column.name, TYPES[column.dtype], metadata={"description": column.meaning}) for column in columns
     ]
     table = pyarrow.Table.from_pandas(frame(columns_of(result)), pyarrow.schema(fields), preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, b"tokensal": _metadata(result)})
@@ -51,9 +58,16 @@ def dumps(result: Attribution | Comparison) -> bytes:
     return file.getvalue()
 
 
-def _metadata(result: Attribution | Comparison) -> bytes:
+def _metadata(result: Attribution | Comparison | Evaluation) -> bytes:
+    return storable(json.dumps(_described(result), ensure_ascii=False, allow_nan=False)).encode()
+
+
+def _described(result: Attribution | Comparison | Evaluation) -> dict[str, Any]:
+    if isinstance(result, Evaluation):
+        document = evaluation_document(result)
+        return {"schema": SCHEMA, "version": VERSION, **{name: document[name] for name in OF_TABLE}}
     attributions = attributions_of(result)
-    document = {
+    return {
         "schema": SCHEMA,
         "version": VERSION,
         "text": attributions[0].text,
@@ -61,4 +75,3 @@ def _metadata(result: Attribution | Comparison) -> bytes:
             {"provenance": provenance_document(each.provenance), "signed": each.signed} for each in attributions
         ],
     }
-    return storable(json.dumps(document, ensure_ascii=False, allow_nan=False)).encode()

@@ -11,10 +11,11 @@ from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
 from tokensal.render.extras import requiring
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.render.layout.report import Report
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 
 RENDERERS = {
     ".html": "tokensal.render.html",
@@ -48,6 +49,10 @@ class Renderer(Protocol):
         """A whole document about several heatmaps of the same tokens."""
         ...
 
+    def draw_evaluation(self, evaluation: EvaluationTables, drawing: Drawing, /) -> str | bytes:
+        """A whole document about the tables and curves of an evaluation."""
+        ...
+
 
 class Reporter(Protocol):
     """Draws a report, as a `Renderer` does a heatmap."""
@@ -60,7 +65,7 @@ class Reporter(Protocol):
 class Store(Protocol):
     """Writes down what a result says; the same result gives the same file."""
 
-    def dumps(self, result: Attribution | Comparison, /) -> str | bytes:
+    def dumps(self, result: Attribution | Comparison | Evaluation, /) -> str | bytes:
         """A whole document."""
         ...
 

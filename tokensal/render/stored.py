@@ -14,15 +14,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tokensal.errors import FormatError, InputError
-from tokensal.render.json import ATTRIBUTION, COMPARISON
+from tokensal.render.json import ATTRIBUTION, COMPARISON, EVALUATION
 from tokensal.results.attribution import DIRECT, Alternative, Attribution, Provenance
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, EvaluatedPrompt, Evaluation, Failure
 from tokensal.types import Diagnostic, Role, Unit
 
 DEEPEST = 50  # levels of a configuration; to write more of them again, Python's stack may not suffice
 
 LARGEST = torch.finfo(torch.float32).max
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Exact = Annotated[float, Field(allow_inf_nan=False)]  # a float64
 Integer = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Index = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Cell = Integer | Number | None
@@ -127,16 +129,58 @@ class ComparisonVersion3(Stored):
     attributions: list[AttributionVersion3]
 
 
+class StoredMethod(Stored):
+    name: str
+    method_repr: str
+    signed: bool
+    baseline: bool
+
+
+class StoredMetric(Stored):
+    name: str
+    metric_repr: str
+    summary: str
+    better: Literal["higher", "lower"]
+
+
+class StoredPrompt(Stored):
+    id: str
+    kind: str
+    text: str
+    targets: Index
+
+
+class StoredFailure(Stored):
+    prompt: Index
+    method: Index
+    reason: str
+
+
+class EvaluationVersion1(Stored):
+    kind: Literal["tokensal/evaluation"] = Field(alias="schema")
+    version: Literal[1]
+    methods: Annotated[list[StoredMethod], Field(min_length=1)]
+    metrics: Annotated[list[StoredMetric], Field(min_length=1)]
+    prompts: Annotated[list[StoredPrompt], Field(min_length=1)]
+    values: list[list[list[Exact | None]]]
+    seconds: list[list[Exact | None]]
+    curves: list[list[Annotated[list[list[Exact | None]], Field(min_length=2, max_length=2)]]]
+    failures: list[StoredFailure]
+    facts: dict[str, str]
+    config: dict[str, Any]
+
+
 MODELS: Mapping[tuple[str, int], type[Stored]] = {
     (ATTRIBUTION, 2): AttributionVersion2,
     (ATTRIBUTION, 3): AttributionVersion3,
     (COMPARISON, 2): ComparisonVersion2,
     (COMPARISON, 3): ComparisonVersion3,
+    (EVALUATION, 1): EvaluationVersion1,
 }
 
 
-def result_of(data: dict[str, Any]) -> Attribution | Comparison:
-    """The attribution or comparison that a JSON document of a known schema and version holds.
+def result_of(data: dict[str, Any]) -> Attribution | Comparison | Evaluation:
+    """The result that a JSON document of a known schema and version holds.
 
     Raises:
         FormatError: it holds anything but what one has.
@@ -145,6 +189,8 @@ def result_of(data: dict[str, Any]) -> Attribution | Comparison:
         stored = MODELS[data["schema"], data["version"]].model_validate(data)
         if isinstance(stored, ComparisonVersion2 | ComparisonVersion3):
             return Comparison(tuple(map(_attribution, stored.attributions)))
+        if isinstance(stored, EvaluationVersion1):
+            return _evaluation(stored)
         assert isinstance(stored, AttributionVersion2 | AttributionVersion3)
         return _attribution(stored)
     except ValidationError as error:
@@ -170,6 +216,34 @@ def _shortened(value: object) -> str:
 
 def _damaged(reason: str) -> FormatError:
     return FormatError(f"it is damaged ({reason}); save it again.")
+
+
+def _evaluation(stored: EvaluationVersion1) -> Evaluation:
+    _require_shallow(stored.config)
+    shape = (len(stored.prompts), len(stored.methods))
+    points = len(stored.curves[0][0][0]) if stored.curves and stored.curves[0] else 0
+    return Evaluation(
+        methods=tuple(EvaluatedMethod(**_keywords(each)) for each in stored.methods),
+        metrics=tuple(EvaluatedMetric(**_keywords(each)) for each in stored.metrics),
+        prompts=tuple(EvaluatedPrompt(**_keywords(each)) for each in stored.prompts),
+        values=_tensor_of(stored.values, (*shape, len(stored.metrics))),
+        seconds=_tensor_of(stored.seconds, shape),
+        curves=_tensor_of(stored.curves, (*shape, 2, points)),
+        failures=tuple(Failure(**_keywords(each)) for each in stored.failures),
+        facts=stored.facts,
+        config=stored.config,
+    )
+
+
+def _tensor_of(table: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """(…) float64 the numbers of nested lists; null is NaN."""
+    rows = [table]
+    for size in shape:
+        if any(len(row) != size for row in rows):
+            raise ValueError(f"a table should be {' × '.join(map(str, shape))}")
+        rows = [each for row in rows for each in row]
+    numbers = [math.nan if number is None else number for number in rows]
+    return torch.tensor(numbers, dtype=torch.float64, device="cpu").reshape(shape)
 
 
 def _attribution(stored: AttributionVersion2 | AttributionVersion3) -> Attribution:

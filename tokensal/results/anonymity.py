@@ -19,17 +19,18 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tokensal.results.attribution import Attribution, Provenance
 from tokensal.results.comparison import Comparison
+from tokensal.results.evaluation import Evaluation
 
 log = logging.getLogger("tokensal")
 
-AnyResult = TypeVar("AnyResult", Attribution, Comparison)
+AnyResult = TypeVar("AnyResult", Attribution, Comparison, Evaluation)
 
 USER, HOST, HOME, ORGANISATION, FOLDER = "[user]", "[host]", "[home]", "[organisation]", "FOLDER"
 LEFT_OUT = ("output",)  # settings
@@ -59,17 +60,48 @@ def anonymous(result: AnyResult) -> AnyResult:
     """The result without folders, organisations, and names of users and hosts; scores and tokens are as they were."""
     if isinstance(result, Comparison):
         return replace(result, attributions=tuple(map(_anonymous, result.attributions)))
+    if isinstance(result, Evaluation):
+        return _anonymous_evaluation(result)
     return _anonymous(result)
 
 
 def _anonymous(attribution: Attribution) -> Attribution:
     names = _names(attribution.provenance)
-    if names.occur_in(attribution.text):
+    _warn_of(names, [attribution.text])
+    return replace(attribution, provenance=_provenance(attribution.provenance, names))
+
+
+def _anonymous_evaluation(evaluation: Evaluation) -> Evaluation:
+    """Facts, settings, options of methods and metrics, and reasons of failures; prompts are as they were."""
+    facts, config = evaluation.facts, evaluation.config
+    methods = [method.method_repr for method in evaluation.methods]
+    names = _names_in([facts, config, methods], [facts.get("model"), config.get("model")])
+    _warn_of(names, [prompt.text for prompt in evaluation.prompts])
+
+    def rooted(text: str) -> str:
+        return names.without(_without_places(text, (URL, ABSOLUTE)))
+
+    def anywhere(text: str) -> str:
+        return names.without(_without_places(text, (URL, ABSOLUTE, RELATIVE)))
+
+    return replace(
+        evaluation,
+        methods=tuple(
+            replace(each, name=rooted(each.name), method_repr=rooted(each.method_repr)) for each in evaluation.methods
+        ),
+        metrics=tuple(replace(each, metric_repr=rooted(each.metric_repr)) for each in evaluation.metrics),
+        failures=tuple(replace(each, reason=rooted(each.reason)) for each in evaluation.failures),
+        facts={name: str(text) for name, text in _settings(facts, names.without, rooted, names).items()},
+        config=_settings(config, anywhere, rooted, names),
+    )
+
+
+def _warn_of(names: Names, texts: Sequence[str]) -> None:
+    if any(map(names.occur_in, texts)):
         log.warning(
             "The text that is explained holds a path, or the name of a user or a host; it is drawn as it is: check "
             "that it says nothing about its authors."
         )
-    return replace(attribution, provenance=_provenance(attribution.provenance, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,13 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def _names(provenance: Provenance) -> Names:
     """Those of this user and this machine, and those that the provenance itself gives away."""
-    strings = list(_strings([provenance.model, provenance.config, provenance.request, provenance.method_repr]))
+    given_away = [provenance.model, provenance.config, provenance.request, provenance.method_repr]
+    return _names_in(given_away, [provenance.model, provenance.config.get("model"), provenance.request.get("model")])
+
+
+def _names_in(values: Sequence[Any], models: Sequence[object]) -> Names:
+    """Those of this user and this machine, and those in some values and in the names of models."""
+    strings = list(_strings(values))
     users = {
         _user(),
         os.path.basename(os.path.expanduser("~")),
@@ -107,7 +145,7 @@ def _names(provenance: Provenance) -> Names:
     host = socket.gethostname()
     pairs = [(name, USER) for name in users if name.lower() not in GENERAL]
     pairs += [(name, HOST) for name in (host, host.partition(".")[0]) if name.lower() not in LOCAL]
-    pairs += [(name, ORGANISATION) for name in _organisations(provenance)]
+    pairs += [(name, ORGANISATION) for name in _organisations(models)]
     unique = {name.lower(): (name, replacement) for name, replacement in reversed(pairs) if len(name) > 1}
     return Names(tuple(sorted(unique.values(), key=lambda pair: -len(pair[0]))))
 
@@ -118,9 +156,9 @@ def _user() -> str:
     return ""
 
 
-def _organisations(provenance: Provenance) -> Iterator[str]:
+def _organisations(models: Iterable[object]) -> Iterator[str]:
     """The first part of a hub id, unless that is also in the name of the model."""
-    for model in (provenance.model, provenance.config.get("model"), provenance.request.get("model")):
+    for model in models:
         if isinstance(model, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", model):
             organisation, _, name = model.partition("/")
             if organisation.strip(".") and organisation.lower() not in name.lower():

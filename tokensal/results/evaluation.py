@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
 from tokensal.drawable import drawable
-from tokensal.errors import require_known
-from tokensal.results.result import Result
+from tokensal.errors import InputError, require_known
+from tokensal.results.result import Result, render_package
 from tokensal.results.statistics import Standing, stand
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class Evaluation(Result):
         failures: what could not be explained; its values are NaN.
         facts: where the numbers came from: model, dtype, device, seed, versions.
         config: the settings, beside those of the methods and the metrics.
+
+    Raises:
+        InputError: tables of other shapes, an infinite number, two methods or two metrics of one name, or a failure of
+            what is not there.
     """
 
     methods: tuple[EvaluatedMethod, ...]
@@ -80,6 +87,24 @@ class Evaluation(Result):
     failures: tuple[Failure, ...]
     facts: Mapping[str, str]
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.prompts), len(self.methods), len(self.metrics))
+        wanted = {"values": shape, "seconds": shape[:2], "curves": (*shape[:2], 2, self.curves.shape[-1])}
+        for name, sizes in wanted.items():
+            table = getattr(self, name)
+            if tuple(table.shape) != sizes or table.isinf().any():
+                raise InputError(
+                    f"An evaluation needs {name} of the shape {sizes} without infinite numbers, but got "
+                    f"{tuple(table.shape)}: one for each prompt and method."
+                )
+        for kind, rows in (("methods", self.methods), ("metrics", self.metrics)):
+            names = [row.name for row in rows]
+            if len(set(names)) < len(names) or not names:
+                raise InputError(f"An evaluation needs {kind} of different names, but got {names or 'none'}.")
+        for failure in self.failures:
+            if not (0 <= failure.prompt < shape[0] and 0 <= failure.method < shape[1]):
+                raise InputError(f"There is no prompt {failure.prompt} or no method {failure.method} that could fail.")
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -115,6 +140,19 @@ class Evaluation(Result):
         columns = self.values[self.rows(kind), :, number].T.tolist()
         table = {method.name: column for method, column in zip(self.methods, columns, strict=True)}
         return stand(table, self.metrics[number].better, level=level)
+
+    def to_pandas(self) -> DataFrame:
+        """The numbers as a long table: a line for each prompt, each method and each metric, in their order.
+
+        The columns: prompt (its id), kind, targets (how many), method, method_repr, baseline, metric, metric_repr,
+        better ("higher" or "lower"), value (float64; missing where the metric is not defined) and seconds (of the
+        method on the prompt, the same for all metrics).
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        frame: DataFrame = render_package().frame(self)
+        return frame
 
     def __repr__(self) -> str:
         names = ", ".join(method.name for method in self.methods)

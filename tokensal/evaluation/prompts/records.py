@@ -35,7 +35,7 @@ from tokensal.values import described, is_whole, plain, read_kind, read_text, re
 FIELDS = ("prompt", "messages", "answer", "gold", "contrast", "id", "kind")
 SUFFIXES = (".jsonl", ".csv")
 
-Record = Mapping[str, Any] | str
+Record = Mapping[str, Any] | str | Prompt
 
 
 def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt]:
@@ -46,7 +46,8 @@ def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt
         ('Tom lives in Paris. Tom lives in', (Gold(start=13, stop=18, message=None, target=None),))
 
     Args:
-        records: tables, or texts, or the path of a .jsonl or .csv file, with a first line of names, in UTF-8.
+        records: tables, texts, or prompts that are read already; or the path of a .jsonl or .csv file, which has a
+            first line of names, in UTF-8.
 
     Raises:
         InputError: one sentence that names the line (or the number of the record, from 0 on) and the field.
@@ -56,7 +57,7 @@ def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt
     places: dict[str, str] = {}
     for place, name, record in located:
         try:
-            prompt = _read_record(record, name)
+            prompt = record if isinstance(record, Prompt) else _read_record(record, name)
             if prompt.id in places:
                 raise InputError(f"Field 'id' is {prompt.id!r}, as in {places[prompt.id]}: give each record its own.")
         except InputError as error:

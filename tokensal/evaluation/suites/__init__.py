@@ -73,9 +73,18 @@ def _report(progress: Progress, number: int, kinds: int, done: int, total: int) 
     progress(number * total + done, kinds * total)
 
 
-def _kinds(name: str, model: ModelAdapter) -> list[Kind]:
+def require_suite(name: str) -> None:
+    """Refuse a name that is neither a suite nor a kind, which needs no model.
+
+    Raises:
+        InputError: it is unknown; the nearest one is offered.
+    """
     if name not in SUITES and name not in KINDS:
         raise unknown("suite or kind of prompts:", name, [*SUITES, *KINDS])
+
+
+def _kinds(name: str, model: ModelAdapter) -> list[Kind]:
+    require_suite(name)
     kinds = [KINDS[each] for each in SUITES.get(name, (name,))]
     for kind in kinds:
         if kind.model and model.name != kind.model:

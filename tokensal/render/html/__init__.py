@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tokensal.drawing import Drawing
+from tokensal.render.html import evaluation as evaluations
 from tokensal.render.html.page import Page, page
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.render.layout.heatmap import DEFAULT
 
 
@@ -19,6 +20,13 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT) -
     return _drawn(comparison, drawing)
 
 
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT) -> str:
+    """The evaluation as one HTML document, or as a fragment for one."""
+    if drawing.standalone is False:
+        return evaluations.fragment(evaluation, drawing.palette)
+    return evaluations.document(evaluation, drawing.palette)
+
+
 def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
     """One element for the body of any HTML page, which may hold several.
 
@@ -28,8 +36,10 @@ def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) ->
     return _page(layout, drawing).fragment()
 
 
-def notebook(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
+def notebook(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing = DEFAULT) -> str:
     """The output of a notebook's cell."""
+    if isinstance(layout, EvaluationTables):
+        return evaluations.fragment(layout, drawing.palette)
     return _page(layout, drawing).output()
 
 

@@ -7,11 +7,19 @@ from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
 from tokensal.render.latex.characters import comment, portable
+from tokensal.render.latex.evaluation import page_size, table_lines
 from tokensal.render.latex.macros import preamble
 from tokensal.render.latex.matrix import cell_step, matrix_lines
 from tokensal.render.latex.running_text import comparison_lines, legend_lines, step, text_lines
 from tokensal.render.latex.standalone import document
-from tokensal.render.layout import ComparisonFigure, Heatmap, HeatmapComparison, MatrixFigure, lay_out_figure
+from tokensal.render.layout import (
+    ComparisonFigure,
+    EvaluationTables,
+    Heatmap,
+    HeatmapComparison,
+    MatrixFigure,
+    lay_out_figure,
+)
 from tokensal.render.layout.figure import Sheet, TextFigure
 
 COMMENT = 110  # characters of a line
@@ -28,6 +36,26 @@ def draw_heatmap(heatmap: Heatmap, drawing: Drawing) -> str:
 def draw_comparison(comparison: HeatmapComparison, drawing: Drawing) -> str:
     """A comparison as a fragment, or as a whole document."""
     return _file(lay_out_figure(comparison, drawing), drawing)
+
+
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing) -> str:
+    """The table of an evaluation as a fragment, or as a whole document."""
+    body = table_lines(evaluation)
+    fragment = [START, *preamble("\n".join(body), drawing), *body, r"\endgroup"]
+    caption = [portable(sentence) for sentence in evaluation.caption]
+    head = [*_comment(evaluation.title), *_comment(evaluation.subject)]
+    if not drawing.standalone:
+        head += _comment(r"\input this into a table; rules are those of booktabs where that is loaded.")
+    for name, text in (*evaluation.facts, *((row.name, row.detail) for row in evaluation.tables[0].rows)):
+        head += _comment(f"{name}: {text}")
+    for sentence in (*(note for table in evaluation.tables for note in table.notes), *evaluation.failures):
+        head += _comment(sentence)
+    if drawing.standalone:
+        size = page_size(evaluation, drawing)
+        lines = [*head, *document(fragment, caption, ["booktabs", "xcolor"], drawing, kind="table", size=size)]
+    else:
+        lines = [*head, *fragment, *_ready(caption)]
+    return "\n".join(lines) + "\n"
 
 
 def _file(figure: TextFigure | MatrixFigure | ComparisonFigure, drawing: Drawing) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
+from tokensal.render.layout import EvaluationTables
 from tokensal.render.layout.comparison import HeatmapComparison
 from tokensal.render.layout.heatmap import DEFAULT, Heatmap
+from tokensal.render.markdown import evaluation as evaluations
 from tokensal.render.markdown import parts
 from tokensal.render.markdown.writing import code, text
 
@@ -23,6 +25,12 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT) -
     first = comparison.heatmaps[0]
     signed = any(heatmap.signed for heatmap in comparison.heatmaps)
     return parts.page(*_title(first, drawing, signed), *_comparison(comparison, drawing))
+
+
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT) -> str:
+    """The evaluation as a Markdown page: its tables, and its curves in numbers."""
+    heading = "" if drawing.standalone is False else f"# {text(evaluation.title)}"
+    return parts.page((heading, [text(f"{evaluation.subject}.")]), *evaluations.sections(evaluation))
 
 
 def _title(heatmap: Heatmap, drawing: Drawing, signed: bool) -> Parts:

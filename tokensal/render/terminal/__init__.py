@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from tokensal.drawing import Drawing
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.render.layout.heatmap import DEFAULT
 from tokensal.render.layout.numbers import MINUS, PERCENT
 from tokensal.render.terminal.colours import Colours, colours_of
 from tokensal.render.terminal.comparison import comparison_lines
+from tokensal.render.terminal.evaluation import evaluation_lines
 from tokensal.render.terminal.heatmap import heatmap_lines
 from tokensal.render.terminal.lines import Line, Run, plain
 from tokensal.render.terminal.matrix import matrix_of
@@ -32,14 +33,19 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing = DEFAULT, *
     return plain(comparison_lines(comparison, Colours(), width))
 
 
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT, *, width: int = WIDTH) -> str:
+    """The evaluation as plain text `width` cells wide."""
+    return plain(evaluation_lines(evaluation, Colours(), width))
+
+
 def show(
-    layout: Heatmap | HeatmapComparison,
+    layout: Heatmap | HeatmapComparison | EvaluationTables,
     drawing: Drawing = DEFAULT,
     *,
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print a heatmap or a comparison to `console`, or else to `file`, or else to the standard output.
+    """Print a heatmap, a comparison or an evaluation to `console`, or else to `file`, or else to the standard output.
 
     Args:
         layout: what to print.
@@ -51,6 +57,8 @@ def show(
     """
     console = console or Console(file=file)
     colours = colours_of(console, drawing.theme, drawing.palette)
+    if isinstance(layout, EvaluationTables):
+        return _print(console, evaluation_lines(layout, colours, console.width))
     if isinstance(layout, HeatmapComparison):
         return _print(console, comparison_lines(layout, colours, console.width, matrix=bool(drawing.matrix)))
     page = page_of(layout, colours, console.width)

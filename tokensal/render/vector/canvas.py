@@ -18,9 +18,9 @@ from matplotlib.transforms import Affine2D
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.bidi import RIGHT, direction
 from tokensal.render.vector.outlines import corners, letters
-from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Text
+from tokensal.render.vector.shapes import Box, Frames, Plate, Rule, Shape, Stroke, Text
 
-ORDER = (Box, Frames, Rule, Text)  # what is painted first: no fill hides the letter before it
+ORDER = (Box, Frames, Rule, Stroke, Text)  # what is painted first: no fill hides the letter before it
 CODES = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3}
 
 
@@ -48,6 +48,10 @@ def _artists(shape: Shape, plate: Plate) -> Iterator[Artist]:
             if shape.boxes:
                 path = Path.make_compound_path(*(_frame(*box) for box in shape.boxes))
                 yield PathPatch(path, facecolor="none", edgecolor=_rgb(shape.colour), linewidth=shape.line)
+        case Stroke():
+            dashes: Any = (0, [each / shape.line for each in shape.dash]) if shape.dash else "solid"
+            paint: dict[str, Any] = {"linewidth": shape.line, "linestyle": dashes, "joinstyle": "round"}
+            yield PathPatch(Path(shape.points), facecolor="none", edgecolor=_rgb(shape.colour), **paint)
         case Text():
             if plate.typeface.is_embeddable(shape.text):
                 yield from _texts(shape, plate)

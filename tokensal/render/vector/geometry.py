@@ -8,6 +8,7 @@ from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.render.layout import (
     ComparisonFigure,
+    EvaluationTables,
     Heatmap,
     HeatmapComparison,
     MatrixFigure,
@@ -16,6 +17,7 @@ from tokensal.render.layout import (
 )
 from tokensal.render.layout.palette import paper_palette
 from tokensal.render.vector.comparison import place_comparison
+from tokensal.render.vector.curves import place_curves
 from tokensal.render.vector.fonts import typeface
 from tokensal.render.vector.legend import place_legend
 from tokensal.render.vector.matrix import place_matrix
@@ -27,7 +29,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ,.:;?
 LEAST_WIDTH = 14.0  # em: fewer hold no legend
 
 
-def place(layout: Heatmap | HeatmapComparison, drawing: Drawing, *, embedded: bool) -> Plate:
+def place(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing, *, embedded: bool) -> Plate:
     """The shapes of a figure; inside of `default_settings`.
 
     Args:
@@ -36,9 +38,9 @@ def place(layout: Heatmap | HeatmapComparison, drawing: Drawing, *, embedded: bo
         embedded: whether the file brings its fonts along, so that no other characters can be drawn than they have.
 
     Raises:
-        InputError: there is no such font or row, or the text is too large for the width.
+        InputError: there is no such font or row, an evaluation has no curves, or the text is too large for the width.
     """
-    figure = lay_out_figure(layout, drawing)
+    figure = layout if isinstance(layout, EvaluationTables) else lay_out_figure(layout, drawing)
     if drawing.points < LEAST_WIDTH * drawing.font_size:
         raise InputError(
             f"font_size is {drawing.font_size:g}, but a figure {drawing.points:g}pt wide holds text of at most "
@@ -47,6 +49,9 @@ def place(layout: Heatmap | HeatmapComparison, drawing: Drawing, *, embedded: bo
     fonts = typeface(drawing.font, set(_characters(figure)) | set(ALPHABET), embedded=embedded)
     pen = Pen(drawing.points, drawing.font_size, fonts, paper_palette(drawing.palette))
     match figure:
+        case EvaluationTables():
+            shapes, end = place_curves(figure, pen)
+            return Plate(pen.width, round(end + 0.6, 2), tuple(shapes), figure, fonts)
         case ComparisonFigure():
             shapes, end = place_comparison(figure, pen)
         case MatrixFigure():

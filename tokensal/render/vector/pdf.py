@@ -7,7 +7,7 @@ from io import BytesIO
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
 from tokensal.drawing import Drawing
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.render.vector.canvas import figure_of
 from tokensal.render.vector.fonts import default_settings, require_truetype
 from tokensal.render.vector.geometry import place
@@ -24,7 +24,12 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing) -> bytes:
     return _draw(comparison, drawing)
 
 
-def _draw(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> bytes:
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing) -> bytes:
+    """The figure of the curves of an evaluation as a PDF file."""
+    return _draw(evaluation, drawing)
+
+
+def _draw(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing) -> bytes:
     with default_settings():
         plate = place(layout, drawing, embedded=True)
         require_truetype(plate.typeface)

@@ -7,8 +7,8 @@ Every text knows its width, as measured in the fonts of the figure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from tokensal.render.layout.figure import Sheet
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import PLAIN, Style, Typeface
 
@@ -87,7 +87,35 @@ class Text:
     pieces: tuple[tuple[int | None, str], ...] = ()
 
 
-Shape = Box | Rule | Frames | Text
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """Straight lines through points; dashed where `dash` has the lengths of dashes and gaps."""
+
+    points: tuple[tuple[float, float], ...]
+    line: float
+    colour: Colour
+    dash: tuple[float, ...] = ()
+    source: int | None = None
+    about: str = ""
+
+
+class Described(Protocol):
+    """What is said of a figure: see `tokensal.render.layout.figure.Sheet`."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def caption(self) -> tuple[str, ...]: ...
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]: ...
+
+
+Shape = Box | Rule | Frames | Stroke | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +125,5 @@ class Plate:
     width: float
     height: float
     shapes: tuple[Shape, ...]
-    sheet: Sheet
+    sheet: Described
     typeface: Typeface

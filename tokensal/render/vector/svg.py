@@ -16,12 +16,12 @@ from xml.etree.ElementTree import Element, SubElement
 from matplotlib.path import Path
 
 from tokensal.drawing import Drawing
-from tokensal.render.layout import Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
 from tokensal.render.layout.palette import Colour
 from tokensal.render.vector.fonts import Typeface, default_settings
 from tokensal.render.vector.geometry import place
 from tokensal.render.vector.outlines import corners, letters
-from tokensal.render.vector.shapes import INK, Box, Frames, Plate, Rule, Shape, Text
+from tokensal.render.vector.shapes import INK, Box, Frames, Plate, Rule, Shape, Stroke, Text
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 GENERIC = ("serif", "sans-serif")
@@ -37,7 +37,12 @@ def draw_comparison(comparison: HeatmapComparison, drawing: Drawing) -> str:
     return _draw(comparison, drawing)
 
 
-def _draw(layout: Heatmap | HeatmapComparison, drawing: Drawing) -> str:
+def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing) -> str:
+    """The figure of the curves of an evaluation as one SVG document."""
+    return _draw(evaluation, drawing)
+
+
+def _draw(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing) -> str:
     with default_settings():
         plate = place(layout, drawing, embedded=drawing.outlines)
         root = _root(plate)
@@ -103,6 +108,8 @@ def _element(shape: Shape, typeface: Typeface, *, outlines: bool) -> Element:
             )
             line = {"stroke": _hex(shape.colour), "stroke-width": _number(shape.line)}
             return Element("path", {"d": path, "fill": "none", **line})
+        case Stroke():
+            return _stroke(shape)
     return _outlines(shape, typeface) if outlines else _text(shape)
 
 
@@ -119,6 +126,13 @@ def _box(box: Box) -> Element:
     if box.radius and box.left and box.right:
         sides["rx"] = min(box.radius, box.width / 2)
     return Element("rect", {name: _number(value) for name, value in sides.items()} | paint)
+
+
+def _stroke(stroke: Stroke) -> Element:
+    points = " ".join(f"{_number(x)},{_number(y)}" for x, y in stroke.points)
+    line = {"stroke": _hex(stroke.colour), "stroke-width": _number(stroke.line), "stroke-linejoin": "round"}
+    dash = {"stroke-dasharray": " ".join(map(_number, stroke.dash))} if stroke.dash else {}
+    return Element("polyline", {"points": points, "fill": "none", **line, **dash})
 
 
 def _rule(rule: Rule) -> Element:

@@ -11,8 +11,9 @@ import test_datamodels
 import test_statistics
 import torch
 
-from tokensal.evaluation import curves, datamodels, erasure, ranked_removal, statistics
+from tokensal.evaluation import curves, datamodels, erasure, ranked_removal
 from tokensal.evaluation.rankings import Ranking
+from tokensal.results import statistics
 
 
 def rises_hidden(patch):

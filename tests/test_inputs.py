@@ -58,7 +58,7 @@ NO_TEXT = [b"The", ["12"], [1.7], [True], [[1], [2]], 5, Path("x"), {"ids": [1]}
 @pytest.mark.parametrize("value", NO_TEXT, ids=repr)
 @pytest.mark.parametrize("name", ["prompt", "continuation", "contrast"])
 def test_what_is_no_text_is_refused(name, value, monkeypatch):
-    monkeypatch.setattr("tokensal.case._adapter", lambda model: pytest.fail("a model was wanted"))
+    monkeypatch.setattr("tokensal.case.adapter_of", lambda model: pytest.fail("a model was wanted"))
     with pytest.raises(InputError, match=name) as error:
         attribute("dates", **{"prompt": "a", name: value})
     assert "text" in sentence(error) or "one is explained at a time" in sentence(error)

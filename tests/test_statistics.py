@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tokensal.errors import InputError
-from tokensal.evaluation import statistics
+from tokensal.results import statistics
 from tokensal.results.statistics import bca_interval, mean_of, mean_over_targets, resampled_means, stand
 
 NAN = float("nan")

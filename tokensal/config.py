@@ -21,7 +21,7 @@ STDOUT = "-"  # as an output
 LARGEST = 10_000_000  # bytes of a text that is read; more is a mistake, such as a model or an endless device
 
 
-CHECK = "Measure the map, too: is it better than chance when text is masked, and another one for another target?"
+CHECK = "Measure the map, too: whether it is better than chance when text is masked, and another for another target."
 
 
 @dataclass(frozen=True, kw_only=True)

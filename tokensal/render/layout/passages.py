@@ -73,7 +73,7 @@ def passages(heatmap: Heatmap, row: Row, elide: int | None = None) -> tuple[Pass
 
 def plain_passages(heatmap: Heatmap) -> tuple[Passage, ...]:
     """The running text by itself, without a shade or a mark."""
-    cells = tuple(replace(cell, shade=0.0, clipped=False) for cell in heatmap.overview.cells)
+    cells = tuple(replace(cell, shade=0.0, relative=0.0, clipped=False) for cell in heatmap.overview.cells)
     unshaded = passages(heatmap, replace(heatmap.overview, cells=cells))
     return tuple(replace(part, runs=tuple(replace(run, sink=False) for run in part.runs)) for part in unshaded)
 

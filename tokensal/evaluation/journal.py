@@ -1,7 +1,7 @@
 """A journal: a file of what is finished of an evaluation, so that the same call goes on after an interruption.
 
-The first line holds the settings; of a suite, the second one says which prompts were chosen, since to choose them takes
-as long as to measure some; each other line has the numbers of one prompt, all as JSON. A line is written at once and
+The first line holds the settings; of a suite, the second one says which prompts were accepted, since to find them
+takes as long as to measure some; each other line has the numbers of one prompt, all as JSON. A line is written at once and
 flushed; one that was cut off by a crash is measured again. A file of other settings is refused.
 """
 
@@ -45,7 +45,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Accepted:
     """Which prompts of a suite a model answers from the evidence.
 
     Attributes:
@@ -59,12 +59,12 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What is finished, by the id of the prompt, and which prompts were chosen, if that is known; without a path,
+    """What is finished, by the id of the prompt, and which prompts were accepted, if that is known; without a path,
     nothing is kept."""
 
     path: Path | None
     finished: dict[str, Line]
-    chosen: Chosen | None = None
+    accepted: Accepted | None = None
 
     @classmethod
     def of(cls, path: str | PathLike[str] | None, settings: Settings) -> Journal:
@@ -81,22 +81,22 @@ class Journal:
             text = place.read_text("utf-8", errors="replace") if place.exists() else ""
             complete = text[: text.rfind("\n") + 1]
             lines = complete.splitlines()
-            finished, chosen = _read(place, lines, settings) if lines else ({}, None)
+            finished, accepted = _read(place, lines, settings) if lines else ({}, None)
             encoded = complete.encode() if lines else (_written(settings) + "\n").encode()
             if encoded != text.encode():
                 place.write_bytes(encoded)
         except OSError as error:
             raise OutputError(f"Cannot use journal {str(path)!r}: {error.strerror or error}.") from error
-        return cls(place, finished, chosen)
+        return cls(place, finished, accepted)
 
-    def choose(self, chosen: Chosen) -> Chosen:
-        """Keep which prompts were chosen.
+    def accept(self, accepted: Accepted) -> Accepted:
+        """Keep which prompts were accepted.
 
         Raises:
             OutputError: the disk refuses.
         """
-        self._append({"chosen": asdict(chosen)})
-        return chosen
+        self._append({"accepted": asdict(accepted)})
+        return accepted
 
     def add(self, line: Line) -> Line:
         """Keep what is finished.
@@ -131,11 +131,11 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _read(place: Path, lines: list[str], settings: Settings) -> tuple[dict[str, Line], Chosen | None]:
+def _read(place: Path, lines: list[str], settings: Settings) -> tuple[dict[str, Line], Accepted | None]:
     try:
         first, *others = (json.loads(line) for line in lines)
-        chosen = [Chosen(**each["chosen"]) for each in others if "chosen" in each]
-        kept = [_line(each) for each in others if "chosen" not in each]
+        accepted = [Accepted(**each["accepted"]) for each in others if "accepted" in each]
+        kept = [_line(each) for each in others if "accepted" not in each]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{str(place)!r} is no journal of an evaluation: name a new file, or delete it.") from error
     wanted = json.loads(_written(settings))
@@ -144,7 +144,7 @@ def _read(place: Path, lines: list[str], settings: Settings) -> tuple[dict[str, 
             raise InputError(
                 f"Journal {str(place)!r} is of another evaluation: its {name} differ. Name a new file, or delete it."
             )
-    return {line.id: line for line in kept}, chosen[-1] if chosen else None
+    return {line.id: line for line in kept}, accepted[-1] if accepted else None
 
 
 def _line(table: Mapping[str, Any]) -> Line:

@@ -28,7 +28,7 @@ from tokensal.errors import InputError, TokensalError
 from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
 from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
-from tokensal.evaluation.journal import Chosen, Journal, Line
+from tokensal.evaluation.journal import Accepted, Journal, Line
 from tokensal.evaluation.metric import Metric, Trial, trial_of
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.prompts.records import Record, read_prompts
@@ -44,7 +44,7 @@ from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, Evalua
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
-DRAWS = 16  # random rankings, whose mean is chance
+DRAWS = 4  # random rankings of a prompt, whose mean is chance; each costs as much as a method
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def evaluate(
     model = adapter_of(model)
     with reporting(progress) as report:
         notes = Journal.of(measuring.journal, _settings(study, model, measuring, own or ()))
-        chosen = None if own else notes.chosen or notes.choose(_chosen(model, measuring, report))
-        drawn = own or prompts_of(chosen.ids if chosen else ())
+        accepted = None if own else notes.accepted or notes.accept(_accepted(model, measuring, report))
+        drawn = own or prompts_of(accepted.ids if accepted else ())
         lines: list[Line] = []
         for number, prompt in enumerate(drawn):
             if report is not None:
@@ -108,30 +108,30 @@ def evaluate(
             lines.append(notes.finished.get(prompt.id) or notes.add(_measured(prompt, model, study, budget)))
         if report is not None:
             report(len(drawn), len(drawn))
-    return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, chosen)}, config or {})
+    return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, accepted)}, config or {})
 
 
-def _chosen(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Chosen:
+def _accepted(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
     """The prompts of a suite that the model answers from the evidence."""
     samples = list(draw_suite(measuring.suite or "", model, measuring.count, measuring.seed, progress=report))
-    chosen = Chosen(
+    accepted = Accepted(
         [prompt.id for sample in samples for prompt in sample.prompts],
         {sample.kind: sample.tried for sample in samples},
     )
-    if not chosen.ids:
+    if not accepted.ids:
         raise InputError(
             f"{model.name} answers no prompt of {measuring.suite!r} from the evidence, so there is none to measure: "
             "choose another suite, or give prompts of your own."
         )
-    return chosen
+    return accepted
 
 
-def _acceptance(prompts: Sequence[Prompt], chosen: Chosen | None) -> dict[str, str]:
+def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[str, str]:
     """How many of the prompts that were drawn of each kind are answered from the evidence."""
-    if chosen is None:
+    if accepted is None:
         return {}
     counts = Counter(prompt.kind for prompt in prompts)
-    return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in chosen.tried.items())}
+    return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in accepted.tried.items())}
 
 
 def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None) -> Line:

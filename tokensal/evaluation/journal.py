@@ -1,8 +1,8 @@
 """A journal: a file of what is finished of an evaluation, so that the same call goes on after an interruption.
 
 The first line holds the settings; of a suite, the second one says which prompts were accepted, since to find them
-takes as long as to measure some; each other line has the numbers of one prompt, all as JSON. A line is written at once and
-flushed; one that was cut off by a crash is measured again. A file of other settings is refused.
+takes as long as to measure some; each other line has the numbers of one prompt, all as JSON. A line is written at once
+and flushed; one that was cut off by a crash is measured again. A file of other settings is refused.
 """
 
 from __future__ import annotations

@@ -214,6 +214,24 @@ def test_what_was_interrupted_goes_on_and_ends_with_the_same_numbers(tmp_path, m
     assert journal.read_text().splitlines()[: len(kept)] == kept
 
 
+def test_which_prompts_of_a_suite_count_is_kept_too(tmp_path, monkeypatch):
+    journal, real = tmp_path / "journal", measuring._measured
+    monkeypatch.setattr(measuring, "_measured", lambda *all: (_ for _ in ()).throw(KeyboardInterrupt))
+    suite = {"prompts": None, "suite": "dates", "count": 2, "metrics": ["pointing_game"], "journal": journal}
+    with pytest.raises(KeyboardInterrupt):
+        measured(**suite)
+    assert len(journal.read_text().splitlines()) == 2
+    monkeypatch.setattr(measuring, "_measured", real)
+    monkeypatch.setattr(measuring, "draw_suite", lambda *all, **options: pytest.fail("prompts are drawn again"))
+    result = measured(**suite)
+    assert result.facts["answered"].endswith(" dates") and result.facts["answered"].startswith("2 of ")
+    monkeypatch.undo()
+    fresh = measured(**{**suite, "journal": None})
+    assert same(result, fresh) and result.facts == fresh.facts
+    with pytest.raises(InputError, match="its prompts differ"):
+        measured(**{**suite, "count": 3})
+
+
 def test_a_line_that_was_cut_off_is_measured_again(tmp_path):
     journal = tmp_path / "journal"
     measured(journal=journal)

@@ -185,6 +185,7 @@ def test_nothing_hostile_is_markup_or_controls_a_terminal(suffix):
         assert "<b>x" not in source and source.count("<script") == 0 and "&lt;/script&gt;&lt;b&gt;x" in source
     if suffix == ".tex":
         body = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+        assert "&amp;" not in body.replace(r"\&amp;", "") and r"\&amp;" in body
         assert r"\input{" not in body and r"\textbackslash{}input" in body
     if suffix == ".md":
         assert "](u)" not in re.sub(r"`[^`\n]*`", "", source).replace("\\]", "")

@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -28,12 +28,12 @@ from tokensal.errors import InputError, TokensalError
 from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
 from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
-from tokensal.evaluation.journal import Journal, Line
+from tokensal.evaluation.journal import Accepted, Journal, Line
 from tokensal.evaluation.metric import Metric, Trial, trial_of
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.prompts.records import Record, read_prompts
 from tokensal.evaluation.removal import score_together
-from tokensal.evaluation.suites import require_suite
+from tokensal.evaluation.suites import prompts_of, require_suite
 from tokensal.evaluation.suites import suite as draw_suite
 from tokensal.methods import Method
 from tokensal.options import EVALUATED, MEASURED, Measuring, flattened
@@ -44,7 +44,7 @@ from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, Evalua
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
-DRAWS = 16  # random rankings, whose mean is chance
+DRAWS = 4  # random rankings of a prompt, whose mean is chance; each costs as much as a method
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def evaluate(
     own = None if prompts is None else read_prompts(prompts)
     model = adapter_of(model)
     with reporting(progress) as report:
-        drawn = own or _of_suite(model, measuring, report)
-        notes = Journal.of(measuring.journal, _settings(study, model, drawn))
+        notes = Journal.of(measuring.journal, _settings(study, model, measuring, own or ()))
+        accepted = None if own else notes.accepted or notes.accept(_accepted(model, measuring, report))
+        drawn = own or prompts_of(accepted.ids if accepted else ())
         lines: list[Line] = []
         for number, prompt in enumerate(drawn):
             if report is not None:
@@ -107,19 +108,30 @@ def evaluate(
             lines.append(notes.finished.get(prompt.id) or notes.add(_measured(prompt, model, study, budget)))
         if report is not None:
             report(len(drawn), len(drawn))
-    return _evaluation(study, drawn, lines, model, config or {})
+    return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, accepted)}, config or {})
 
 
-def _of_suite(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> list[Prompt]:
+def _accepted(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
     """The prompts of a suite that the model answers from the evidence."""
-    draw = partial(draw_suite, measuring.suite or "", model, measuring.count, measuring.seed, progress=report)
-    prompts = [prompt for sample in draw() for prompt in sample.prompts]
-    if not prompts:
+    samples = list(draw_suite(measuring.suite or "", model, measuring.count, measuring.seed, progress=report))
+    accepted = Accepted(
+        [prompt.id for sample in samples for prompt in sample.prompts],
+        {sample.kind: sample.tried for sample in samples},
+    )
+    if not accepted.ids:
         raise InputError(
             f"{model.name} answers no prompt of {measuring.suite!r} from the evidence, so there is none to measure: "
             "choose another suite, or give prompts of your own."
         )
-    return prompts
+    return accepted
+
+
+def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[str, str]:
+    """How many of the prompts that were drawn of each kind are answered from the evidence."""
+    if accepted is None:
+        return {}
+    counts = Counter(prompt.kind for prompt in prompts)
+    return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in accepted.tried.items())}
 
 
 def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None) -> Line:
@@ -186,7 +198,7 @@ def _curve(
     return mean
 
 
-def _settings(study: Study, model: ModelAdapter, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _settings(study: Study, model: ModelAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What decides the numbers; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
@@ -195,16 +207,24 @@ def _settings(study: Study, model: ModelAdapter, prompts: Sequence[Prompt]) -> d
         "question": {"score": str(study.question.score), **study.question.differences()},
         "seed": study.seed,
         "version": versions()["tokensal"],
-        "prompts": [repr(prompt) for prompt in prompts],
+        "prompts": [repr(prompt) for prompt in prompts] or [measuring.suite, measuring.count],
     }
 
 
+def _facts(study: Study, model: ModelAdapter) -> dict[str, str]:
+    described = {name: str(value) for name, value in model.describe().items() if value}
+    question = {"score": str(study.question.score), **study.question.differences()}
+    return {**described, **question, "seed": str(study.seed), **versions()}
+
+
 def _evaluation(
-    study: Study, prompts: Sequence[Prompt], lines: Sequence[Line], model: ModelAdapter, config: Mapping[str, Any]
+    study: Study,
+    prompts: Sequence[Prompt],
+    lines: Sequence[Line],
+    facts: Mapping[str, str],
+    config: Mapping[str, Any],
 ) -> Evaluation:
     missing = torch.full((2, FRACTIONS), torch.nan, dtype=torch.float64).tolist()
-    described = {name: str(value) for name, value in model.describe().items() if value}
-    settings = {"score": str(study.question.score), **study.question.differences(), "seed": str(study.seed)}
     return Evaluation(
         methods=tuple(
             EvaluatedMethod(name, repr(method), method.signed, name in BASELINES)
@@ -225,7 +245,7 @@ def _evaluation(
             for number, line in enumerate(lines)
             for method, reason in line.failures.items()
         ),
-        facts={**described, **settings, **versions()},
+        facts=facts,
         config=dict(config),
     )
 

@@ -6,14 +6,16 @@ They are drawn by script, and count only where the model answers rightly and fol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 
 from tokensal.adapters import ModelAdapter
 from tokensal.errors import InputError, unknown
+from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import agreement, dates, facts, instruction, negation, reordering, retrieval
 from tokensal.evaluation.suites.acceptance import Sample, answers_rightly, sample
-from tokensal.evaluation.suites.kind import Kind
+from tokensal.evaluation.suites.kind import Kind, candidates
 from tokensal.types import Progress
 from tokensal.values import read_whole
 
@@ -59,6 +61,15 @@ def suite(
     count = read_whole("count", count, least=1)
     seed = read_whole("seed", seed, least=None)
     return _samples(kinds, model, count, seed, progress)
+
+
+def prompts_of(ids: Iterable[str]) -> list[Prompt]:
+    """The prompts of ids such as "facts-0-17", of suites: drawn again, which needs no model."""
+    prompts = []
+    for id in ids:
+        name, seed, number = id.rsplit("-", 2)
+        prompts.append(next(islice(candidates(KINDS[name], int(seed)), int(number), None)))
+    return prompts
 
 
 def _samples(

@@ -16,6 +16,7 @@ from tokensal.methods import build
 from tokensal.options import Generation
 from tokensal.questions.question import Question
 from tokensal.render.layout import lay_out
+from tokensal.results.reproduction import recipe_of
 
 PROMPT, ANSWER = "The cat sat on the mat. The dog", " sat on the log"
 NAMES = ("deletion", "insertion", "better_than_chance", "random_target")
@@ -76,6 +77,13 @@ def test_attribute_and_compare_store_it_where_it_is_asked_for():
     both = tokensal.compare(model, PROMPT, continuation=ANSWER, methods=["lrp", "gradient"], check=True)
     assert all(name in each.diagnostics for each in both.attributions for name in NAMES)
     assert not {*NAMES} & {*tokensal.attribute(model, PROMPT, continuation=ANSWER).diagnostics}
+
+
+def test_how_it_is_made_again_asks_for_it_too():
+    result = tokensal.attribute("dates", "3 May 1999", method="gradient", check=True)
+    recipe = recipe_of(result)
+    assert recipe.command.endswith("--check --method gradient") and "check=True" in recipe.python
+    assert "check" not in recipe_of(tokensal.attribute("dates", "3 May 1999", method="gradient")).python
 
 
 def test_it_is_told_in_one_line_of_the_caption():

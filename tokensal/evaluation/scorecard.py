@@ -53,7 +53,12 @@ def explain_and_measure(case: Case, method: Method, seed: int = 0) -> Attributio
     measured = {name: area.expand(len(attribution.targets)) for name, area in areas.items()}
     measured["random_target"] = RandomTarget(draws=1)(trial, attribution)
     diagnostics = {name: Diagnostic(values.float()) for name, values in measured.items()}
-    return replace(attribution, diagnostics={**attribution.diagnostics, **diagnostics})
+    request = attribution.provenance.request
+    return replace(
+        attribution,
+        diagnostics={**attribution.diagnostics, **diagnostics},
+        provenance=replace(attribution.provenance, request={**request, "check": True} if request else request),
+    )
 
 
 def _summed(case: Case, seed: int) -> Trial:

@@ -20,7 +20,7 @@ from tokensal.results.shell import Inexpressible, flag, printed, quoted, setting
 LOADING = ("model", "dtype", "device", "device_map", "attention", "revision", "trust_remote_code")
 ASKED = (
     "continuation", "max_new_tokens", "generation", "seed", "explain", "targets", "contrast", "unit", "sources",
-    "score", "alternatives",
+    "score", "alternatives", "check",
 )  # fmt: skip
 PROMPTS = ("prompt", "messages", "template")
 ROWS = "rows"  # of the result, where it is a slice

@@ -78,7 +78,7 @@ def _scorecard(diagnostics: Diagnostics) -> str:
         else "the score does not change when all is masked"
     ]
     if math.isfinite(alike):
-        parts.append(f"{alike:.2f} alike for another target")
+        parts.append(f"rank correlation with the map of another target {alike:.2f}")
     return "; ".join(parts).replace("-", MINUS)
 
 

@@ -1,5 +1,5 @@
 # make demo   a prompt becomes a heatmap, in a fresh environment
-# make fast   the inner loop: tests of a minute
+# make fast   the inner loop: tests of two minutes
 # make test   the whole test suite
 # make check  lint and types
 # make lowest the inner loop with the lowest versions that pyproject.toml allows

@@ -38,6 +38,9 @@ SLOW = {  # tests in files whose functions do not carry the marker `slow` yet
     "test_several_baselines_are_averaged",
     "test_a_contrast_is_certified_as_a_difference",
     "test_a_mistake_turns_its_oracle_red",
+    "test_no_text_breaks_a_figure",
+    "test_the_command_line_lists_describes_and_runs_it",
+    "test_curves_of_three_operators_cost_little_more_than_their_distinct_suffixes",
 }
 
 

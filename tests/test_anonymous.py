@@ -8,6 +8,7 @@ import re
 from contextlib import redirect_stdout
 from dataclasses import replace
 
+import pyarrow.parquet as parquet
 import pypdf
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from test_layout import SCORES, TEXTS, attribution_of
 
 from tokensal.drawing import Drawing
 from tokensal.render import encode, load, show
-from tokensal.render.renderers import RENDERERS
+from tokensal.render.renderers import RENDERERS, STORES
 from tokensal.results.anonymity import anonymous
 from tokensal.results.comparison import Comparison
 
@@ -80,11 +81,14 @@ def everything(content, suffix):
         return " ".join(words).casefold()
     if suffix == ".png":
         return str(Image.open(io.BytesIO(content)).info).casefold()
+    if suffix == ".parquet":
+        table = parquet.read_table(io.BytesIO(content))
+        return f"{table.to_pylist()} {table.schema.metadata} {table.schema}".casefold()
     return content.decode("utf-8").casefold()
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
-@pytest.mark.parametrize("suffix", [*RENDERERS, ".json"])
+@pytest.mark.parametrize("suffix", [*RENDERERS, *STORES])
 def test_no_file_says_whose_it_is(suffix, result):
     plain = everything(encode(result, f"x{suffix}"), suffix)
     content = everything(encode(result, f"x{suffix}", Drawing(anonymous=True)), suffix)

@@ -27,7 +27,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing", "request"}
+DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing", "request", "ranks"}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
@@ -38,6 +38,7 @@ LAYERS = {
     "types": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
+    "ranks": set(),
     "drawing": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
     "request": {"values"},

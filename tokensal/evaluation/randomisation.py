@@ -94,7 +94,7 @@ class Randomisation:
             last = names.index(name)
             random = names[: last + 1] if self.order == "cascading" else [name]
             with randomised(model, random, trial.seed):
-                other = _scores(_fresh(trial.case), method, attribution)
+                other = _scores(with_new_engine(trial.case), method, attribution)
             yield Step(name, similarity(attribution.scores[:, players], other[:, players]))
 
 
@@ -129,7 +129,7 @@ class RandomTarget:
         """(K,) the mean over the draws."""
         method, players, values = trial.method_of(attribution), trial.game().players, []
         for draw in range(self.draws):
-            case = _fresh(trial.case, _other_targets(trial, draw))
+            case = with_new_engine(trial.case, _other_targets(trial, draw))
             other = _scores(case, method, attribution)
             values.append(similarity(attribution.scores[:, players], other[:, players]).magnitudes)
         return torch.stack(values).nanmean(0)
@@ -144,7 +144,7 @@ def _spread(names: Sequence[str], count: int | None) -> list[str]:
     return [names[round(index * (len(names) - 1) / (count - 1))] for index in range(count)]
 
 
-def _fresh(case: Case, example: Example | None = None) -> Case:
+def with_new_engine(case: Case, example: Example | None = None) -> Case:
     """The case with an engine that remembers nothing of the weights, or of the targets, as they were."""
     engine = Engine(case.engine.adapter, case.engine.score, budget=case.engine.budget)
     return replace(case, engine=engine, example=replace(example or case.example))

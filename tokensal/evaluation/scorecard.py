@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from tokensal.case import Case
-from tokensal.engine import Engine
 from tokensal.errors import NonFiniteScores
 from tokensal.evaluation.baselines import chance
 from tokensal.evaluation.curves import ABPC, Deletion, Insertion
 from tokensal.evaluation.metric import Trial
-from tokensal.evaluation.randomisation import RandomTarget
+from tokensal.evaluation.randomisation import RandomTarget, with_new_engine
 from tokensal.evaluation.removal import score_together
 from tokensal.methods import Method
 from tokensal.results.attribution import Attribution
@@ -68,8 +67,7 @@ def _summed(case: Case, seed: int) -> Trial:
         tuple(target for each in groups for target in each.targets),
         tuple(target for each in groups for target in each.against),
     )
-    engine = Engine(case.engine.adapter, case.engine.score, budget=case.engine.budget)
-    return Trial(replace(case, engine=engine, example=replace(case.example, groups=(group,))), seed=seed)
+    return Trial(with_new_engine(case, replace(case.example, groups=(group,))), seed=seed)
 
 
 def _sum_of(attribution: Attribution) -> Attribution:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.ranks import rank_correlations
+
 FEWEST = 3  # units that make a ranking
 SHARE = 0.1  # of the units: the best ones, whose overlap counts
 
@@ -45,14 +47,7 @@ def spearman(first: Tensor, second: Tensor) -> float:
     """Spearman's rank correlation of (n,) and (n,); NaN for fewer than 3 numbers, or equal ones."""
     if len(first) < FEWEST or first.min() == first.max() or second.min() == second.max():
         return math.nan
-    return float(torch.corrcoef(torch.stack([ranks(first), ranks(second)]))[0, 1])
-
-
-def ranks(numbers: Tensor) -> Tensor:
-    """The rank of each of (n,), from 1 for the smallest; equal numbers share the average of theirs."""
-    below = (numbers[:, None] > numbers).sum(1)
-    equal = (numbers[:, None] == numbers).sum(1)
-    return below.double() + (equal.double() + 1) / 2
+    return float(rank_correlations(torch.stack([first, second]))[0, 1])
 
 
 def _overlap(first: Tensor, second: Tensor) -> float:

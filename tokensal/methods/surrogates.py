@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tokensal.methods.removal import RemovalMethod
 from tokensal.perturbations.coalitions import Sampler
+from tokensal.ranks import rank_correlations
 from tokensal.types import Diagnostic, Diagnostics
 from tokensal.values import read_number, read_whole, store
 
@@ -112,14 +113,7 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 
 def rank_correlation(predicted: Tensor, values: Tensor) -> Tensor:
     """Spearman's; NaN where one of them is the same everywhere."""
-    return torch.corrcoef(torch.stack([_ranks(predicted), _ranks(values)]))[0, 1]
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Equal numbers share the average of their ranks."""
-    _, index, counts = values.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
-    ranks: Tensor = (counts.cumsum(0) - (counts - 1).double() / 2)[index]
-    return ranks
+    return rank_correlations(torch.stack([predicted, values]))[0, 1]
 
 
 def ridge(regularization: float) -> Fit:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, resolve_name
+from tokensal.ranks import rank_correlations
 from tokensal.results.attribution import Attribution
 from tokensal.results.result import Result
 from tokensal.values import described, is_whole, plain
@@ -108,7 +109,9 @@ class Comparison(Result):
         if first.sink is not None and not sink:
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
-        tables = [_spearman(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST]
+        tables = [
+            rank_correlations(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST
+        ]
         undefined = sizes.new_full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
         return torch.stack([undefined, *tables]).nanmean(0)
 
@@ -132,16 +135,3 @@ class Comparison(Result):
 
 def _same_tokens(first: Attribution, other: Attribution) -> bool:
     return all(getattr(first, name) == getattr(other, name) for name in ("text", "sources", "targets", "sink"))
-
-
-def _spearman(sizes: Tensor) -> Tensor:
-    """(M, M) from (M, n): the correlation of the ranks, NaN where all of them are equal."""
-    return torch.corrcoef(torch.stack([_ranks(row) for row in sizes]))
-
-
-def _ranks(sizes: Tensor) -> Tensor:
-    """The rank of each number, from 1 for the smallest; equal numbers share the average of theirs."""
-    index: Tensor
-    counts: Tensor
-    _, index, counts = sizes.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
-    return (counts.cumsum(0) - (counts - 1).double() / 2)[index]

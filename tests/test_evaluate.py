@@ -104,11 +104,17 @@ def test_of_a_linear_game_the_curve_and_the_area_are_known():
     trial = trial_of(linear([3.0, 2.0, 1.0]), 3)
     attribution = ranked(trial, [3.0, 2.0, 1.0])
     metric = ABPC(steps=3)
-    value = measuring._value(trial, metric, Recency(), attribution)
+    value = measuring._value(trial, metric, [attribution])
     assert value == pytest.approx(((1 + 5 / 6) / 2 + (5 / 6 + 0.5) / 2 + 0.25) / 3 - (0.75 + 1 / 3 + 1 / 12) / 3)
-    most, least = measuring._curve(trial, {"abpc": metric}, Recency(), attribution)
+    most, least = measuring._curve(trial, {"abpc": metric}, [attribution])
     assert most[0] == least[0] == 1 and most[-1] == least[-1] == 0
     assert most[10] == pytest.approx((0.5 + 1 / 6) / 2) and least[10] == pytest.approx((5 / 6 + 0.5) / 2)
+
+
+def test_metrics_that_explain_again_are_measured_of_chance_too():
+    names = ["randomisation", "random_target", "max_sensitivity"]
+    result = tokensal.evaluate("dates", suite="dates", count=1, methods=["gradient"], metrics=names, progress=False)
+    assert not result.failures and result.values[0].isfinite().all()
 
 
 def test_a_method_that_fails_is_a_row_of_its_own(monkeypatch):

@@ -72,7 +72,7 @@ BASELINES: Mapping[str, type[Method]] = {method.name: method for method in (Rand
 
 def chances(trial: Trial, draws: int) -> list[Attribution]:
     """Attributions by chance, one for each seed from that of the trial on."""
-    return [trial.case.explain(Random(seed=(trial.seed + draw) % 2**32)) for draw in range(draws)]
+    return [trial.explain(Random(seed=(trial.seed + draw) % 2**32)) for draw in range(draws)]
 
 
 def chance(metric: Metric, trial: Trial, *, draws: int = 16) -> Tensor:

@@ -25,7 +25,7 @@ from tokensal.adapters import ModelAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
-from tokensal.evaluation.baselines import BASELINES, Random, chance, chances
+from tokensal.evaluation.baselines import BASELINES, Random, chances
 from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.curves import curves
 from tokensal.evaluation.journal import Accepted, Journal, Line
@@ -138,10 +138,9 @@ def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget 
     """All numbers of one prompt."""
     trial = trial_of(prompt, model, seed=study.seed, question=study.question, budget=budget)
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
-    attributions, seconds, failures = _explained(trial, study.methods)
-    score_together(trial, [each for each in attributions if each is not None], list(metrics.values()))
-    pairs = list(zip(study.methods.values(), attributions, strict=True))
-    values = {name: [_value(trial, metric, *pair) for pair in pairs] for name, metric in metrics.items()}
+    maps, seconds, failures = _explained(trial, study.methods)
+    score_together(trial, [attribution for each in maps for attribution in each], list(metrics.values()))
+    values = {name: [_value(trial, metric, each) for each in maps] for name, metric in metrics.items()}
     missing = [torch.nan] * len(study.methods)
     return Line(
         id=prompt.id,
@@ -149,47 +148,40 @@ def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget 
         targets=len(trial.case.example.groups),
         values=[values.get(name, missing) for name in study.metrics],
         seconds=seconds,
-        curves=[_curve(trial, study.metrics, *pair) for pair in pairs],
+        curves=[_curve(trial, study.metrics, each) for each in maps],
         failures=failures,
     )
 
 
-def _explained(
-    trial: Trial, methods: dict[str, Method]
-) -> tuple[list[Attribution | None], list[float], dict[int, str]]:
-    """What each method says, how long it took, and why some of them could not say anything."""
-    attributions: list[Attribution | None] = []
+def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attribution]], list[float], dict[int, str]]:
+    """The maps of each method, several of chance and else one, how long that took, and why some have none."""
+    maps: list[list[Attribution]] = []
     seconds, failures = [], {}
     for number, method in enumerate(methods.values()):
         started = time.perf_counter()
         try:
-            attributions.append(trial.explain(method))
+            attribution = trial.explain(method)
+            seconds.append(round(time.perf_counter() - started, 3))
+            maps.append(chances(trial, DRAWS) if isinstance(method, Random) else [attribution])
         except TokensalError as error:
-            attributions.append(None)
+            seconds.append(round(time.perf_counter() - started, 3))
+            maps.append([])
             failures[number] = str(error)
-        seconds.append(round(time.perf_counter() - started, 3))
-    return attributions, seconds, failures
+    return maps, seconds, failures
 
 
-def _value(trial: Trial, metric: Metric, method: Method, attribution: Attribution | None) -> float:
-    """The mean over the targets, of those where the metric is defined; of random rankings, over several of these."""
-    if attribution is None:
-        return torch.nan
-    if isinstance(method, Random):
-        return float(chance(metric, trial, draws=DRAWS).nanmean())
-    return float(metric(trial, attribution).nanmean())
+def _value(trial: Trial, metric: Metric, maps: Sequence[Attribution]) -> float:
+    """The mean over the targets, of those where the metric is defined, and over the maps; NaN without one."""
+    return float(torch.stack([metric(trial, each) for each in maps]).nanmean()) if maps else torch.nan
 
 
-def _curve(
-    trial: Trial, metrics: Mapping[str, Metric], method: Method, attribution: Attribution | None
-) -> list[list[float]] | None:
-    """The curves (2, F) of an attribution, where a metric of curves has scored them; of chance, the mean ones."""
+def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attribution]) -> list[list[float]] | None:
+    """The curves (2, F), means over targets and maps, where a metric of curves has scored them."""
     metric = next((each for each in metrics.values() if each.name == "abpc"), None)
-    if attribution is None or metric is None:
+    if metric is None:
         return None
     at = torch.linspace(0, 1, FRACTIONS, dtype=torch.float64)
-    attributions = chances(trial, DRAWS) if isinstance(method, Random) else [attribution]
-    lists = [curves(trial, each, metric) for each in attributions]  # type: ignore[arg-type]
+    lists = [curves(trial, each, metric) for each in maps]  # type: ignore[arg-type]
     rows = [curve.at(at) for each in lists for curve in each if curve is not None]
     if not rows:
         return None

@@ -41,6 +41,7 @@ from tokensal.progress import reporting
 from tokensal.questions.question import Question
 from tokensal.results.attribution import Attribution
 from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, EvaluatedPrompt, Evaluation, Failure
+from tokensal.results.statistics import mean_over_targets
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
@@ -172,7 +173,7 @@ def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attr
 
 def _value(trial: Trial, metric: Metric, maps: Sequence[Attribution]) -> float:
     """The mean over the targets, of those where the metric is defined, and over the maps; NaN without one."""
-    return float(torch.stack([metric(trial, each) for each in maps]).nanmean()) if maps else torch.nan
+    return mean_over_targets(torch.stack([metric(trial, each) for each in maps])) if maps else torch.nan
 
 
 def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attribution]) -> list[list[float]] | None:

@@ -224,6 +224,23 @@ class LayerActivation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LayerCall:
+    """One call of a layer in a forward that keeps no graph within its layers.
+
+    Attributes:
+        layer: the number of the layer in the model.
+        inputs: the tensors that it was called with, on the graph of what ran before.
+        outputs: the tensors that it returned, as leaves of the graph of what runs after.
+        run: from leaves in the place of the inputs to the outputs, on the layer's own graph.
+    """
+
+    layer: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    run: Callable[[list[Tensor]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AttentionParts:
     """What one attention adds to the residual stream of an example, as the parts that it consists of.
 
@@ -389,9 +406,13 @@ class Footprint:
         moved: for each token, perturbation and cotangent, what a forward or a backward has in hand at a time.
         head: for each target and perturbation, what its logits take.
         states: for each token of each perturbation, what is remembered so that others can go on from there.
+        inputs: for each token of each perturbation, what the layers read, from which each can be run again.
+        input: for each token, perturbation and cotangent, the gradient of what one layer reads.
     """
 
     kept: int
     moved: int
     head: int = 0
     states: int = 0
+    inputs: int = 0
+    input: int = 0

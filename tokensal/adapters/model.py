@@ -21,7 +21,7 @@ from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, co
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.tokens import decode, read
-from tokensal.adapters.trials import findings_of, require_eager_agreement, running
+from tokensal.adapters.trials import findings_of, rebuilt_gradients_agree, require_eager_agreement, running
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
 from tokensal.options import Generation, flattened
@@ -78,6 +78,11 @@ class ModelAdapter(HookedModel):
 
     def _require_eager(self) -> None:
         require_eager_agreement(self, self._findings)
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether gradients through layers that are run again are those of the plain graph, tried once."""
+        return rebuilt_gradients_agree(self, self._findings)
 
     def __repr__(self) -> str:
         name, architecture = type(self).__name__, type(self.model).__name__

@@ -17,6 +17,7 @@ from tokensal.types import (
     Forward,
     HookPoint,
     LayerActivation,
+    LayerCall,
     Original,
     Rules,
     Secants,
@@ -73,9 +74,22 @@ class Adapter(Protocol):
         ...
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+        self, point: HookPoint, layers: Sequence[int], *, graph: bool, layered: bool = False
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
+        ...
+
+    def layered(self) -> AbstractContextManager[list[LayerCall]]:
+        """Inside, a forward keeps no graph within its layers, and fills the list with how each was called."""
+        ...
+
+    def recorded_again(self, point: HookPoint, layer: int) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a layer that is run again fills the list with what it computes, on its own graph."""
+        ...
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether gradients through layers that are run again are those of the plain graph."""
         ...
 
     def edited(
@@ -94,8 +108,11 @@ class Adapter(Protocol):
         """Inside, a forward fills the list with what the highest layer returns, as a leaf of a linear graph."""
         ...
 
-    def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
-        """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one."""
+    def ruled(self, rules: Rules, constants: Tensor | None, *, again: bool = False) -> AbstractContextManager[None]:
+        """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one.
+
+        Or a layer that is run `again`.
+        """
         ...
 
     def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:

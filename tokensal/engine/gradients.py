@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.moments import Moments, moments_of, unbiased
+from tokensal.engine.rebuilding import Rebuilding, require_reached
 from tokensal.engine.reductions import Reduction, Rows
 from tokensal.errors import UnsupportedModel
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
-from tokensal.types import Example, HookPoint
+from tokensal.types import Example, Footprint, HookPoint, LayerActivation, LayerCall
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +42,7 @@ class Gradients:
     constants: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Differentiation:
     """Which gradients are taken, and of what.
 
@@ -150,6 +152,7 @@ class Differentiation:
         inputs, constants, before = self.perturbations.rows(index, self.first), None, None
         if at_embeddings:
             inputs = replace(inputs, embeds=inputs.embeds.detach().requires_grad_())
+        calls: Sequence[LayerCall] = ()
         with ExitStack() as undo:
             if engine.rules is not None:
                 if at_embeddings and len(index) == 1:
@@ -159,7 +162,11 @@ class Differentiation:
                 reference, secants = engine.reference
                 other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
                 before = undo.enter_context(engine.adapter.compared(secants, lambda: self._scores(other, states)))
-            recorded = undo.enter_context(engine.adapter.recorded(self.point, self.layers, graph=True))
+            recorded = undo.enter_context(
+                engine.adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds)
+            )
+            if self._rebuilds:
+                calls = undo.enter_context(engine.adapter.layered())
             forward = engine.adapter.forward(self.example, inputs, states)
             if before is not None:  # secants are also those of the score, rules of the model alone
                 values = engine.values(self.example, forward)
@@ -169,15 +176,32 @@ class Differentiation:
         if before is not None:
             totals = (values.detach() - before).to(head)
         tensors = tuple(activation.tensor for activation in recorded) or (inputs.embeds,)
-        if not all(tensor.requires_grad for tensor in tensors):
-            raise UnsupportedModel(
-                "The layers of this model cannot be read: what is recorded there does not follow from what enters the "
-                "lowest of them. Choose a method that works on the embeddings, such as 'input_x_gradient'."
-            )
-        graph = Graph(index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants)
+        rebuilding = self._rebuilding(len(index), calls, recorded, constants) if self._rebuilds else None
+        require_reached(self._rebuilds or all(tensor.requires_grad for tensor in tensors))
+        graph = Graph(
+            index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants, rebuilding
+        )
         if shared:
             engine.kept = self.example, graph
         return graph
+
+    def _rebuilding(
+        self, count: int, calls: Sequence[LayerCall], recorded: Sequence[LayerActivation], constants: Tensor | None
+    ) -> Rebuilding:
+        """How a backward goes through the layers of a forward of so many perturbations."""
+        engine = self.engine
+
+        @contextmanager
+        def again(layer: int) -> Iterator[list[LayerActivation]]:
+            with ExitStack() as undo:
+                if engine.rules is not None:
+                    undo.enter_context(engine.adapter.ruled(engine.rules, constants, again=True))
+                point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
+                yield undo.enter_context(engine.adapter.recorded_again(point, layer))
+
+        rows = count * (len(self.example.sources) - self.first)
+        size = engine.budget.cotangents(len(self.example.groups), rows, self._footprint, engine.adapter.device)
+        return Rebuilding(calls, again, size, [self.layers[each.layer] for each in recorded], constants)
 
     def _scores(self, inputs: PerturbedInputs, states: Any) -> Tensor:
         """(n, G - start) of a forward without a graph."""
@@ -208,25 +232,62 @@ class Differentiation:
 
     # How much goes at once
 
+    @cached_property  # what is free changes meanwhile
+    def _rebuilds(self) -> bool:
+        """Whether no graph is kept within the layers.
+
+        Raises:
+            UnsupportedModel: that is asked for, and cannot be.
+        """
+        adapter, budget = self.engine.adapter, self.engine.budget
+        if not budget.rebuilds(self._rows(1), self._plain_footprint, adapter.device):
+            return False
+        if self.engine.reference is None and adapter.rebuilds:
+            return True
+        if budget.rebuild == "auto":
+            return False
+        raise UnsupportedModel(
+            "budget.rebuild is true, but the graph of this model cannot be rebuilt layer by layer with the same "
+            "gradients: leave it at 'auto', and shorten the prompt where the memory is short."
+        )
+
+    @property
+    def _plain_footprint(self) -> Footprint:
+        """With a graph in all layers above the lowest that is differentiated."""
+        adapter = self.engine.adapter
+        footprint = adapter.footprint(len(self.example.sources))
+        if not self.layers:
+            return footprint
+        above = adapter.layer_count - min(self.layers)
+        return replace(footprint, kept=footprint.kept * above // adapter.layer_count)
+
+    @property
+    def _footprint(self) -> Footprint:
+        """With the graph of one layer alone, where it is rebuilt."""
+        footprint = self._plain_footprint
+        if not self._rebuilds:
+            return footprint
+        return replace(footprint, kept=footprint.inputs + footprint.moved)
+
+    def _rows(self, count: int) -> int:
+        """The tokens of so many perturbations on the graph; what a reference read is kept, too."""
+        return count * (len(self.example.sources) - self.first) * (1 if self.engine.reference is None else 2)
+
     def _groups_at_once(self, graph: Graph, total: int) -> int:
-        footprint = self.engine.adapter.footprint(len(self.example.sources))
-        rows = graph.tensors[0][..., 0].numel()
+        budget, device = self.engine.budget, self.engine.adapter.device
+        footprint, rows = self._footprint, graph.tensors[0][..., 0].numel()
         if graph.recorded:  # the gradients at all layers are in hand together, on top of what a backward moves
             rows = len(graph.index) * len(self.example.sources)
             recorded = sum(tensor.nbytes for tensor in graph.tensors) // rows
-            footprint = replace(footprint, moved=footprint.moved + recorded)
-        return self.engine.budget.cotangents(total, rows, footprint, self.engine.adapter.device)
+            footprint = replace(footprint, moved=footprint.moved + recorded, input=footprint.input + recorded)
+        if graph.rebuilding is not None:
+            return budget.carried(total, rows, footprint, device)
+        return budget.cotangents(total, rows, footprint, device)
 
     def _require_memory(self, count: int) -> None:
         """Refuse a graph that cannot fit; at layers, it begins at the lowest of them."""
-        adapter, sources = self.engine.adapter, len(self.example.sources)
-        footprint = adapter.footprint(sources)
-        if self.layers:
-            above = adapter.layer_count - min(self.layers)
-            footprint = replace(footprint, kept=footprint.kept * above // adapter.layer_count)
-        rows = count * (sources - self.first) * (1 if self.engine.reference is None else 2)  # what it read is kept too
-        self.engine.budget.require_graph(rows, footprint, adapter.device)
+        self.engine.budget.require_graph(self._rows(count), self._footprint, self.engine.adapter.device)
 
     def _perturbations_at_once(self, wanted: Tensor) -> int:
         adapter, sources = self.engine.adapter, len(self.example.sources)
-        return self.engine.budget.perturbations(wanted.sum(1), sources, adapter.footprint(sources), adapter.device)
+        return self.engine.budget.perturbations(wanted.sum(1), sources, self._footprint, adapter.device)

@@ -1,6 +1,6 @@
 """Long contexts: peak memory above the model, and seconds, of the plain graph and of one that is rebuilt by layers.
 
-    python tests/benchmarks/long.py [--lengths 3019,8191] [--targets 20] [--methods gradient,lrp] [--graphs plain,rebuilt]
+    python tests/benchmarks/long.py [--lengths 3019,8191] [--targets 20] [--methods gradient,lrp] [--graphs plain,auto]
 
 Each row is a process of its own, which loads SmolLM2-135M-Instruct in float32, limits itself to 2 threads (--threads),
 explains a short continuation to warm up, and then the last `--targets` tokens of a text of so many sources. Memory is
@@ -61,7 +61,9 @@ def main() -> None:
     parser.add_argument("--lengths", type=lambda text: [int(part) for part in text.split(",")], default=[3019, 8191])
     parser.add_argument("--targets", type=int, default=20)
     parser.add_argument("--methods", type=lambda text: text.split(","), default=["gradient", "lrp"])
-    parser.add_argument("--graphs", type=lambda text: text.split(","), default=["plain", "rebuilt"], help=str([*GRAPHS]))
+    parser.add_argument(
+        "--graphs", type=lambda text: text.split(","), default=["plain", "rebuilt"], help=str([*GRAPHS])
+    )
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -70,7 +72,9 @@ def main() -> None:
         length, method, graph = json.loads(options.row)
         print(json.dumps(measured(length, options.targets, method, graph)))
         return
-    print("| sources | targets | method | graph | MiB above the model | seconds | interrupted a second | sum of scores |")
+    print(
+        "| sources | targets | method | graph | MiB above the model | seconds | interrupted a second | sum of scores |"
+    )
     print("|---:|---:|---|---|---:|---:|---:|---:|", flush=True)
     for row in itertools.product(options.lengths, options.methods, options.graphs):
         command = [sys.executable, __file__, "--row", json.dumps(row)]

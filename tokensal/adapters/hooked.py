@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from tokensal.adapters.placement import device_of
 from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.rules import ruled
 from tokensal.adapters.secants import compared
+from tokensal.adapters.secants_by_layer import compared_by_layer
 from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, LayerCall, Rules, Secants
 
 if TYPE_CHECKING:
@@ -95,10 +96,17 @@ class HookedModel(ABC):
         self._check_gradients()
         return ruled(self.model, rules, constants, again=again)
 
-    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+    def compared(self, secants: Secants, run_reference: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`."""
         self._check_gradients()
         return compared(self.model, secants, run_reference)
+
+    def compared_by_layer(
+        self, secants: Secants, run_reference: Callable[[], Tensor]
+    ) -> AbstractContextManager[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """Inside, a layered forward builds the graph of secants; see `tokensal.adapters.secants_by_layer`."""
+        self._check_gradients()
+        return compared_by_layer(self.model, secants, run_reference)
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

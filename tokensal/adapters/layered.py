@@ -12,7 +12,7 @@ A cache of keys and values is copied before a layer adds to it, so that each run
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,8 @@ class _Cut:
         self.inputs = tuple({id(each): each for each in _tensors((args, kwargs)) if varies(each)}.values())
         if not self.inputs:
             return None
-        self.arguments = _with_copied_caches((args, kwargs))
-        return _called_with(self.arguments, self.inputs, [_leaf(each) for each in self.inputs])
+        self.arguments = with_copied_caches((args, kwargs))
+        return called_with(self.arguments, self.inputs, [_leaf(each) for each in self.inputs])
 
     def after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if not self.inputs:
@@ -79,7 +79,7 @@ class _Cut:
         leaves = {id(returned[place]): _leaf(returned[place]) for place in places}
 
         def run(copies: list[Tensor]) -> tuple[Tensor, ...]:
-            again, named = _called_with(arguments, inputs, copies)
+            again, named = called_with(arguments, inputs, copies)
             tensors = list(_tensors(module(*again, **named)))
             return tuple(tensors[place] for place in places)
 
@@ -91,15 +91,16 @@ def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
-def _called_with(arguments: Arguments, inputs: tuple[Tensor, ...], leaves: list[Tensor]) -> Arguments:
+def called_with(arguments: Arguments, inputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Arguments:
     """The arguments with copies of these leaves in the place of the inputs; a layer may write to what it reads."""
     copies = {id(tensor): leaf.clone() for tensor, leaf in zip(inputs, leaves, strict=True)}
-    args, kwargs = _with_copied_caches(arguments)
+    args, kwargs = with_copied_caches(arguments)
     replaced: Arguments = _replaced((args, kwargs), lambda value: copies.get(id(value), value))
     return replaced
 
 
-def _with_copied_caches(arguments: Arguments) -> Arguments:
+def with_copied_caches(arguments: Arguments) -> Arguments:
+    """The arguments with copies of caches, to which a layer adds."""
     from transformers import Cache
 
     def copied(value: Any) -> Any:

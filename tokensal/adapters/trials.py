@@ -7,8 +7,8 @@
    perturbation runs from its beginning. The same of a row two of whose tokens are masked says whether perturbations can
    go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
-6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If they
-   are not, the plain graph is all there is.
+6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
+   they are not, the plain graph is all there is.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
 """

@@ -115,8 +115,14 @@ class Adapter(Protocol):
         """
         ...
 
-    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+    def compared(self, secants: Secants, run_reference: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Inside, a forward builds the graph of secants from what `run_reference` runs first; yields its result."""
+        ...
+
+    def compared_by_layer(
+        self, secants: Secants, run_reference: Callable[[], Tensor]
+    ) -> AbstractContextManager[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """As `compared`, for a `layered` forward: also yields what runs each layer on the reference's arguments."""
         ...
 
     def prepared(self) -> AbstractContextManager[None]:

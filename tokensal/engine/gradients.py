@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -148,26 +148,31 @@ class Differentiation:
             return engine.kept[1]
         engine.kept = None
         self._require_memory(len(index))
-        states = engine.remembered(self.example)[1] if self.first else None
-        inputs, constants, before = self.perturbations.rows(index, self.first), None, None
+        inputs, constants = self.perturbations.rows(index, self.first), None
         if at_embeddings:
             inputs = replace(inputs, embeds=inputs.embeds.detach().requires_grad_())
-        calls: Sequence[LayerCall] = ()
+        if engine.rules is not None and at_embeddings and len(index) == 1:
+            constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
+        graph = self._built(index, inputs, constants)
+        if shared:
+            engine.kept = self.example, graph
+        return graph
+
+    def _built(self, index: Tensor, inputs: PerturbedInputs, constants: Tensor | None) -> Graph:
+        """The graph of these perturbations, under the rules or secants of the engine."""
+        engine, adapter = self.engine, self.engine.adapter
+        states = engine.remembered(self.example)[1] if self.first else None
+        before, calls = None, None
+        references: Sequence[Callable[[], Any]] = ()
         with ExitStack() as undo:
             if engine.rules is not None:
-                if at_embeddings and len(index) == 1:
-                    constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
-                undo.enter_context(engine.adapter.ruled(engine.rules, constants))
+                undo.enter_context(adapter.ruled(engine.rules, constants))
             if engine.reference is not None:
-                reference, secants = engine.reference
-                other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
-                before = undo.enter_context(engine.adapter.compared(secants, lambda: self._scores(other, states)))
-            recorded = undo.enter_context(
-                engine.adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds)
-            )
+                before, references = undo.enter_context(self._compared(inputs, states))
+            recorded = undo.enter_context(adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds))
             if self._rebuilds:
-                calls = undo.enter_context(engine.adapter.layered())
-            forward = engine.adapter.forward(self.example, inputs, states)
+                calls = undo.enter_context(adapter.layered())
+            forward = adapter.forward(self.example, inputs, states)
             if before is not None:  # secants are also those of the score, rules of the model alone
                 values = engine.values(self.example, forward)
         if before is None:
@@ -176,36 +181,48 @@ class Differentiation:
         if before is not None:
             totals = (values.detach() - before).to(head)
         tensors = tuple(activation.tensor for activation in recorded) or (inputs.embeds,)
-        rebuilding = self._rebuilding(len(index), calls, recorded, constants) if self._rebuilds else None
-        require_reached(self._rebuilds or all(tensor.requires_grad for tensor in tensors))
-        graph = Graph(
-            index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants, rebuilding
-        )
-        if shared:
-            engine.kept = self.example, graph
-        return graph
+        require_reached(calls is not None or all(tensor.requires_grad for tensor in tensors))
+        graph = Graph(index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants)
+        return graph if calls is None else replace(graph, rebuilding=self._rebuilding(graph, calls, references))
+
+    @contextmanager
+    def _compared(self, inputs: PerturbedInputs, states: Any) -> Iterator[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """Inside, a forward builds secants; yields the scores of the reference, and what runs its layers again."""
+        assert self.engine.reference is not None
+        (reference, secants), adapter = self.engine.reference, self.engine.adapter
+        other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
+
+        def run_reference() -> Tensor:
+            return self.engine.values(self.example, adapter.forward(self.example, other, states))
+
+        if self._rebuilds:
+            with adapter.compared_by_layer(secants, run_reference) as scores_and_layers:
+                yield scores_and_layers
+        else:
+            with adapter.compared(secants, run_reference) as scores:
+                yield scores, ()
 
     def _rebuilding(
-        self, count: int, calls: Sequence[LayerCall], recorded: Sequence[LayerActivation], constants: Tensor | None
+        self, graph: Graph, calls: Sequence[LayerCall], references: Sequence[Callable[[], Any]]
     ) -> Rebuilding:
         """How a backward goes through the layers of a forward of so many perturbations."""
-        engine = self.engine
+        rules, reference, adapter = self.engine.rules, self.engine.reference, self.engine.adapter
 
         @contextmanager
-        def again(layer: int) -> Iterator[list[LayerActivation]]:
+        def again(number: int) -> Iterator[list[LayerActivation]]:
+            layer = calls[number].layer
             with ExitStack() as undo:
-                if engine.rules is not None:
-                    undo.enter_context(engine.adapter.ruled(engine.rules, constants, again=True))
+                if rules is not None:
+                    undo.enter_context(adapter.ruled(rules, graph.constants, again=True))
+                if reference is not None:
+                    undo.enter_context(adapter.compared(reference[1], references[number]))
                 point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
-                yield undo.enter_context(engine.adapter.recorded_again(point, layer))
+                yield undo.enter_context(adapter.recorded_again(point, layer))
 
-        rows = count * (len(self.example.sources) - self.first)
-        size = engine.budget.cotangents(len(self.example.groups), rows, self._footprint, engine.adapter.device)
-        return Rebuilding(calls, again, size, [self.layers[each.layer] for each in recorded], constants)
-
-    def _scores(self, inputs: PerturbedInputs, states: Any) -> Tensor:
-        """(n, G - start) of a forward without a graph."""
-        return self.engine.values(self.example, self.engine.adapter.forward(self.example, inputs, states))
+        rows = len(graph.index) * (len(self.example.sources) - self.first)
+        size = self.engine.budget.cotangents(len(self.example.groups), rows, self._footprint, adapter.device)
+        recorded = [self.layers[each.layer] for each in graph.recorded]
+        return Rebuilding(calls, again, size, recorded, graph.constants)
 
     def _products(self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect) -> list[Tensor]:
         """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,)."""
@@ -242,7 +259,8 @@ class Differentiation:
         adapter, budget = self.engine.adapter, self.engine.budget
         if not budget.rebuilds(self._rows(1), self._plain_footprint, adapter.device):
             return False
-        if self.engine.reference is None and adapter.rebuilds:
+        # secants are of the embeddings alone
+        if (self.engine.reference is None or not self.layers) and adapter.rebuilds:
             return True
         if budget.rebuild == "auto":
             return False

@@ -32,7 +32,7 @@ class Rebuilding:
 
     Attributes:
         calls: of the layers, in the order in which they ran.
-        again: inside, a layer is run again, and fills the list with what is recorded in it.
+        again: from the number of a call; inside, it is run again, and fills the list with what is recorded in it.
         size: how many cotangents go through a layer at once.
         recorded: the layer of each activation that is recorded, in the order in which they were.
         constants: with backward rules, the leaf of one that constants are multiplied by.
@@ -60,10 +60,12 @@ class Rebuilding:
         sums = Sums([*leaves, *constants, *(() if self.recorded else tensors)], self.size)
         inside: dict[int, Tensor | None] = {}
         sums.add([hidden], [cotangents])
-        for call, places in zip(reversed(self.calls), reversed(self._places()), strict=True):
-            below = self._through(call, [sums.pop(leaf) for leaf in call.outputs])
+        places = self._places()
+        for number in reversed(range(len(self.calls))):
+            call = self.calls[number]
+            below = self._through(number, [sums.pop(leaf) for leaf in call.outputs])
             count = len(call.inputs)
-            inside.update(zip(places, below[count:], strict=False))
+            inside.update(zip(places[number], below[count:], strict=False))
             sums.add([*call.inputs, *constants], [*below[:count], *below[len(below) - len(constants) :]])
         results = [inside.get(place) if self.recorded else sums.pop(tensor) for place, tensor in enumerate(tensors)]
         share = None if self.constants is None else sums.pop(self.constants)
@@ -80,10 +82,11 @@ class Rebuilding:
         each = {layer: len(queue) // called[layer] for layer, queue in queues.items()}
         return [[queues[call.layer].popleft() for _ in range(each.get(call.layer, 0))] for call in self.calls]
 
-    def _through(self, call: LayerCall, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def _through(self, number: int, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Gradients of what a layer was called with, of what is recorded in it, and of the constants."""
+        call = self.calls[number]
         leaves = [tensor.detach().requires_grad_() for tensor in call.inputs]
-        with self.again(call.layer) as recorded:
+        with self.again(number) as recorded:
             outputs = call.run(leaves)
         inside = [activation.tensor for activation in recorded]
         require_reached(all(tensor.requires_grad for tensor in inside))

@@ -100,13 +100,14 @@ def _recorded(
             return
         if point is HookPoint.ATTENTION_WEIGHTS:
             undo.enter_context(eager_attention(model))
+        followed: set[int] = set()
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
                 undo.enter_context(module.register_forward_hook(in_this_thread(_recorder(activations, point, label))))
             if point is HookPoint.ATTENTION_OUTPUT:
                 for child in layer.block.children():
-                    undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations))))
+                    undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations, followed))))
         yield
 
 
@@ -252,10 +253,12 @@ def _recorder(activations: list[LayerActivation], point: HookPoint, label: Label
     return record
 
 
-def _follower(activations: list[LayerActivation]) -> Callable[..., None]:
+def _follower(activations: list[LayerActivation], followed: set[int]) -> Callable[..., None]:
     def follow(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        if activations and arguments and arguments[0] is activations[-1].tensor:
-            activations[-1] = replace(activations[-1], tensor=output)
+        place = len(activations) - 1
+        if activations and place not in followed and arguments and arguments[0] is activations[place].tensor:
+            followed.add(place)  # no further: Bloom's MLP reads what its norm returned, and the next layer reads that
+            activations[place] = replace(activations[place], tensor=output)
 
     return follow
 

@@ -101,17 +101,24 @@ def called_with(arguments: Arguments, inputs: Sequence[Tensor], leaves: Sequence
 
 def with_copied_caches(arguments: Arguments) -> Arguments:
     """The arguments with copies of caches, to which a layer adds."""
+    result: Arguments = _replaced(arguments, _copied)
+    return result
+
+
+def _copied(value: Any) -> Any:
+    """A cache with layers of its own, or the value itself if it is none; a layer of a cache replaces its tensors."""
     from transformers import Cache
 
-    def copied(value: Any) -> Any:
-        if not isinstance(value, Cache):
-            return value
-        cache = copy.copy(value)
-        cache.layers = [copy.copy(layer) for layer in value.layers]
-        return cache
-
-    result: Arguments = _replaced(arguments, copied)
-    return result
+    if not isinstance(value, Cache):
+        return value
+    cache = copy.copy(value)
+    for name, part in vars(value).items():
+        if isinstance(part, Cache):  # of self-attention, and of cross-attention
+            setattr(cache, name, _copied(part))
+        elif isinstance(part, list | dict):
+            parts = [copy.copy(layer) for layer in part] if isinstance(part, list) else dict(part)
+            setattr(cache, name, parts)
+    return cache
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,6 +25,10 @@ from torch import Tensor
 from tokensal.engine.budget import in_chunks
 from tokensal.errors import UnsupportedModel
 from tokensal.types import LayerActivation, LayerCall
+
+
+# From what is recorded in a layer, its gradients for a slice of the cotangents, and the numbers of the layer's calls
+Visit = Callable[[Sequence[LayerActivation], Sequence[Tensor], slice, Sequence[int]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,22 +60,55 @@ class Rebuilding:
         Returns:
             One for each of the tensors; last, that of the constants, (k,), or None where they have none.
         """
+        tables = [tensor.new_zeros(len(cotangents), *tensor.shape) for tensor in tensors if self.recorded]
+        places = self._places()
+
+        def visit(
+            inside: Sequence[LayerActivation], gradients: Sequence[Tensor], chunk: slice, numbers: Sequence[int]
+        ) -> None:
+            for place, gradient in zip((each for number in numbers for each in places[number]), gradients, strict=True):
+                tables[place][chunk] = gradient
+
+        *arrived, share = self.walk(hidden, () if self.recorded else tensors, cotangents, visit)
+        pairs = zip(arrived, tensors, strict=False)
+        return [*tables, *(_dense(gradient, tensor, len(cotangents)) for gradient, tensor in pairs), share]
+
+    def walk(self, hidden: Tensor, roots: Sequence[Tensor], cotangents: Tensor, visit: Visit) -> list[Tensor | None]:
+        """Take the cotangents (k, …) of the hidden states from the highest layer to the lowest.
+
+        Args:
+            hidden: the hidden states.
+            roots: the embeddings, where gradients are to arrive there.
+            cotangents: (k, …).
+            visit: called for each layer, several times if not all of the cotangents go at once.
+
+        Returns:
+            The gradient of each root, and that of the constants; None where nothing arrives.
+        """
         constants = [] if self.constants is None else [self.constants]
         leaves = [leaf for call in self.calls for leaf in call.outputs]
-        sums = Sums([*leaves, *constants, *(() if self.recorded else tensors)], self.size)
-        inside: dict[int, Tensor | None] = {}
+        sums = Sums([*leaves, *constants, *roots], self.size)
         sums.add([hidden], [cotangents])
-        places = self._places()
-        for number in reversed(range(len(self.calls))):
-            call = self.calls[number]
-            below = self._through(number, [sums.pop(leaf) for leaf in call.outputs])
-            count = len(call.inputs)
-            inside.update(zip(places[number], below[count:], strict=False))
-            sums.add([*call.inputs, *constants], [*below[:count], *below[len(below) - len(constants) :]])
-        results = [inside.get(place) if self.recorded else sums.pop(tensor) for place, tensor in enumerate(tensors)]
-        share = None if self.constants is None else sums.pop(self.constants)
-        pairs = zip(results, tensors, strict=True)
-        return [*(_dense(result, tensor, len(cotangents)) for result, tensor in pairs), share]
+        for numbers in self._layers():
+            passages = [self._rebuilt(number, sums) for number in numbers]
+
+            def piece(chunk: slice, passages: Sequence[Passage], numbers: Sequence[int]) -> None:
+                gradients = [each for passage in passages for each in passage.take(chunk, len(cotangents))]
+                visit([each for passage in passages for each in passage.recorded], gradients, chunk, numbers)
+
+            work = partial(piece, passages=passages, numbers=numbers)
+            for _ in in_chunks(len(cotangents), self.size, work):
+                pass
+            for passage in passages:
+                sums.add(passage.ends, passage.below)
+        return [sums.pop(root) for root in roots] + [sums.pop(self.constants) if constants else None]
+
+    def _layers(self) -> list[list[int]]:
+        """The numbers of the calls of each layer, from the highest: of two continuations, each calls it."""
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for number, call in enumerate(self.calls):
+            numbers[call.layer].append(number)
+        return [numbers[layer] for layer in sorted(numbers, reverse=True)]
 
     def _places(self) -> list[list[int]]:
         """For each call, which of the recorded activations are computed in it."""
@@ -82,16 +120,53 @@ class Rebuilding:
         each = {layer: len(queue) // called[layer] for layer, queue in queues.items()}
         return [[queues[call.layer].popleft() for _ in range(each.get(call.layer, 0))] for call in self.calls]
 
-    def _through(self, number: int, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Gradients of what a layer was called with, of what is recorded in it, and of the constants."""
+    def _rebuilt(self, number: int, sums: Sums) -> Passage:
+        """The graph of one call, and the cotangents that have arrived at what it returned."""
         call = self.calls[number]
         leaves = [tensor.detach().requires_grad_() for tensor in call.inputs]
         with self.again(number) as recorded:
             outputs = call.run(leaves)
-        inside = [activation.tensor for activation in recorded]
-        require_reached(all(tensor.requires_grad for tensor in inside))
-        inputs = [*leaves, *inside, *([] if self.constants is None else [self.constants])]
-        return products(outputs, inputs, cotangents, self.size)
+        require_reached(all(activation.tensor.requires_grad for activation in recorded))
+        constants = [] if self.constants is None else [self.constants]
+        cotangents = [sums.pop(leaf) for leaf in call.outputs]
+        return Passage([*call.inputs, *constants], [*leaves, *constants], recorded, outputs, cotangents)
+
+
+class Passage:
+    """The way of cotangents through one call of a layer.
+
+    Args:
+        ends: what the layer was called with, and the constants, on the graph outside.
+        leaves: the same, on the graph of the layer.
+        recorded: what is recorded in it.
+        outputs: what it returned.
+        cotangents: of the outputs, (k, …); None where that is zero.
+
+    Attributes:
+        below: the gradients of the ends, (k, …), as far as they have been taken.
+    """
+
+    def __init__(
+        self,
+        ends: Sequence[Tensor],
+        leaves: Sequence[Tensor],
+        recorded: Sequence[LayerActivation],
+        outputs: Sequence[Tensor],
+        cotangents: Sequence[Tensor | None],
+    ) -> None:
+        self.ends = ends
+        self.recorded = recorded
+        self.below: list[Tensor | None] = [None] * len(ends)
+        self._inputs = [*leaves, *(activation.tensor for activation in recorded)]
+        self._pairs = [(out, each) for out, each in zip(outputs, cotangents, strict=True) if each is not None]
+
+    def take(self, chunk: slice, count: int) -> list[Tensor]:
+        """Take a slice of the cotangents through; the gradients of what is recorded."""
+        gradients = vector_products(self._pairs, self._inputs, chunk)
+        for place, gradient in enumerate(gradients[: len(self.ends)]):
+            self.below[place] = _stored(self.below[place], gradient, chunk, count)
+        inside = zip(gradients[len(self.ends) :], self.recorded, strict=True)
+        return [_dense(gradient, each.tensor, chunk.stop - chunk.start) for gradient, each in inside]
 
 
 def require_reached(reached: bool) -> None:
@@ -131,10 +206,10 @@ class Sums:
             if gradient is not None and id(tensor) in places:
                 self._add(tensor, gradient)
             elif gradient is not None:
-                below = products([tensor], self._ends, [gradient], self._size)
-                for end, part in zip(self._ends, below, strict=True):
-                    if part is not None:
-                        self._add(end, part)
+                passage = Passage(self._ends, self._ends, (), [tensor], [gradient])
+                for _ in in_chunks(len(gradient), self._size, partial(passage.take, count=len(gradient))):
+                    pass
+                self.add(self._ends, passage.below)
 
     def pop(self, leaf: Tensor) -> Tensor | None:
         """What has arrived at a leaf; None where nothing has."""
@@ -145,37 +220,28 @@ class Sums:
         self._sums[id(leaf)] = gradient if before is None else before + gradient
 
 
-def products(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], size: int
-) -> list[Tensor | None]:
-    """Vector-Jacobian products of the inputs for k cotangents (k, …) of each output, `size` at a time.
-
-    None of an output counts as zero, and stands for an input that no output follows from.
-    """
-    pairs = [(output, each) for output, each in zip(outputs, cotangents, strict=True) if each is not None]
-    result: list[Tensor | None] = [None] * len(inputs)
+def vector_products(
+    pairs: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor], chunk: slice
+) -> Sequence[Tensor | None]:
+    """The gradients (k', …) of inputs for a slice of the cotangents (k, …) of each output; None where they are zero."""
     if not pairs:
-        return result
-    count = len(pairs[0][1])
+        return [None] * len(inputs)
+    outputs, cotangents = zip(*pairs, strict=True)
+    return torch.autograd.grad(
+        outputs,
+        inputs,
+        [each[chunk] for each in cotangents],
+        is_grads_batched=True,
+        retain_graph=True,
+        allow_unused=True,
+    )
 
-    def piece(chunk: slice) -> None:
-        gradients = torch.autograd.grad(
-            [output for output, _ in pairs],
-            inputs,
-            [each[chunk] for _, each in pairs],
-            is_grads_batched=True,
-            retain_graph=True,
-            allow_unused=True,
-        )
-        for place, gradient in enumerate(gradients):
-            if gradient is None or len(gradient) == count:
-                result[place] = gradient
-            else:
-                table = result[place]
-                if table is None:
-                    table = result[place] = gradient.new_empty(count, *gradient.shape[1:])
-                table[chunk] = gradient
 
-    for _ in in_chunks(count, size, piece):
-        pass
-    return result
+def _stored(table: Tensor | None, gradient: Tensor | None, chunk: slice, count: int) -> Tensor | None:
+    """A table (count, …) with the gradient in its place."""
+    if gradient is None or len(gradient) == count:
+        return gradient
+    if table is None:
+        table = gradient.new_empty(count, *gradient.shape[1:])
+    table[chunk] = gradient
+    return table

@@ -50,7 +50,13 @@ OUTPUTS = {HookPoint.ATTENTION_OUTPUT: (0, 3), HookPoint.ATTENTION_WEIGHTS: (-1,
 
 @contextmanager
 def recorded(
-    model: PreTrainedModel, point: HookPoint, selected: Sequence[int], *, graph: bool, layered: bool = False
+    model: PreTrainedModel,
+    point: HookPoint,
+    selected: Sequence[int],
+    *,
+    graph: bool,
+    layered: bool = False,
+    kept: bool = True,
 ) -> Iterator[list[LayerActivation]]:
     """Inside, a forward adds to the list what the selected layers compute, from the lowest to the highest.
 
@@ -60,6 +66,7 @@ def recorded(
         selected: indices of layers, ascending.
         graph: whether the graph begins at the lowest of them, and the tensors are on it.
         layered: whether no graph is kept within the layers: the tensors are not on it, then.
+        kept: whether of a layered forward the tensors are kept; they are recorded again when a layer is run again.
 
     Yields:
         After a forward of R perturbations, one activation for each layer; two for the weights of a layer that also
@@ -75,7 +82,7 @@ def recorded(
             undo.enter_context(_graph_from(layers, min(selected), layered))
         undo.enter_context(_recorded(model, point, selected, activations, graph))
         for index in selected if layered else ():
-            hook = in_this_thread(_detacher(activations))
+            hook = in_this_thread(_detacher(activations) if kept else _dropper(activations))
             undo.enter_context(layers[index].block.register_forward_hook(hook))
         yield activations
 
@@ -268,6 +275,13 @@ def _detacher(activations: list[LayerActivation]) -> Callable[..., None]:
         activations[:] = [replace(each, tensor=each.tensor.detach()) for each in activations]
 
     return detach
+
+
+def _dropper(activations: list[LayerActivation]) -> Callable[..., None]:
+    def drop(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        activations.clear()
+
+    return drop
 
 
 def _replacer(write: Write, label: Label) -> Callable[..., Any]:

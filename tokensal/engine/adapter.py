@@ -74,7 +74,7 @@ class Adapter(Protocol):
         ...
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool, layered: bool = False
+        self, point: HookPoint, layers: Sequence[int], *, graph: bool, layered: bool = False, kept: bool = True
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from tokensal.questions.masks import predictor_places
 from tokensal.types import Example, Forward, LayerActivation
 
 # From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
+Step = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]  # see `FromTheTop`
 Collect = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Sequence[Tensor]]
 
 
@@ -83,6 +84,27 @@ class Graph:
             allow_unused=self.constants is not None,
         )
         return [*gradients, *([None] if self.constants is None else [])]
+
+    def layers(self, example: Example, cotangents: Tensor, rows: Rows, step: Step) -> Tensor:
+        """What `step` makes of the gradients at one layer after another, (k, n, S), for k cotangents.
+
+        Of a graph that is rebuilt: only one layer has its activations and gradients in memory.
+        """
+        assert self.rebuilding is not None
+        totals = raised(self.head.new_zeros(*rows.groups.shape, len(example.sources)))
+
+        def visit(
+            recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], chunk: slice, numbers: Sequence[int]
+        ) -> None:
+            if recorded:
+                tensors = [activation.tensor.detach() for activation in recorded]
+                [activation] = by_layer(example, recorded, tensors, self.head.device, add=False)
+                [gradient] = by_layer(example, recorded, gradients, self.head.device, add=True)
+                about = replace(rows, groups=rows.groups[chunk])
+                totals[chunk] = step(totals[chunk], activation, gradient, about)
+
+        self.rebuilding.walk(self.forward.hidden, (), cotangents, visit)
+        return totals
 
     def _by_layer(self, example: Example, tensors: Sequence[Tensor], *, add: bool) -> list[Tensor]:
         if not self.recorded:

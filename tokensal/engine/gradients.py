@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from tokensal.engine.budget import in_chunks
-from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
+from tokensal.engine.differentiation import Collect, Graph, Step, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.moments import Moments, moments_of, unbiased
 from tokensal.engine.rebuilding import Rebuilding, require_reached
-from tokensal.engine.reductions import Reduction, Rows
+from tokensal.engine.reductions import FromTheTop, Reduction, Rows
 from tokensal.errors import UnsupportedModel
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
@@ -75,12 +75,14 @@ class Differentiation:
         yield from in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
 
     def _reduced_chunk(self, reduce: Reduction, rows: slice, wanted: Tensor, tally: Tally) -> Gradients:
-        graph, turns, sources = self._graph(rows), turns_of(wanted), len(self.example.sources)
+        streams = self._rebuilds and len(self.layers) > 0 and isinstance(reduce, FromTheTop)
+        graph, turns, sources = self._graph(rows, kept=not streams), turns_of(wanted), len(self.example.sources)
 
         def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
             return [reduce(activations, gradients, about)]
 
-        reduced, *shares = self._products(graph, wanted, tally, collect)
+        step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
+        reduced, *shares = self._products(graph, wanted, tally, collect, step)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
         table[torch.arange(len(table)), turns, sources - reduced.shape[-1] :] = reduced
         table[~wanted] = 0
@@ -139,7 +141,7 @@ class Differentiation:
         chunks = in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
         return functools.reduce(Moments.plus, chunks)
 
-    def _graph(self, rows: slice) -> Graph:
+    def _graph(self, rows: slice, *, kept: bool = True) -> Graph:
         """One forward of a chunk, with its graph; that of the unperturbed example serves several methods."""
         engine, index = self.engine, torch.arange(rows.start, rows.stop)
         at_embeddings = self.point is HookPoint.EMBEDDINGS
@@ -153,13 +155,13 @@ class Differentiation:
             inputs = replace(inputs, embeds=inputs.embeds.detach().requires_grad_())
         if engine.rules is not None and at_embeddings and len(index) == 1:
             constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
-        graph = self._built(index, inputs, constants)
+        graph = self._built(index, inputs, constants, kept)
         if shared:
             engine.kept = self.example, graph
         return graph
 
-    def _built(self, index: Tensor, inputs: PerturbedInputs, constants: Tensor | None) -> Graph:
-        """The graph of these perturbations, under the rules or secants of the engine."""
+    def _built(self, index: Tensor, inputs: PerturbedInputs, constants: Tensor | None, kept: bool) -> Graph:
+        """The graph of these perturbations, under the rules or secants of the engine; what is recorded may be kept."""
         engine, adapter = self.engine, self.engine.adapter
         states = engine.remembered(self.example)[1] if self.first else None
         before, calls = None, None
@@ -169,7 +171,9 @@ class Differentiation:
                 undo.enter_context(adapter.ruled(engine.rules, constants))
             if engine.reference is not None:
                 before, references = undo.enter_context(self._compared(inputs, states))
-            recorded = undo.enter_context(adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds))
+            recorded = undo.enter_context(
+                adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds, kept=kept)
+            )
             if self._rebuilds:
                 calls = undo.enter_context(adapter.layered())
             forward = adapter.forward(self.example, inputs, states)
@@ -219,19 +223,31 @@ class Differentiation:
                 point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
                 yield undo.enter_context(adapter.recorded_again(point, layer))
 
-        rows = len(graph.index) * (len(self.example.sources) - self.first)
-        size = self.engine.budget.cotangents(len(self.example.groups), rows, self._footprint, adapter.device)
+        rows, footprint = len(graph.index) * (len(self.example.sources) - self.first), self._footprint
+        if self.layers:  # the gradient of what is recorded in a layer, and what a reduction makes of it
+            width = adapter.width(self.point, len(self.example.sources))
+            footprint = replace(footprint, moved=footprint.moved + 8 * width)
+        size = self.engine.budget.cotangents(len(self.example.groups), rows, footprint, adapter.device)
         recorded = [self.layers[each.layer] for each in graph.recorded]
         return Rebuilding(calls, again, size, recorded, graph.constants)
 
-    def _products(self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect) -> list[Tensor]:
-        """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,)."""
-        groups, turns, activations = self._groups(graph), turns_of(wanted), graph.activations(self.example)
+    def _products(
+        self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect, step: Step | None = None
+    ) -> list[Tensor]:
+        """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,).
+
+        With `step`, what that makes of one layer after another.
+        """
+        groups, turns = self._groups(graph), turns_of(wanted)
+        activations = [] if step else graph.activations(self.example)
 
         def products(chunk: slice) -> list[Tensor]:
             cotangents = groups[turns[chunk]][..., None] * graph.head  # (k, n, G, H); turns stays on the CPU: an index
             rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device)
-            collected = graph.products(self.example, cotangents, rows, activations, collect)
+            if step:
+                collected = [graph.layers(self.example, cotangents, rows, step)]
+            else:
+                collected = graph.products(self.example, cotangents, rows, activations, collect)
             tally.add(int(wanted.sum(1).clamp(max=chunk.stop).sub(chunk.start).clamp(min=0).sum()))
             return collected
 

@@ -26,7 +26,6 @@ from tokensal.engine.budget import in_chunks
 from tokensal.errors import UnsupportedModel
 from tokensal.types import LayerActivation, LayerCall
 
-
 # From what is recorded in a layer, its gradients for a slice of the cotangents, and the numbers of the layer's calls
 Visit = Callable[[Sequence[LayerActivation], Sequence[Tensor], slice, Sequence[int]], None]
 
@@ -90,18 +89,22 @@ class Rebuilding:
         sums = Sums([*leaves, *constants, *roots], self.size)
         sums.add([hidden], [cotangents])
         for numbers in self._layers():
-            passages = [self._rebuilt(number, sums) for number in numbers]
+            self._descend(numbers, sums, len(cotangents), visit)
+        share = None if self.constants is None else sums.pop(self.constants)
+        return [*(sums.pop(root) for root in roots), share]
 
-            def piece(chunk: slice, passages: Sequence[Passage], numbers: Sequence[int]) -> None:
-                gradients = [each for passage in passages for each in passage.take(chunk, len(cotangents))]
-                visit([each for passage in passages for each in passage.recorded], gradients, chunk, numbers)
+    def _descend(self, numbers: Sequence[int], sums: Sums, count: int, visit: Visit) -> None:
+        """Take the cotangents through the calls of one layer."""
+        passages = [self._rebuilt(number, sums) for number in numbers]
 
-            work = partial(piece, passages=passages, numbers=numbers)
-            for _ in in_chunks(len(cotangents), self.size, work):
-                pass
-            for passage in passages:
-                sums.add(passage.ends, passage.below)
-        return [sums.pop(root) for root in roots] + [sums.pop(self.constants) if constants else None]
+        def piece(chunk: slice) -> None:
+            gradients = [each for passage in passages for each in passage.take(chunk, count)]
+            visit([each for passage in passages for each in passage.recorded], gradients, chunk, numbers)
+
+        for _ in in_chunks(count, self.size, piece):
+            pass
+        for passage in passages:
+            sums.add(passage.ends, passage.below)
 
     def _layers(self) -> list[list[int]]:
         """The numbers of the calls of each layer, from the highest: of two continuations, each calls it."""

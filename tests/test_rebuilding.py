@@ -10,11 +10,22 @@ import pytest
 import torch
 import transformers as hf
 from battery import ROWS
-from builders import CONTINUATION, PROMPT, every_architecture, exact_scores, tiny, tokenizer_of
+from builders import CONTINUATION, PROMPT, every_architecture, exact_scores, tiny, tokenizer_of, tried
 from models import CONTEXT, GROUPED, adapter, model, tokenizer
 from state import assert_unchanged, user_state
 
-from tokensal import LRP, Budget, DeepLift, GradCAM, Gradient, InputXGradient, adapt, attribute
+from tokensal import (
+    LRP,
+    Attention,
+    AttentionRollout,
+    Budget,
+    DeepLift,
+    GradCAM,
+    Gradient,
+    InputXGradient,
+    adapt,
+    attribute,
+)
 from tokensal.adapters.layers import layers_of
 from tokensal.engine import Engine
 from tokensal.errors import InputError, UnsupportedModel
@@ -173,7 +184,7 @@ class Held:
         self.tensor = tensor
 
 
-@pytest.mark.parametrize("row", ["input_x_gradient", "lrp", "grad_cam", "value_x_gradient", "deep_lift"])
+@pytest.mark.parametrize("row", ["input_x_gradient", "lrp", "attention_grad_cam", "value_x_gradient", "deep_lift"])
 def test_one_layer_is_on_the_graph_at_a_time(row):
     adapted = deep_model()
     assert adapted.rebuilds
@@ -185,6 +196,22 @@ def test_one_layer_is_on_the_graph_at_a_time(row):
             ROWS[row].method(example, Engine(adapted, budget=budget))
         most[budget.rebuild] = saved.most
     assert most[True] < most[False] / 3
+
+
+@pytest.mark.parametrize("method", [Attention(), Attention(heads=1), AttentionRollout()], ids=repr)
+def test_the_weights_of_all_heads_are_of_one_layer_at_a_time(method):
+    adapted = tried(adapter("Llama"))
+    example = adapted.example(PROMPT, continuation=CONTINUATION)
+    seen: list[weakref.ref] = []
+
+    def watch(module, arguments, output):
+        assert all(reference() is None for reference in seen)
+        seen.append(weakref.ref(output[1]))
+
+    for layer in layers_of(adapted.model):
+        layer.attention.register_forward_hook(watch)
+    method(example, Engine(adapted))
+    assert len(seen) == adapted.layer_count
 
 
 def test_the_budget_decides():

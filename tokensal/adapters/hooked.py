@@ -53,7 +53,14 @@ class HookedModel(ABC):
         return len(layers_of(self.model))
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool, layered: bool = False, kept: bool = True
+        self,
+        point: HookPoint,
+        layers: Sequence[int],
+        *,
+        graph: bool,
+        layered: bool = False,
+        kept: bool = True,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; see `tokensal.adapters.hooks`."""
         if point is HookPoint.EMBEDDINGS:
@@ -62,7 +69,7 @@ class HookedModel(ABC):
             self._check_gradients()
         if point is HookPoint.ATTENTION_WEIGHTS:
             self._require_eager()
-        return recorded(self.model, point, layers, graph=graph, layered=layered, kept=kept)
+        return recorded(self.model, point, layers, graph=graph, layered=layered, kept=kept, each=each)
 
     def layered(self) -> AbstractContextManager[list[LayerCall]]:
         """Inside, a forward keeps no graph in its layers; see `tokensal.adapters.layered`."""

@@ -57,6 +57,7 @@ def recorded(
     graph: bool,
     layered: bool = False,
     kept: bool = True,
+    each: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[list[LayerActivation]]:
     """Inside, a forward adds to the list what the selected layers compute, from the lowest to the highest.
 
@@ -67,6 +68,7 @@ def recorded(
         graph: whether the graph begins at the lowest of them, and the tensors are on it.
         layered: whether no graph is kept within the layers: the tensors are not on it, then.
         kept: whether of a layered forward the tensors are kept; they are recorded again when a layer is run again.
+        each: what is recorded in place of a tensor, such as a mean over heads; by default the tensor itself.
 
     Yields:
         After a forward of R perturbations, one activation for each layer; two for the weights of a layer that also
@@ -80,7 +82,7 @@ def recorded(
     with ExitStack() as undo:
         if graph:
             undo.enter_context(_graph_from(layers, min(selected), layered))
-        undo.enter_context(_recorded(model, point, selected, activations, graph))
+        undo.enter_context(_recorded(model, point, selected, activations, graph, each))
         for index in selected if layered else ():
             hook = in_this_thread(_detacher(activations) if kept else _dropper(activations))
             undo.enter_context(layers[index].block.register_forward_hook(hook))
@@ -97,7 +99,12 @@ def recorded_again(model: PreTrainedModel, point: HookPoint, selected: int) -> I
 
 @contextmanager
 def _recorded(
-    model: PreTrainedModel, point: HookPoint, selected: Sequence[int], activations: list[LayerActivation], graph: bool
+    model: PreTrainedModel,
+    point: HookPoint,
+    selected: Sequence[int],
+    activations: list[LayerActivation],
+    graph: bool,
+    each: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[None]:
     layers = layers_of(model)
     with ExitStack() as undo:
@@ -111,7 +118,8 @@ def _recorded(
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
-                undo.enter_context(module.register_forward_hook(in_this_thread(_recorder(activations, point, label))))
+                hook = in_this_thread(_recorder(activations, point, label, each))
+                undo.enter_context(module.register_forward_hook(hook))
             if point is HookPoint.ATTENTION_OUTPUT:
                 for child in layer.block.children():
                     undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations, followed))))
@@ -253,9 +261,12 @@ def _leaf(hidden: Tensor) -> Tensor:
     return hidden.detach().requires_grad_()
 
 
-def _recorder(activations: list[LayerActivation], point: HookPoint, label: Label) -> Callable[..., None]:
+def _recorder(
+    activations: list[LayerActivation], point: HookPoint, label: Label, each: Callable[[Tensor], Tensor] | None
+) -> Callable[..., None]:
     def record(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        activations.append(label(_read(module, output, point)))
+        tensor = _read(module, output, point)
+        activations.append(label(tensor if each is None else each(tensor)))
 
     return record
 

@@ -74,7 +74,14 @@ class Adapter(Protocol):
         ...
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool, layered: bool = False, kept: bool = True
+        self,
+        point: HookPoint,
+        layers: Sequence[int],
+        *,
+        graph: bool,
+        layered: bool = False,
+        kept: bool = True,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
         ...

@@ -1,12 +1,13 @@
 """Train a small decoder-only model that answers from its prompt: GPT-2, or GPT-NeoX, from random weights.
 
-    python examples/train_recall.py FOLDER [--family gpt2] [--steps 2500] [--seed 0]
+    python examples/train_recall.py FOLDER [--family gpt2] [--steps 1600] [--seed 0]
 
 It answers the prompts that ship with tokensal (`tokensal.evaluation.suites`): facts, passages, words in another order.
 Names and values are combined afresh in every prompt, so the answer must be read there, and which words say it is known.
 That makes the models of two further families on which attributions are measured, and needs no download.
 
-1. Draw prompts of every kind but chats, of seeds that are not used elsewhere. No prompt is seen twice.
+1. Draw prompts of every kind but chats, of seeds that are not used elsewhere; and at first, to learn from fewer texts,
+   exercises, which ask for every value that they tell.
 2. A token for every word, with the space before it, and for every digit; what is unknown is spelled in bytes, so that
    any text is read, and shown as it was written. A special token begins a text, and another one ends an answer.
 3. Train on the answers and, with a smaller weight, on the prompts: names and values that are told again are copied
@@ -27,6 +28,7 @@ import argparse
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -44,10 +46,14 @@ from transformers import (
 
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import KINDS
-from tokensal.evaluation.suites.kind import candidates
+from tokensal.evaluation.suites.facts import draw_relation
+from tokensal.evaluation.suites.kind import Text, candidates, draw_distinct
+from tokensal.evaluation.suites.retrieval import TOPICS, VILLAGES
+
+Part = tuple[str, bool]  # of a text, and whether it is an answer
 
 SPECIAL = ("<pad>", "<s>", "</s>")
-PIECES = r"\d| ?\p{L}+| ?[^\s\p{L}\d]|\s"  # words take their space along; a digit does not, as it may begin an answer
+PIECES = r"\d| ?\p{L}+| ?->| ?[^\s\p{L}\d]|\s"  # words take their space along; digits do not: answers begin with them
 SHARES = {
     "facts": 6,
     "redundant": 3,
@@ -60,13 +66,14 @@ SHARES = {
 TRAINING_SEED, WORDS_SEED = 1000, 999  # of prompts, from here on
 BATCH, GROUP, RATE, PROMPT_WEIGHT = 32, 16, 2e-3, 0.2
 DROPPED = 4  # one in so many texts has words dropped
+EXERCISED = 0.7  # the share of the steps that have exercises: fewer and fewer of them
 LONGEST = 256
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """Every word of the prompts is a token."""
     texts = [text for name in SHARES for text in _texts(islice(candidates(KINDS[name], WORDS_SEED), 1000))]
-    words = set(re.findall(r"[^\W\d_]+", " ".join(texts)))
+    words = set(re.findall(r"[^\W\d_]+|->|[^\w\s]", " ".join(texts)))
     return word_tokenizer(
         vocabulary(SPECIAL, words), PIECES, "<s> $A", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     )
@@ -123,45 +130,96 @@ FAMILIES: Mapping[str, Callable[[int, int, int], PreTrainedModel]] = {"gpt2": gp
 
 
 def train(model: PreTrainedModel, coder: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
-    """Prompts and their answers, drawn afresh for every step."""
+    """Texts that are drawn afresh for every step: exercises, and more and more prompts."""
     rng = random.Random(seed)
     prompts = {name: candidates(KINDS[name], TRAINING_SEED + seed) for name in SHARES}
+    drawn = 0
 
     def loss_of_batch() -> torch.Tensor:
-        names = rng.choices(list(SHARES), list(SHARES.values()), k=BATCH)
-        return _loss(model, [encode(coder, next(prompts[name])) for name in names])
+        nonlocal drawn
+        drawn += 1
+        exercises = round(BATCH * max(0.0, 1 - drawn / (EXERCISED * steps)))
+        names = rng.choices(list(SHARES), list(SHARES.values()), k=BATCH - exercises)
+        texts = [rng.choice(EXERCISES)(rng) for _ in range(exercises)] + [parts(next(prompts[name])) for name in names]
+        return loss(model, [encode(coder, text) for text in texts])
 
     optimise(model, loss_of_batch, steps, RATE)
 
 
-def encode(coder: PreTrainedTokenizerFast, prompt: Prompt) -> tuple[list[int], int]:
-    """The ids of a prompt and its answer, and how many of them are the prompt's."""
-    before = coder(prompt.prompt).input_ids
-    answer = coder(prompt.continuation, add_special_tokens=False).input_ids
-    return [*before, *answer, coder.eos_token_id], len(before)
+def parts(prompt: Prompt) -> list[Part]:
+    """A prompt and its answer."""
+    return [(prompt.prompt, False), (prompt.continuation, True)]
 
 
-def padded(texts: Sequence[tuple[list[int], int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _facts(rng: random.Random) -> list[Part]:
+    """A text with facts about two to five people, and a question about each."""
+    drawn, text = draw_relation(rng), Text()
+    people = [(drawn.name, drawn.value), *drawn.others][: rng.randint(2, 5)]
+    for name, value in people:
+        text.add(rng.choice((drawn.relation.fact, drawn.relation.again)), name=name, value=value)
+    told = [(text.text, False)]
+    for name, value in rng.sample(people, len(people)):
+        person, question = replace(drawn, name=name, value=value), Text()
+        person.ask(question)
+        told += [(f" {question.text}", False), (person.answer(value), True)]
+    return told
+
+
+def _documents(rng: random.Random) -> list[Part]:
+    """Two or three documents, each about one village, and a question about each sentence."""
+    villages, topics = rng.sample(VILLAGES, rng.randint(2, 3)), rng.sample(TOPICS, 2)
+    values = {topic.sentence: draw_distinct(topic.values, rng) for topic in topics}
+    text, questions = Text(separator="\n"), []
+    for number, village in enumerate(villages):
+        told = [(topic, values[topic.sentence][number]) for topic in topics]
+        text.add(f"[{number + 1}] " + " ".join(topic.sentence.format(village, value) for topic, value in told))
+        questions += [
+            (f"\nQuestion: {topic.question}\nAnswer: {topic.lead}".replace("{}", village), f" {value}")
+            for topic, value in told
+        ]
+    asked = rng.sample(questions, len(questions))
+    return [(text.text, False), *(part for question, value in asked for part in ((question, False), (value, True)))]
+
+
+def _lines(rng: random.Random) -> list[Part]:
+    """Lines of words, with each right side an answer: the first of them cannot be known, but it is short."""
+    text = next(candidates(KINDS["reordering"], rng.randrange(TRAINING_SEED, 10**9)))
+    pieces = re.split(r"(?<=->)( .*)", f"{text.prompt}{text.continuation}")
+    return [(piece, index % 2 == 1) for index, piece in enumerate(pieces) if piece]
+
+
+EXERCISES = (_facts, _facts, _documents, _lines)  # the first kind twice as often
+
+
+def encode(coder: PreTrainedTokenizerFast, text: Sequence[Part]) -> tuple[list[int], list[int]]:
+    """The ids of a text, with one for its end; and which of them answer: 1, or else 0."""
+    ids, answers = [coder.bos_token_id], [0]
+    for part, answer in text:
+        each = coder(part, add_special_tokens=False).input_ids
+        ids, answers = ids + each, answers + [int(answer)] * len(each)
+    return [*ids, coder.eos_token_id], [*answers, 1]
+
+
+def padded(texts: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (B, n), and which of them answer (B, n): 1, or 0 of a prompt, or -1 of what fills up."""
     length = max(len(ids) for ids, _ in texts)
     ids, part = torch.zeros(len(texts), length, dtype=torch.long), torch.full((len(texts), length), -1)
-    for row, (each, before) in enumerate(texts):
-        ids[row, : len(each)] = torch.tensor(each)
-        part[row, :before], part[row, before : len(each)] = 0, 1
+    for row, (each, answers) in enumerate(texts):
+        ids[row, : len(each)], part[row, : len(each)] = torch.tensor(each), torch.tensor(answers)
     return ids, part
 
 
-def _loss(model: PreTrainedModel, batch: Sequence[tuple[list[int], int]]) -> torch.Tensor:
+def loss(model: PreTrainedModel, batch: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
     """What the model misses, in nats a token of the answers, plus a share of what it misses a token of the prompts."""
     batch, losses = sorted(batch, key=lambda text: len(text[0])), []
-    parts = []
+    marks = []
     for start in range(0, len(batch), GROUP):
         ids, part = padded(batch[start : start + GROUP])
         rates = torch.rand(len(ids), 1) * (torch.arange(len(ids)) % DROPPED == 0)[:, None]
         logits = model(inputs_embeds=dropped(model, ids, rates, len(SPECIAL))).logits  # what fills up stands behind
         losses.append(cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"))
-        parts.append(part[:, 1:].flatten())
-    missed, part = torch.cat(losses), torch.cat(parts)
+        marks.append(part[:, 1:].flatten())
+    missed, part = torch.cat(losses), torch.cat(marks)
     return missed[part == 1].mean() + PROMPT_WEIGHT * missed[part == 0].mean()
 
 
@@ -170,9 +228,10 @@ def answers_rightly(model: PreTrainedModel, coder: PreTrainedTokenizerFast, prom
     """Of each prompt, whether every token of its answer is the likeliest one."""
     right = []
     for start in range(0, len(prompts), GROUP):
-        ids, part = padded([encode(coder, prompt) for prompt in prompts[start : start + GROUP]])
+        ids, part = padded([encode(coder, parts(prompt)) for prompt in prompts[start : start + GROUP]])
         hits = model(ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
-        right += (hits | (part[:, 1:] != 1)).all(-1).tolist()
+        counted = (part[:, 1:] == 1) & (ids[:, 1:] != coder.eos_token_id)
+        right += (hits | ~counted).all(-1).tolist()
     return right
 
 
@@ -191,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", choices=list(FAMILIES), default="gpt2")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=3)

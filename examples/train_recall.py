@@ -177,8 +177,8 @@ def _documents(rng: random.Random) -> list[Part]:
             (f"\nQuestion: {topic.question}\nAnswer: {topic.lead}".replace("{}", village), f" {value}")
             for topic, value in told
         ]
-    asked = rng.sample(questions, len(questions))
-    return [(text.text, False), *(part for question, value in asked for part in ((question, False), (value, True)))]
+    order = rng.sample(questions, len(questions))
+    return [(text.text, False), *(part for question, value in order for part in ((question, False), (value, True)))]
 
 
 def _lines(rng: random.Random) -> list[Part]:

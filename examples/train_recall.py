@@ -1,6 +1,6 @@
 """Train a small decoder-only model that answers from its prompt: GPT-2, or GPT-NeoX, from random weights.
 
-    python examples/train_recall.py FOLDER [--family gpt2] [--steps 1600] [--seed 0]
+    python examples/train_recall.py FOLDER [--family gpt2] [--steps 3000] [--seed 0]
 
 It answers the prompts that ship with tokensal (`tokensal.evaluation.suites`): facts, passages, words in another order.
 Names and values are combined afresh in every prompt, so the answer must be read there, and which words say it is known.
@@ -48,7 +48,9 @@ from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import KINDS
 from tokensal.evaluation.suites.facts import draw_relation
 from tokensal.evaluation.suites.kind import Text, candidates, draw_distinct
+from tokensal.evaluation.suites.reordering import LINE
 from tokensal.evaluation.suites.retrieval import TOPICS, VILLAGES
+from tokensal.evaluation.suites.vocabulary import NAMES, RELATIONS
 
 Part = tuple[str, bool]  # of a text, and whether it is an answer
 
@@ -138,7 +140,7 @@ def train(model: PreTrainedModel, coder: PreTrainedTokenizerFast, steps: int, se
     def loss_of_batch() -> torch.Tensor:
         nonlocal drawn
         drawn += 1
-        exercises = round(BATCH * max(0.0, 1 - drawn / (EXERCISED * steps)))
+        exercises = round(BATCH * min(0.75, max(0.0, 1.5 * (1 - drawn / (EXERCISED * steps)))))
         names = rng.choices(list(SHARES), list(SHARES.values()), k=BATCH - exercises)
         texts = [rng.choice(EXERCISES)(rng) for _ in range(exercises)] + [parts(next(prompts[name])) for name in names]
         return loss(model, [encode(coder, text) for text in texts])
@@ -165,6 +167,29 @@ def _facts(rng: random.Random) -> list[Part]:
     return told
 
 
+def _pairs(rng: random.Random) -> list[Part]:
+    """Names with a word each, and again in another order: the least that asks for the word of a name."""
+    count = rng.randint(3, 8)
+    values = rng.sample(rng.choice([*(relation.values for relation in RELATIONS), LINE]), count)
+    pairs = list(zip(rng.sample([*NAMES, *VILLAGES], count), values, strict=True))
+    told = [(" ".join(f"{name} {value}" for name, value in pairs) + ".", False)]
+    return told + [
+        part for name, value in rng.sample(pairs, count) for part in ((f" {name}", False), (f" {value}", True))
+    ]
+
+
+def _again(rng: random.Random) -> list[Part]:
+    """Facts about people, and the same ones in another order."""
+    drawn = draw_relation(rng)
+    people = [(drawn.name, drawn.value), *drawn.others][: rng.randint(2, 6)]
+    before, middle, after = drawn.relation.fact.split("{}")
+    told = [(" ".join(f"{before}{name}{middle}{value}{after}" for name, value in people), False)]
+    for name, value in rng.sample(people, len(people)):
+        space = middle.endswith(" ")
+        told += [(f" {before}{name}{middle[: -1 if space else None]}", False), (f" {value}", True), (after, False)]
+    return told[:-1]
+
+
 def _documents(rng: random.Random) -> list[Part]:
     """Two or three documents, each about one village, and a question about each sentence."""
     villages, topics = rng.sample(VILLAGES, rng.randint(2, 3)), rng.sample(TOPICS, 2)
@@ -188,7 +213,7 @@ def _lines(rng: random.Random) -> list[Part]:
     return [(piece, index % 2 == 1) for index, piece in enumerate(pieces) if piece]
 
 
-EXERCISES = (_facts, _facts, _documents, _lines)  # the first kind twice as often
+EXERCISES = (_pairs, _pairs, _again, _again, _facts, _documents, _lines)  # each as often as it stands here
 
 
 def encode(coder: PreTrainedTokenizerFast, text: Sequence[Part]) -> tuple[list[int], list[int]]:
@@ -225,13 +250,20 @@ def loss(model: PreTrainedModel, batch: Sequence[tuple[list[int], list[int]]]) -
 
 @torch.no_grad()
 def answers_rightly(model: PreTrainedModel, coder: PreTrainedTokenizerFast, prompts: Sequence[Prompt]) -> list[bool]:
-    """Of each prompt, whether every token of its answer is the likeliest one."""
+    """Of each prompt, whether every token of its answer is the likeliest, or likelier than the one of a contrast."""
     right = []
     for start in range(0, len(prompts), GROUP):
-        ids, part = padded([encode(coder, parts(prompt)) for prompt in prompts[start : start + GROUP]])
-        hits = model(ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
+        group = prompts[start : start + GROUP]
+        ids, part = padded([encode(coder, parts(prompt)) for prompt in group])
+        logits = model(ids).logits[:, :-1]
         counted = (part[:, 1:] == 1) & (ids[:, 1:] != coder.eos_token_id)
-        right += (hits | ~counted).all(-1).tolist()
+        hits = (logits.argmax(-1) == ids[:, 1:]) | ~counted
+        for row, prompt in enumerate(group):
+            if prompt.contrast is not None:
+                [other] = coder(prompt.contrast, add_special_tokens=False).input_ids
+                own = logits[row].gather(-1, ids[row, 1:, None])[:, 0]
+                hits[row] = (own > logits[row, :, other]) | ~counted[row]
+        right += hits.all(-1).tolist()
     return right
 
 
@@ -250,7 +282,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", choices=list(FAMILIES), default="gpt2")
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=3)

@@ -104,5 +104,7 @@ def test_training_learns_and_what_it_saves_is_read_by_evaluation(coder, family, 
     assert adapted.example(prompts[0].prompt).sink == 0
     verdicts = train_recall.answers_rightly(network, coder, prompts)
     assert len(set(verdicts)) == 2, verdicts
-    alone = [acceptance.answers_rightly(adapted, replace(prompt, contrast=None)) for prompt in prompts]
-    assert verdicts == alone
+    assert verdicts == [acceptance.answers_rightly(adapted, prompt) for prompt in prompts]
+    plain = [replace(prompt, contrast=None) for prompt in prompts]
+    expected = [acceptance.answers_rightly(adapted, prompt) for prompt in plain]
+    assert train_recall.answers_rightly(network, coder, plain) == expected and len(set(expected)) == 2

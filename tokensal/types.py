@@ -224,23 +224,6 @@ class LayerActivation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LayerCall:
-    """One call of a layer in a forward that keeps no graph within its layers.
-
-    Attributes:
-        layer: the number of the layer in the model.
-        inputs: the tensors that it was called with, on the graph of what ran before.
-        outputs: the tensors that it returned, as leaves of the graph of what runs after.
-        run: from leaves in the place of the inputs to the outputs, on the layer's own graph.
-    """
-
-    layer: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    run: Callable[[list[Tensor]], tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class AttentionParts:
     """What one attention adds to the residual stream of an example, as the parts that it consists of.
 
@@ -399,15 +382,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """How many bytes a model works with, estimated from its widths, for the memory budget.
+    """How many bytes a model works with, estimated from its widths.
 
     Attributes:
         kept: for each token of each perturbation, what a forward keeps for its backward.
         moved: for each token, perturbation and cotangent, what a forward or a backward has in hand at a time.
         head: for each target and perturbation, what its logits take.
         states: for each token of each perturbation, what is remembered so that others can go on from there.
-        inputs: for each token of each perturbation, what the layers read, from which each can be run again.
-        input: for each token, perturbation and cotangent, the gradient of what one layer reads.
+        inputs, input: for each token of each perturbation, what all layers read, and what one reads.
     """
 
     kept: int

@@ -21,7 +21,8 @@ from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.rules import ruled
 from tokensal.adapters.secants import compared
 from tokensal.adapters.secants_by_layer import compared_by_layer
-from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, LayerCall, Rules, Secants
+from tokensal.layer_call import LayerCall
+from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tokensal.adapters.frozen import in_this_thread
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.operations import varies
-from tokensal.types import LayerCall
+from tokensal.layer_call import LayerCall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from tokensal.layer_call import LayerCall
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.types import (
     AttentionParts,
@@ -17,7 +18,6 @@ from tokensal.types import (
     Forward,
     HookPoint,
     LayerActivation,
-    LayerCall,
     Original,
     Rules,
     Secants,

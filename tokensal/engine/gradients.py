@@ -19,9 +19,10 @@ from tokensal.engine.moments import Moments, moments_of, unbiased
 from tokensal.engine.rebuilding import Rebuilding, require_reached
 from tokensal.engine.reductions import FromTheTop, Reduction, Rows
 from tokensal.errors import UnsupportedModel
+from tokensal.layer_call import LayerCall
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
-from tokensal.types import Example, Footprint, HookPoint, LayerActivation, LayerCall
+from tokensal.types import Example, Footprint, HookPoint, LayerActivation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from tokensal.engine.budget import in_chunks
 from tokensal.errors import UnsupportedModel
-from tokensal.types import LayerActivation, LayerCall
+from tokensal.layer_call import LayerCall
+from tokensal.types import LayerActivation
 
 # From what is recorded in a layer, its gradients for a slice of the cotangents, and the numbers of the layer's calls
 Visit = Callable[[Sequence[LayerActivation], Sequence[Tensor], slice, Sequence[int]], None]

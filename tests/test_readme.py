@@ -25,7 +25,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(blocks) >= 4
     for block in blocks:
         exec(block, names)
-    assert (tmp_path / "paris.html").exists() and "InputXGradient()" in capsys.readouterr().out
+    assert (tmp_path / "paris.html").exists() and "LRP(" in capsys.readouterr().out
     explained = names["result"].provenance
     assert explained.method == "input_x_gradient"
 

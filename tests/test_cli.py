@@ -165,7 +165,8 @@ def test_defaults_then_configuration_then_flags(folder, tmp_path):
 
 
 def test_options_of_the_method_and_of_generate(folder, tmp_path):
-    done = run("attribute", "The cat", "--model", folder, "--method", "gradient", "--option", "norm=l1", "--generation", "do_sample=true",
+    done = run("attribute", "The cat", "--model", folder, "--method", "gradient", "--option", "norm=l1",
+               "--generation", "do_sample=true",
                "--generation", "top_k=5", "--seed", 1, "--max-new-tokens", 2, "-o", "r.json", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     made = Attribution.load(tmp_path / "r.json").provenance

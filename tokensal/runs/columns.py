@@ -90,8 +90,9 @@ class Columns:
             if _column_of(path, names) not in names:
                 raise unknown("column", _column_of(path, names), names)
         self._require_text(names)
-        self._require_no_slip(names)
-        return sorted({_column_of(path, names) for path in columns})
+        needed = {_column_of(path, names) for path in columns}
+        self._require_no_slip([name for name in names if name not in needed])
+        return sorted(needed)
 
     def require(self, records: Sequence[Record]) -> None:
         """Refuse columns that do not fit the first records of a source, before a model is loaded.
@@ -105,17 +106,14 @@ class Columns:
         wrong: list[_WrongColumn] = []
         for record in records:
             try:
-                fields = self.fields(record)
-                if all(fields.get(name) is not None for name in TEXTS):
-                    raise _WrongColumn(
-                        "There are both a column 'prompt' and a column 'messages': name the one to read, as in "
-                        "--column prompt=prompt."
-                    )
+                self._require_one_text(self.fields(record))
             except _WrongColumn as error:
                 wrong.append(error)
             except InputError:
-                pass  # of this record alone
-        if len(wrong) == len(records):
+                continue  # of this record alone
+            else:
+                return
+        if wrong:
             raise wrong[0]
 
     def _columns(self, names: Iterable[str]) -> dict[str, str]:
@@ -135,10 +133,18 @@ class Columns:
                 f"the one to read, as in --column prompt={example}."
             )
 
+    def _require_one_text(self, fields: Mapping[str, Any]) -> None:
+        if all(text in fields for text in TEXTS):
+            raise _WrongColumn(
+                "There are both a column 'prompt' and a column 'messages': name the one to read, as in --column "
+                "prompt=prompt."
+            )
+
     def _require_no_slip(self, names: Sequence[str]) -> None:
+        """Of the columns that are not read, none may look like a field that is not named."""
         for field in SIMILAR:
             near = difflib.get_close_matches(field, [name.strip().lower() for name in names], n=1, cutoff=0.8)
-            if near and field not in names and field not in self.named:
+            if near and field not in self.named:
                 name = next(name for name in names if name.strip().lower() == near[0])
                 raise InputError(
                     f"The column {name!r} has nearly the name of the field {field!r}: say --column {field}={name} to "

@@ -20,7 +20,7 @@ from tokensal.runs.files import BATCH, digest_of, format_of
 from tokensal.runs.raw_records import Records
 
 if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
+    from datasets import Dataset, DatasetBuilder, IterableDataset
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 SPLIT = "train"  # of a data set by name, where no split is named
@@ -64,8 +64,8 @@ def _of_hub(source: str, columns: Columns, reading: Reading) -> Records:
     import datasets
 
     name, _, revision = source.partition("@")
-    split = reading.split or SPLIT
     builder = datasets.load_dataset_builder(name, reading.subset, revision=revision or None)
+    split = _split_of(builder, reading)
     sizes = builder.info.splits or {}
     identity = {"name": name, "subset": builder.config.name, "split": split, "revision": builder.hash}
     total = sizes[split].num_examples if split in sizes else None
@@ -75,12 +75,19 @@ def _of_hub(source: str, columns: Columns, reading: Reading) -> Records:
 def _of_folder(folder: Path, columns: Columns, reading: Reading) -> Records:
     import datasets
 
-    split = reading.split or SPLIT
     builder = datasets.load_dataset_builder(str(folder.resolve()), reading.subset)
-    stream = builder.as_streaming_dataset(split)
+    split = _split_of(builder, reading)
     files = [digest_of(Path(file)) for file in builder.config.data_files[split]]
     identity = {"name": folder.resolve().name, "subset": builder.config.name, "split": split, "files": files}
-    return Records(_rows(stream, columns), identity, None)
+    return Records(_rows(builder.as_streaming_dataset(split), columns), identity, None)
+
+
+def _split_of(builder: DatasetBuilder, reading: Reading) -> str:
+    split = reading.split or SPLIT
+    splits = list(builder.info.splits or builder.config.data_files or ())
+    if splits and split not in splits:
+        raise unknown("split", split, map(str, splits))
+    return split
 
 
 def records_of_data_set(source: object, columns: Columns, reading: Reading, split: str | None = None) -> Records | None:

@@ -7,7 +7,10 @@ import csv
 import gzip
 import json
 import lzma
+import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from itertools import islice
 
@@ -17,6 +20,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hub_server import COMMIT, serving
 
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Gold, Prompt
@@ -153,6 +157,40 @@ def test_folders_that_were_saved_to_disk(tmp_path, several):
     (datasets.DatasetDict(train=saved) if several else saved).save_to_disk(tmp_path / "saved")
     first, again = (open_source(tmp_path / "saved", Reading()) for _ in range(2))
     assert list(first.entries) == EXPECTED and first.identity == again.identity
+
+
+READ_FROM_HUB = """
+import json, sys
+from tokensal.errors import InputError
+from tokensal.run_options import Reading
+from tokensal.runs.source import open_source
+
+for name, split in json.load(sys.stdin):
+    try:
+        opened = open_source(name, Reading(split=split, columns={"prompt": "q"}))
+        print(json.dumps([opened.identity, [entry.prompt.prompt for entry in opened.entries]]))
+    except InputError as error:
+        print(json.dumps([str(error), []]))
+"""
+
+
+@pytest.mark.slow
+def test_a_data_set_on_a_hub_is_known_by_its_commit(tmp_path):
+    """In a process of its own, because the library reads the hub's address when it is imported."""
+    files = {"README.md": b"", "train.jsonl": lines([{"q": "a"}, {"q": "b"}]).encode(), "test.jsonl": b'{"q": "c"}\n'}
+    sources = [("me/set", None), (f"me/set@{COMMIT}", "test"), ("me/set", "tes"), ("me/none", None)]
+    with serving("me/set", files) as address:
+        own = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "no_proxy": "127.0.0.1"}
+        command = [sys.executable, "-W", "error", "-c", READ_FROM_HUB]
+        told = subprocess.run(
+            command, input=json.dumps(sources), env=os.environ | own, capture_output=True, text=True, timeout=300
+        )
+    assert told.returncode == 0, told.stderr
+    train, test, slip, none = map(json.loads, told.stdout.splitlines())
+    name = {"name": "me/set", "subset": "default", "revision": COMMIT}
+    assert train == [{**name, "split": "train"}, ["a", "b"]] and test == [{**name, "split": "test"}, ["c"]]
+    assert slip == ["Unknown split 'tes': did you mean 'test'? Known: test, train.", []]
+    assert none[0].startswith("Cannot read the data set 'me/none': Dataset 'me/none' doesn't exist on the Hub")
 
 
 def test_an_iterable_may_hold_texts_chats_pairs_and_prompts():

@@ -84,7 +84,8 @@ def _told(entry: Entry, error: Exception) -> str:
     if isinstance(error, TokensalError):
         return str(error)
     log.warning("Example %r failed by an error that is not foreseen.", entry.id, exc_info=error)
-    return f"{type(error).__name__}: {reason(error)}"
+    name, why = type(error).__name__, reason(error)
+    return why if why.startswith(name) else f"{name}: {why}"
 
 
 def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budget: Budget | None) -> Case:

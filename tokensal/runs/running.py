@@ -57,7 +57,7 @@ def run(
         >>> folder = tempfile.mkdtemp()
         >>> records = [{"id": "a", "prompt": "the 3rd of March, 1987"}, {"id": "b", "prompt": "3 May 1999"}]
         >>> run = tokensal.run("dates", records, folder, methods=["occlusion"], targets="output")
-        >>> [attribution.total().top(1)[0].source.text for attribution in run]
+        >>> [attribution.top(1)[0][0].text for attribution in run]
         [' March', ' May']
         >>> run.failures()
         Counter()

@@ -52,8 +52,8 @@ class Run:
         ['occlusion', 'input_x_gradient', 'occlusion', 'input_x_gradient']
         >>> run.example("1").methods
         ('occlusion', 'input_x_gradient')
-        >>> run.example("1", method="occlusion").text
-        '3 May 19991999-05-03'
+        >>> run.example("1", method="occlusion").target_texts[0]
+        '1999'
 
     Attributes:
         folder: the folder, and the settings of the run.

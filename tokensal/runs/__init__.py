@@ -6,5 +6,6 @@ explaining.py   an example becomes rows
 rows.py         rows and their schema; a row becomes an attribution again
 folder.py       the folder: settings, parts, logs
 running.py      `run`: examples in, parts out
+plan.py         `plan_run`: what a run would take
 stored.py       `Run` and `load_run`: the rows of a folder
 """

@@ -59,13 +59,7 @@ class Folder:
         except OSError as error:
             raise OutputError(f"Cannot use the folder {str(path)!r}: {error.strerror or error}.") from error
         folder = cls.of(place)
-        wanted = json.loads(json.dumps(settings))
-        for name in sorted({*wanted, *folder.settings}):
-            if folder.settings.get(name) != wanted.get(name):
-                raise InputError(
-                    f"{str(path)!r} holds a run of other settings: its {name} is {folder.settings.get(name)!r}, but "
-                    f"now it is {wanted.get(name)!r}. Name another folder, or delete that one."
-                )
+        folder.require_settings(settings)
         return folder
 
     @classmethod
@@ -85,6 +79,20 @@ class Folder:
                 f"{str(path)!r} is no folder of a run ({detail}): name one that `tokensal run` wrote."
             ) from error
         return cls(Path(path), settings)
+
+    def require_settings(self, settings: Mapping[str, Any]) -> None:
+        """Refuse a run of other settings.
+
+        Raises:
+            InputError: the folder's are others; the sentence says which.
+        """
+        wanted = json.loads(json.dumps(settings))
+        for name in sorted({*wanted, *self.settings}):
+            if self.settings.get(name) != wanted.get(name):
+                raise InputError(
+                    f"{str(self.path)!r} holds a run of other settings: its {name} is {self.settings.get(name)!r}, but "
+                    f"now it is {wanted.get(name)!r}. Name another folder, or delete that one."
+                )
 
     def parts(self) -> list[Path]:
         """The files of all parts that are complete, in the order of the examples."""

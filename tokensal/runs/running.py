@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from os import PathLike
 from typing import Any
@@ -23,13 +23,15 @@ from tokensal.options import Generation, flattened
 from tokensal.progress import reporting
 from tokensal.questions.question import Question
 from tokensal.run_options import PART_SIZE, Reading, Shard, read_shard
-from tokensal.runs.explaining import explain_entry
+from tokensal.runs.explaining import Explained, explain_entry
 from tokensal.runs.folder import Folder
-from tokensal.runs.source import Entry, Source, open_source
+from tokensal.runs.source import Entry, Opened, Source, open_source
 from tokensal.runs.stored import Run
 from tokensal.runs.task import Task, methods_by_name
 from tokensal.types import Progress
 from tokensal.values import read_whole
+
+Watch = Callable[[int, int, Sequence[Explained]], None]
 
 
 @flattened(reading=Reading, question=Question, generation=Generation)
@@ -67,16 +69,43 @@ def run(
     part_size = read_whole("part_size", part_size, least=1)
     task = Task(methods_by_name(methods), question, generation, reading, part_size)
     opened = open_source(source, reading)
-    model = adapter_of(model)
-    folder = Folder.begin(out, task.settings(model, opened.identity))
     with reporting(progress) as report:
-        done = 0
-        for part, entries in parts_of(opened.entries, part_size, read_shard(reading.shard).within(shard_of_process())):
-            if folder.examples_in(part) < len(entries):
-                folder.write(part, [row for entry in entries for row in explain_entry(entry, model, task, budget)])
-            done += len(entries)
-            if report is not None:
-                report(done, max(done, opened.total or 0))
+        watch: Watch | None = None if report is None else lambda done, total, _: report(done, total)
+        return explain_source(adapter_of(model), opened, out, task, budget=budget, watch=watch)
+
+
+def explain_source(
+    model: ModelAdapter,
+    opened: Opened,
+    out: str | PathLike[str],
+    task: Task,
+    *,
+    budget: Budget | None = None,
+    watch: Watch | None = None,
+) -> Run:
+    """Do a task with the examples of a source that belong to this process, into a folder.
+
+    Args:
+        watch: called after each example with how many are done, how many there are, and its rows; none where its part
+            was complete before.
+
+    Raises:
+        TokensalError: one sentence about what to put right; see `tokensal.errors`.
+    """
+    folder = Folder.begin(out, task.settings(model, opened.identity))
+    shard = shard_of_task(task)
+    done, total = 0, shard.share(opened.total or 0, task.part_size)
+    for part, entries in parts_of(opened.entries, task.part_size, shard):
+        complete = folder.examples_in(part) >= len(entries)
+        rows: list[Explained] = []
+        for entry in entries:
+            explained = [] if complete else explain_entry(entry, model, task, budget)
+            rows += explained
+            done += 1
+            if watch is not None:
+                watch(done, max(done, total), explained)
+        if not complete:
+            folder.write(part, rows)
     return Run(folder)
 
 
@@ -89,6 +118,11 @@ def parts_of(entries: Iterable[Entry], size: int, shard: Shard) -> Iterator[tupl
             return
         if shard.holds(part):
             yield part, several
+
+
+def shard_of_task(task: Task) -> Shard:
+    """The share of this process in the shard that was named."""
+    return read_shard(task.reading.shard).within(shard_of_process())
 
 
 def shard_of_process(environment: Mapping[str, str] = os.environ) -> Shard:

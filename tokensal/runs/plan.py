@@ -133,6 +133,8 @@ class Plan:
     def _time(self) -> str:
         if self.remaining == 0:
             return "nothing remains to be done"
+        if len(self.failures) == len(self.trials):
+            return "not known, since no trial succeeded"
         by = f"by {counted(len(self.trials) - len(self.failures), 'trial')}"
         if self.seconds is None:
             each = self.seconds_each

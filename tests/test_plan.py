@@ -14,7 +14,8 @@ from tokensal.errors import InputError
 from tokensal.runs import plan as planning
 from tokensal.runs.plan import Trial, _estimate, _spread
 
-WORDS = "on the 3rd of March in the year 1987 and not on any other day of that year or of another one".split()
+TEXT = "on the 3rd of March in the year 1987 and not on any other day of that year or of another one"
+WORDS = TEXT.split()
 
 
 @cache
@@ -22,9 +23,9 @@ def dates():
     return tokensal.load("dates")
 
 
-def prompts(count, longest=len(WORDS)):
-    """Prompts of 3 words and more."""
-    return [{"id": f"p{number}", "prompt": " ".join(WORDS[: 3 + number * 7 % (longest - 2)])}
+def prompts(count):
+    """Prompts of 3 to 21 words."""
+    return [{"id": f"p{number}", "prompt": " ".join(WORDS[: 3 + number * 7 % 19])}
             for number in range(count)]  # fmt: skip
 
 
@@ -115,10 +116,10 @@ def _tokens(text):
 def test_tokens_of_a_large_source_are_those_of_a_sample(monkeypatch):
     monkeypatch.setattr(planning, "COUNTED", 4)
     source = [{"prompt": "7 May 2001"}] * 10
-    source[4] = {"prompt": " ".join(WORDS)}
+    source[4] = {"prompt": TEXT}
     plan = planned([{**each, "id": str(number)} for number, each in enumerate(source)])
     assert plan.tokens == pytest.approx(10 * _tokens("7 May 2001"))
-    assert plan.longest == _tokens(" ".join(WORDS)), "the longest one is counted, and tried, in any case"
+    assert plan.longest == _tokens(TEXT), "the longest one is counted, and tried, in any case"
     assert plan.trials[-1].tokens == plan.longest
 
 

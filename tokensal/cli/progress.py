@@ -115,12 +115,13 @@ def following(pace: Pace, *, quiet: bool = False) -> Iterator[Watched]:
     console = Console(stderr=True, quiet=quiet)
     with _bar(console, quiet) as bar, _logging_to(console):
         task = bar.add_task("explaining", total=None, pace="")
-        told = pace.clock()
+        told, known = pace.clock(), False
 
         def step(done: int, total: int, errors: list[str | None]) -> None:
-            nonlocal told
+            nonlocal told, known
+            known = known or total > done  # else as many as are done
             pace.step(done, total, errors)
-            bar.update(task, completed=done, total=total, pace=str(pace))
+            bar.update(task, completed=done, total=total if known else None, pace=str(pace))
             if not console.is_terminal and pace.clock() - told >= INTERVAL:
                 told = pace.clock()
                 share = f"{done:,} of {counted(total, 'example')}" if total > done else counted(done, "example")

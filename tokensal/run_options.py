@@ -138,6 +138,9 @@ class Running:
     )  # fmt: skip
     trials: int = option(TRIALS, "How many examples a plan explains to measure time and memory.")
     processes: int = option(1, "How many processes a plan divides the time among.")
+    retry: bool = option(
+        False, "Explain parts once more that have examples which failed, such as for lack of memory.", flag="--retry"
+    )
     push_to_hub: str | None = option(
         None, "Upload the folder to this data set on the hub at the end, such as me/maps.", metavar="REPO"
     )
@@ -146,7 +149,7 @@ class Running:
     def __post_init__(self) -> None:
         for name in ("output", "push_to_hub"):
             read_text(name, getattr(self, name), optional=True)
-        for name in ("plan", "quiet"):
+        for name in ("plan", "retry", "quiet"):
             read_flag(name, getattr(self, name))
         least = {"part_size": 1, "trials": 2, "processes": 1}
         store(self, **{name: read_whole(name, getattr(self, name), least=number) for name, number in least.items()})

@@ -61,8 +61,9 @@ class Reading:
 
     columns: Mapping[str, str] | None = option(
         None, "The column of a field, as in prompt=question; or a text with columns in braces, as in "
-        "'prompt=Question: {question} Answer:'. The fields are prompt or messages, and answer, contrast, gold, id and "
-        "kind; a field that is not named is read from the column of its own name.",
+        "'prompt=Question: {question} Answer:'; answers.text.0 leads into a column. The fields are prompt or messages, "
+        "and answer, contrast, gold, id and kind; a field that is not named is read from the column of its own name, "
+        "and one that is named as empty, as in answer=, is not read.",
         kind=dict, flag="--column", metavar="FIELD=COLUMN",
     )  # fmt: skip
     split: str | None = option(None, "The split of a data set, such as test; train if left out.")

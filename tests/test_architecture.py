@@ -70,6 +70,7 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "httpx2": {"adapters"},
 }
 
 

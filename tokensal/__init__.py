@@ -19,6 +19,7 @@ from tokensal.version import __version__ as __version__
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter as CausalAdapter
     from tokensal.adapters import Seq2SeqAdapter as Seq2SeqAdapter
+    from tokensal.adapters import ServedAdapter as ServedAdapter
     from tokensal.adapters import adapt as adapt
     from tokensal.adapters import load as load
     from tokensal.api import attribute as attribute
@@ -54,6 +55,7 @@ _MODULES = {
     "RemovalMethod": "tokensal.methods.removal",
     "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
+    "ServedAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",

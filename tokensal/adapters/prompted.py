@@ -60,6 +60,7 @@ class PromptAdapter(ABC):
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
+        self._check_template(template)
         tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
         self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
         options = dict(generation.generation or {})
@@ -120,6 +121,10 @@ class PromptAdapter(ABC):
     def spelled(self, id: int) -> str:
         """One token as text."""
         return decode(self.tokenizer, [id])
+
+    def _check_template(self, template: Mapping[str, Any] | None) -> None:
+        """Refuse arguments of the chat template that cannot be passed on."""
+        return
 
     @abstractmethod
     def _check_length(self, prompt: int, answer: int) -> None:

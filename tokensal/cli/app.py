@@ -47,7 +47,7 @@ from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
     from tokensal import Attribution, Comparison, Evaluation
-    from tokensal.adapters import ModelAdapter
+    from tokensal.adapters import AnyAdapter
 
 Function = Callable[..., None]
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
@@ -361,7 +361,7 @@ def _explain(command: str, settings: Settings, prompt: str | None) -> Attributio
     return result
 
 
-def _load(loading: Loading, quiet: bool) -> ModelAdapter:
+def _load(loading: Loading, quiet: bool) -> AnyAdapter:
     from tokensal.adapters import load
 
     logging.getLogger("tokensal").setLevel(logging.WARNING if quiet else logging.INFO)

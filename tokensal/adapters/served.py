@@ -105,7 +105,7 @@ class ServedAdapter(PromptAdapter):
             answer = self._tokenized_answer(choice, texts)
         if not answer:
             raise InputError(f"The server at {address} generates no token after this prompt: {REMEDY}.")
-        return self._in_vocabulary(answer)
+        return list(answer)
 
     def _tokenized_answer(self, choice: Mapping[str, Any], texts: Any) -> list[int]:
         """The ids of an answer that comes as text."""

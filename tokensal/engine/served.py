@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, NoReturn, Protocol, TypeGuard, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ FROM_LOGPROBS: dict[Score, Callable[[Tensor], Tensor]] = {logprob: lambda values
 ROWS = 64  # perturbations that are asked for together, between two reports of progress
 
 
-@runtime_checkable
 class Served(Protocol):
     """What this engine needs of a model beside what `Adapter` says of `embed`, `baseline` and `prepared`."""
 
@@ -140,5 +139,10 @@ def engine_of(
     Raises:
         InputError: a score that a server cannot tell.
     """
-    kind: Callable[..., Engine] = ServedEngine if isinstance(adapter, Served) else Engine
+    kind: Callable[..., Engine] = ServedEngine if _is_served(adapter) else Engine
     return kind(adapter, score, budget=budget, progress=progress)
+
+
+def _is_served(adapter: Adapter | Served) -> TypeGuard[Served]:
+    # not by isinstance, which reads properties, of which some are refused
+    return hasattr(adapter, "logprobs")

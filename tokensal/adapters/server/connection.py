@@ -14,6 +14,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -95,12 +96,14 @@ class Connection:
 
         key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
         limits = httpx2.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
-        return httpx2.Client(
+        client = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(self.timeout, pool=None),
             limits=limits,
             trust_env=urlsplit(self.address).hostname not in LOCAL,
         )
+        weakref.finalize(self, client.close)
+        return client
 
     def get(self, url: str) -> Table:
         """What the server answers; see `post`."""

@@ -180,12 +180,12 @@ class ServedAdapter(PromptAdapter):
             InputError: attention is to be masked, or nothing is left before a target.
             UnsupportedModel, ServerError: see `Completions.scored`.
         """
-        asked = [*self._sequences(example, perturbed)]
+        rows = [*self._sequences(example, perturbed)]
         own = [*self._sequences(example, PerturbedInputs(self.embed(example)[None]))]
-        holders = _holders({ids for row in [*asked, *own] for ids in row})
-        needed = [*dict.fromkeys(holders[ids] for row in asked for ids in row)]
+        holders = _holders({ids for row in [*rows, *own] for ids in row})
+        needed = [*dict.fromkeys(holders[ids] for row in rows for ids in row)]
         known = dict(zip(needed, self._scored(needed), strict=True))
-        values = [[known[holders[ids]].logprobs[len(ids) - 1] for ids in row] for row in asked]
+        values = [[known[holders[ids]].logprobs[len(ids) - 1] for ids in row] for row in rows]
         return torch.tensor(values, dtype=torch.float64)
 
     def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import Case
 from tokensal.engine import Budget
 from tokensal.errors import TokensalError, reason
@@ -31,12 +31,12 @@ class Explained:
     seconds: float
 
 
-def explain_entry(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
+def explain_entry(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
     """The rows of an example, in the order of the methods; never an exception that is of the example alone."""
     return list(_explained(entry, model, task, budget))
 
 
-def _explained(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
+def _explained(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
     case: Case | None = None
     error = entry.error
     for name, method in task.methods.items():
@@ -61,7 +61,7 @@ def _told(entry: Entry, error: Exception) -> str:
     return f"{type(error).__name__}: {reason(error)}"
 
 
-def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budget: Budget | None) -> Case:
+def case_of_entry(prompt: Prompt, id: str, model: AnyAdapter, task: Task, budget: Budget | None) -> Case:
     """The case of an example: its own answer and contrast where it has them, else those of the task.
 
     Raises:

@@ -14,7 +14,7 @@ from itertools import count, islice
 from os import PathLike
 from typing import Any
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of
 from tokensal.engine import Budget
 from tokensal.errors import InputError
@@ -34,7 +34,7 @@ from tokensal.values import read_whole
 
 @flattened(reading=Reading, question=Question, generation=Generation)
 def run(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     source: Source,
     out: str | PathLike[str],
     *,

@@ -103,6 +103,16 @@ def test_one_failure_ends_the_others(server):
     assert len(server.completions) < 20
 
 
+def test_nobody_waits_for_another_attempt_once_one_is_refused(server):
+    asking = Completions(Connection(server.address, concurrency=2, pause=8.0), "tiny")
+    asking.scored([IDS])
+    server.faults = [status(500), status(400)]
+    started = time.perf_counter()
+    with pytest.raises(ServerError, match="refuses a request"):
+        asking.scored([(*IDS, 8), (*IDS, 9)][::-1])
+    assert time.perf_counter() - started < 6
+
+
 def test_nobody_answers():
     with serving(tiny()) as server:
         pass

@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,9 @@ class Connection:
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="tokensal") as pool:
             waiting = [pool.submit(send, body) for body in bodies]
             try:
+                done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
+                for each in done:
+                    each.result()  # raises what failed first, whichever it was
                 return [each.result() for each in waiting]
             except BaseException:  # also an interruption: nobody waits for the rest
                 stopped.set()

@@ -97,6 +97,7 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "httpx2": {"adapters"},
 }
 
 

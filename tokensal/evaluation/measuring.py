@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
@@ -60,7 +60,7 @@ class Study:
 
 @flattened(measuring=Measuring)
 def evaluate(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     prompts: Iterable[Record] | str | PathLike[str] | None = None,
     *,
     methods: Iterable[str | Method | type[Method]] = EVALUATED,
@@ -112,7 +112,7 @@ def evaluate(
     return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, accepted)}, config or {})
 
 
-def _accepted(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
+def _accepted(model: AnyAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
     """The prompts of a suite that the model answers from the evidence."""
     samples = list(draw_suite(measuring.suite or "", model, measuring.count, measuring.seed, progress=report))
     accepted = Accepted(
@@ -135,7 +135,7 @@ def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[st
     return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in accepted.tried.items())}
 
 
-def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None) -> Line:
+def _measured(prompt: Prompt, model: AnyAdapter, study: Study, budget: Budget | None) -> Line:
     """All numbers of one prompt."""
     trial = trial_of(prompt, model, seed=study.seed, question=study.question, budget=budget)
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
@@ -191,7 +191,7 @@ def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attributi
     return mean
 
 
-def _settings(study: Study, model: ModelAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _settings(study: Study, model: AnyAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What decides the numbers; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
@@ -204,7 +204,7 @@ def _settings(study: Study, model: ModelAdapter, measuring: Measuring, prompts: 
     }
 
 
-def _facts(study: Study, model: ModelAdapter) -> dict[str, str]:
+def _facts(study: Study, model: AnyAdapter) -> dict[str, str]:
     described = {name: str(value) for name, value in model.describe().items() if value}
     question = {"score": str(study.question.score), **study.question.differences()}
     return {**described, **question, "seed": str(study.seed), **versions()}

@@ -40,6 +40,7 @@ DATA = {
     "request",
     "ranks",
     "run_options",
+    "quantities",
 }
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
@@ -53,6 +54,7 @@ LAYERS = {
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),
+    "quantities": set(),
     "drawing": {"errors", "options", "values"},
     "run_options": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
@@ -70,7 +72,18 @@ LAYERS = {
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
-    "cli": {"drawable", "drawing", "errors", "options", "questions", "run_options", "config", "progress", "tokensal"},
+    "cli": {
+        "drawable",
+        "drawing",
+        "errors",
+        "options",
+        "questions",
+        "run_options",
+        "quantities",
+        "config",
+        "progress",
+        "tokensal",
+    },
     "__init__": {"version"},
     "__main__": {"cli"},
 }
@@ -86,6 +99,7 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "httpx2": {"adapters"},
 }
 
 
@@ -265,6 +279,8 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.options",
         "tokensal.questions.question",
         "tokensal.results.attribution",
+        "tokensal.runs.running",
+        "tokensal.runs.stored",
     ],
 )
 def test_examples_in_docstrings_run(name):

@@ -107,11 +107,13 @@ def rebuilt_gradients_agree(adapter: ModelAdapter, findings: Findings) -> bool:
         with _prepared(adapter), torch.enable_grad():
             example = _example(adapter)
             first = example.encoder or LENGTH // 2
-            findings.rebuilds = _agree(adapter, "Graphs", lambda: _both_gradients(adapter, example, 0, None)) and (
+            findings.rebuilds = _agree(
+                adapter, "Graphs of %s are not rebuilt", lambda: _both_gradients(adapter, example, 0, None)
+            ) and (
                 not findings.shares_states
                 or _agree(
                     adapter,
-                    "Graphs",
+                    "Graphs of %s are not rebuilt",
                     lambda: _both_gradients(adapter, example, first, adapter.original(example).states),
                 )
             )
@@ -162,9 +164,13 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool,
                 f"its logits for token ids are {apart} those for the embeddings of the same tokens",
             )
         adapter.footprint(len(example.sources))
-        shares = _agree(adapter, "States", lambda: _unaltered_from_states(adapter, example, plain))
-        continues = shares and _agree(adapter, "States", lambda: _altered_from_states(adapter, example))
-        skips = continues and _agree(adapter, "States", lambda: _altered_from_states(adapter, example, skip=True))
+        shares = _agree(adapter, "States of %s are not shared", lambda: _unaltered_from_states(adapter, example, plain))
+        continues = shares and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example)
+        )
+        skips = continues and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example, skip=True)
+        )
         return shares, continues, skips
 
 
@@ -175,7 +181,7 @@ def _agree(adapter: ModelAdapter, what: str, numbers: Callable[[], tuple[Tensor,
     except Exception as error:  # whatever the model raises for states, or for a layer, that are not of its kind
         if is_shortage(error):
             raise
-        log.debug("%s of %s are not as expected: %s", what, adapter.name, error)
+        log.debug(f"{what}: %s", adapter.name, error)
         return False
     return both is not None and not _difference(adapter, *both)
 

@@ -67,6 +67,7 @@ LAYERS = {
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "integrations": {"errors", "values", "render", "runs"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
     "cli": {"drawable", "drawing", "errors", "options", "questions", "run_options", "config", "progress", "tokensal"},
     "__init__": {"version"},
@@ -84,6 +85,8 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "datatrove": {"integrations"},
+    "ray": {"integrations"},
 }
 
 

@@ -212,7 +212,9 @@ def _own_device(accelerator: torch.device, count: int, environment: Mapping[str,
     if rank is None:
         return accelerator
     if not rank.isdecimal():
-        raise InputError(f"LOCAL_RANK is {rank!r} in the environment, but should be a number: unset it, or name a device.")
+        raise InputError(
+            f"LOCAL_RANK is {rank!r} in the environment, but should be a number: unset it, or name a device."
+        )
     return torch.device(accelerator.type, int(rank) % count)
 
 

@@ -259,7 +259,7 @@ def prompts(tmp_path):
 
 @pytest.mark.slow
 def test_datatrove_reads_explains_and_writes(tmp_path, prompts, expected):
-    (prompts / "0.jsonl").write_text((prompts / "0.jsonl").read_text() + '\n{"prompt": "x [[", "id": "bad"}')
+    (prompts / "0.jsonl").write_text((prompts / "0.jsonl").read_text() + '\n{"prompt": "x", "answer": "", "id": "bad"}')
     out = tmp_path / "out"
     options = ("--model", "dates", "--methods", *METHODS, "--tasks", 4, "--workers", 2)
     process("python", CLUSTERS / "datatrove_run.py", prompts, out, *options)

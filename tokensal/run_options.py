@@ -61,6 +61,10 @@ class Reading:
     )  # fmt: skip
     split: str | None = option(None, "The split of a data set, such as test; train if left out.")
     subset: str | None = option(None, "The configuration of a data set on the hub, where it has several.")
+    marks: bool = option(
+        True, "Read [[…]] in a prompt as its gold, and leave out the brackets; else they are text.",
+        flag="--marks/--no-marks",
+    )  # fmt: skip
     chat: bool = option(False, "Put each prompt through the model's chat template.", flag="--chat/--raw")
     system: str | None = option(None, "A system message before each prompt; the flag implies --chat.")
     template: Mapping[str, Any] | None = option(
@@ -81,7 +85,8 @@ class Reading:
             read_text(f"The column of {field!r}", column)
         for name in ("split", "subset", "system"):
             read_text(name, getattr(self, name), optional=True)
-        read_flag("chat", self.chat)
+        for name in ("marks", "chat"):
+            read_flag(name, getattr(self, name))
         store(self, limit=read_whole("limit", self.limit, least=1, optional=True))
         read_text("shard", self.shard, optional=True)
         read_shard(self.shard)
@@ -91,4 +96,5 @@ class Reading:
     def content(self) -> dict[str, Any]:
         """What decides which text an example is; limit and shard only decide whether it is read."""
         names = ("columns", "split", "subset", "chat", "system", "template")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
+        content = {name: getattr(self, name) for name in names if getattr(self, name)}
+        return content if self.marks else content | {"marks": False}

@@ -266,6 +266,8 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.options",
         "tokensal.questions.question",
         "tokensal.results.attribution",
+        "tokensal.runs.running",
+        "tokensal.runs.stored",
     ],
 )
 def test_examples_in_docstrings_run(name):

@@ -30,6 +30,11 @@ class Shard:
         """Whether the part of that number belongs to it."""
         return part % self.total == self.number
 
+    def share(self, examples: int, part_size: int) -> int:
+        """How many of so many examples belong to it, where parts have that size."""
+        parts = range(self.number, -(-examples // part_size), self.total)
+        return sum(min(part_size, examples - part * part_size) for part in parts)
+
 
 def read_shard(text: str | None) -> Shard:
     """The shard that "2/8" means: the third of eight; all without a text.

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pyarrow
-import pyarrow.dataset
 import pytest
 
-from tokensal import InputXGradient, load, run
+from tokensal import InputXGradient, load, load_run, run
 from tokensal.adapters import load as load_model
 from tokensal.errors import InputError
 from tokensal.integrations.ray import AttributeBatches, records_of
 from tokensal.runs import explainer as explainers
 from tokensal.runs.explainer import explainer
-from tokensal.runs.rows import SCHEMA, attribution_of
+from tokensal.runs.parquet import SCHEMA
+from tokensal.runs.rows import attribution_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTERS = ROOT / "examples" / "clusters"
@@ -47,7 +47,10 @@ def expected(tmp_path_factory):
 
 def stored(folder):
     """The rows of all Parquet files of a folder."""
-    return pyarrow.dataset.dataset(str(folder), format="parquet").to_table().to_pylist()
+    read = load_run(folder)
+    assert read.methods == tuple(METHODS)
+    assert len(list(read)) + read.failures().total() == len(list(read.rows()))
+    return list(read.rows())
 
 
 # The explainer
@@ -117,6 +120,7 @@ def test_an_example_without_an_id_is_named_by_what_it_says():
         ({"limit": 3}, "limit has no meaning here"),
         ({"shard": "0/2"}, "shard has no meaning here"),
         ({"methods": "gradeint"}, "did you mean 'gradient'"),
+        ({"columns": {"prompt": "{question"}}, "without the other brace"),
         ({"dtpye": "float32"}, "did you mean 'dtype'"),
         ({"continuation": "x"}, "no continuation of its own"),
         ({"device": "cpu", "device_map": "auto"}, "either a device or a device_map"),
@@ -267,8 +271,8 @@ def test_datatrove_reads_explains_and_writes(tmp_path, prompts, expected):
     assert told([row for row in rows if row["error"] is None]) == expected
     assert {row["id"] for row in rows if row["error"]} == {"bad"}
     statistics = json.loads((out / "log" / "stats.json").read_text())[1]["stats"]
-    assert statistics["attributions"]["total"] == len(expected)
-    assert statistics["errors"]["total"] == len(METHODS)
+    assert statistics["attributions"] == len(expected)
+    assert statistics["errors"] == len(METHODS)
 
 
 @pytest.mark.slow

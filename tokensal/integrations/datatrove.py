@@ -12,7 +12,8 @@
    first needs it.
 2. `AttributeDocuments` puts the rows of each document (see `tokensal.runs.rows`) into its metadata, where later steps
    find them; `tokensal.runs.rows.attribution_of` makes an attribution of a row.
-3. `AttributionWriter` writes the rows of a task into a Parquet file, and passes the documents on.
+3. `AttributionWriter` writes the rows of a task into a Parquet file, and passes the documents on; `tokensal.load_run`
+   reads them, and so do the commands summarize and show.
 4. A task that is finished is marked by datatrove, and the same call goes on with the others. So what an interruption
    loses is one task a worker: many small tasks lose little. A pool of local workers waits for ever for the task of a
    worker that was killed: stop the program, and start it again.
@@ -28,13 +29,15 @@ from typing import Any
 from tokensal.errors import InputError
 from tokensal.render.extras import requiring
 from tokensal.runs.explainer import explainer
-from tokensal.runs.rows import SCHEMA, Row
+from tokensal.runs.rows import Row
 
 with requiring("datatrove"):
     from datatrove.data import Document, DocumentsPipeline
     from datatrove.io import DataFolderLike
     from datatrove.pipeline.base import PipelineStep
     from datatrove.pipeline.writers import ParquetWriter
+
+    from tokensal.runs.parquet import SCHEMA
 
 KEY = "attributions"  # of the metadata of a document: its rows
 
@@ -62,22 +65,21 @@ class AttributeDocuments(PipelineStep):
             InputError: one sentence about an option that cannot be used.
         """
         super().__init__()
-        self.explainer = explainer(model, **options)
+        columns = dict(options.pop("columns", None) or {})
+        if not columns.keys() & {"prompt", "messages"}:
+            columns["prompt"] = "text"
+        self.explainer = explainer(model, columns=columns, **options)
         self.key = key
-        self.reads_text = not {"prompt", "messages"} & (self.explainer.task.reading.columns or {}).keys()
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """The documents, with their rows; the statistics count rows, targets and errors."""
         for document in data:
             with self.track_time():
-                rows = self.explainer.rows(self._record(document), process=rank)
+                record = {**document.metadata, "text": document.text, "id": document.id}
+                rows = self.explainer.rows(record, process=rank)
                 self._count(rows)
             document.metadata[self.key] = rows
             yield document
-
-    def _record(self, document: Document) -> dict[str, Any]:
-        record = {**document.metadata, "text": document.text, "id": document.id}
-        return {**record, "prompt": document.text} if self.reads_text else record
 
     def _count(self, rows: list[Row]) -> None:
         for row in rows:

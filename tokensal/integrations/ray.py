@@ -15,6 +15,7 @@
 2. A batch is a table of pyarrow, a table of numpy columns, or a DataFrame of pandas, as `batch_format` says.
 3. Of an actor that dies Ray starts another, and gives it the batches that were not finished. Rows do not depend on the
    actor, nor on how examples are batched.
+4. `tokensal.load_run` reads the rows that Ray has written, and so do the commands summarize and show.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tokensal.values import described
 with requiring("ray"):
     import pyarrow
 
-    from tokensal.runs.rows import SCHEMA
+    from tokensal.runs.parquet import SCHEMA
 
 
 class AttributeBatches:
@@ -51,7 +52,7 @@ class AttributeBatches:
         self.explainer.model()
 
     def __call__(self, batch: Any) -> pyarrow.Table:
-        """The rows of a batch, in its order, as a table of `tokensal.runs.rows.SCHEMA`."""
+        """The rows of a batch, in its order, as a table of `tokensal.runs.rows`."""
         rows = [row for record in records_of(batch) for row in self.explainer.rows(record)]
         return pyarrow.Table.from_pylist(rows, SCHEMA)
 

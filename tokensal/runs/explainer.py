@@ -2,8 +2,8 @@
 
 1. An `Explainer` is plain data, without a model, so that it can be pickled.
 2. A process loads the model when it first explains something, and keeps it: the model that was needed last.
-3. A row does not depend on who explains it, nor on the order: an example without an id is named by a digest of what it
-   says, and its number, which tells its place in a file, by the id, since no worker knows that place.
+3. A row does not depend on who explains it, nor on the order. So the number of an example, which elsewhere is its place
+   in a source, is a digest of what it says, since no worker knows that place; and so is the id of one that has none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import numpy as np
 from tokensal.adapters import ModelAdapter, load
 from tokensal.engine import Budget
 from tokensal.errors import InputError
-from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.methods import Method
 from tokensal.options import Generation, Loading, flattened, values_of
 from tokensal.questions.question import Question
 from tokensal.run_options import Reading
+from tokensal.runs.columns import Columns
 from tokensal.runs.explaining import explain_entry
 from tokensal.runs.rows import Row
-from tokensal.runs.source import Entry, open_source
+from tokensal.runs.source import Entry, RawEntry
 from tokensal.runs.task import Task, methods_by_name
 
 NO_MEANING = ("split", "subset", "limit", "shard")  # of the options of reading: the engine reads
@@ -110,36 +110,21 @@ def explainer(
     for name in NO_MEANING:
         if getattr(reading, name) is not None:
             raise InputError(f"{name} has no meaning here: the engine reads the data set, so tell it there.")
+    Columns(reading.columns or {})  # which refuses what cannot be one
     task = Task(methods_by_name(methods), question, generation, reading)
     return Explainer(task, replace(loading, model=model), budget)
 
 
 def entry_of(record: Any, reading: Reading) -> Entry:
-    """A record as an entry: with its id, or a digest in the place of one, and a number that the id tells."""
+    """A record as an entry, whose number is a digest of what it says."""
     record = _in_python(record)
-    error = ""
-    prompt: Prompt | None = None
-    try:
-        [entry] = open_source([record], reading).entries
-        prompt, error = entry.prompt, entry.error
-    except InputError as unreadable:
-        error = str(unreadable)
-    id = _id_of(record, reading) or _digest(record)[:16]
-    if prompt is not None:
-        prompt = replace(prompt, id=id)
-    return Entry(int(_digest(id)[:12], 16), id, prompt, error)
+    return RawEntry(_digest(record), record, Columns(reading.columns or {}), reading.marks).read()
 
 
-def _id_of(record: Any, reading: Reading) -> str | None:
-    """The id that a record has itself."""
-    if isinstance(record, Prompt):
-        return record.id
-    value = record.get((reading.columns or {}).get("id", "id")) if isinstance(record, Mapping) else None
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
+def _digest(record: Any) -> int:
+    """A number from 0 to 2⁵² − 1, which JSON keeps exactly."""
+    text = json.dumps(record, sort_keys=True, default=repr)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)
 
 
 def _in_python(value: Any) -> Any:

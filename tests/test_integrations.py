@@ -267,8 +267,8 @@ def test_datatrove_reads_explains_and_writes(tmp_path, prompts, expected):
     assert told([row for row in rows if row["error"] is None]) == expected
     assert {row["id"] for row in rows if row["error"]} == {"bad"}
     statistics = json.loads((out / "log" / "stats.json").read_text())[1]["stats"]
-    assert statistics["attributions"]["total"] == len(expected)
-    assert statistics["errors"]["total"] == len(METHODS)
+    assert statistics["attributions"] == len(expected)
+    assert statistics["errors"] == len(METHODS)
 
 
 @pytest.mark.slow

@@ -264,6 +264,13 @@ def test_a_named_prompt_takes_the_place_of_messages():
     assert [each.error for each in entries([row, "text"])][1] == ""
 
 
+def test_a_column_of_nearly_the_name_of_a_field_may_stand_beside_that_field():
+    [entry] = entries([{"prompt": "a", "answer": " b", "answer_a": " c", "idx": 1}])
+    assert entry.prompt.continuation == " b"
+    message = "The column ' Answer' has nearly the name of the field 'answer': say --column answer= Answer to read it"
+    assert message in error([{"prompt": "a", " Answer": " b"}])
+
+
 def test_marks_are_text_where_that_is_wanted():
     [entry] = entries(["if [[ -f x ]]; a[[b"], marks=False)
     assert entry.prompt.prompt == "if [[ -f x ]]; a[[b" and entry.prompt.gold == ()
@@ -347,10 +354,10 @@ def test_messages_that_cannot_be_written_are_an_entry_with_an_error():
 
 
 def test_columns_that_a_single_example_lacks_are_its_own_error():
-    rows = [{"q": "a", "r": "b"}, {"q": "c"}, {"q": ["d"]}]
-    first, second, third = entries(rows, columns={"prompt": "{q}", "answer": "r"})
+    rows = [{"q": "a", "r": "b"}, {"q": "c"}, {"q": ["d"]}, {"q": "e", 3: "f"}]
+    first, second, third, fourth = entries(rows, columns={"prompt": "{q}", "answer": "r"})
     assert first.prompt.continuation == "b" and second.prompt.continuation is None
-    assert "should be a text or a number" in third.error
+    assert "should be a text or a number" in third.error and "The name of a column is 3" in fourth.error
 
 
 def test_an_id_may_occur_twice():
@@ -367,6 +374,8 @@ def test_an_id_may_occur_twice():
         ("none/*.csv", "no file fits the pattern 'none/*.csv'"),
         ("./none", "there is no file './none'"),
         ("no/such", "Cannot read the data set 'no/such'"),
+        (1000 * "Who? ", "no file fits the pattern 'Who?"),
+        ("a\0b", "there is no file"),
         (3, "The source is 3, but should be a file"),
         ({"prompt": "a"}, "but should be a file, a data set, or a list"),
         (b"a", "but should be a file"),
@@ -431,6 +440,7 @@ def test_a_generator_is_read_a_little_ahead_and_no_further():
     assert [each.prompt.prompt for each in islice(opened.entries, 20)] == list(map(str, range(20)))
     assert len(pulled) == 20
     assert len(list(open_source(generate(), Reading(limit=3)).entries)) == 3
+    assert open_source(["a", "b"], Reading(limit=1)).total == 1
 
 
 def test_an_example_is_read_only_when_it_is_needed_and_elsewhere():

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ class Columns:
                 raise unknown("column", _column_of(path, names), names)
         self._require_text(names)
         needed = {_column_of(path, names) for path in columns}
-        self._require_no_slip([name for name in names if name not in needed])
+        self._require_no_slip(names, needed)
         return sorted(needed)
 
     def require(self, records: Sequence[Record]) -> None:
@@ -140,12 +140,13 @@ class Columns:
                 "prompt=prompt."
             )
 
-    def _require_no_slip(self, names: Sequence[str]) -> None:
-        """Of the columns that are not read, none may look like a field that is not named."""
+    def _require_no_slip(self, names: Sequence[str], needed: Container[str]) -> None:
+        """Of the columns that are not read, none may look like a field that there is not."""
+        others = {name.strip().lower(): name for name in names if name not in needed}
         for field in SIMILAR:
-            near = difflib.get_close_matches(field, [name.strip().lower() for name in names], n=1, cutoff=0.8)
-            if near and field not in self.named:
-                name = next(name for name in names if name.strip().lower() == near[0])
+            near = difflib.get_close_matches(field, others, n=1, cutoff=0.8)
+            if near and field not in self.named and field not in names:
+                name = others[near[0]]
                 raise InputError(
                     f"The column {name!r} has nearly the name of the field {field!r}: say --column {field}={name} to "
                     f"read it, or --column {field}= to leave it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,11 +30,11 @@ SAVED = ("state.json", "dataset_dict.json")  # in a folder that `save_to_disk` w
 
 def is_name(source: str | PathLike[str]) -> bool:
     """Whether that names a data set: a folder, or the name of one on the hub, which no file has."""
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return True
     return (
         isinstance(source, str)
-        and not Path(source).exists()
+        and not os.path.exists(source)
         and NAME.fullmatch(source) is not None
         and format_of(source) is None
         and not source.startswith(".")

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from tokensal.errors import InputError, foreign
 from tokensal.evaluation.prompts.records import table_rows
 from tokensal.runs.columns import Columns
 from tokensal.runs.raw_records import Line, Records
+from tokensal.values import described
 
 COMPRESSED = (".gz", ".bz2", ".xz")
 BATCH = 64  # rows of Parquet that are in memory
@@ -64,13 +66,12 @@ def format_of(path: str | PathLike[str]) -> str | None:
 
 
 def _files(source: str) -> list[Path]:
-    path = Path(source)
-    if path.is_file():
-        return [path]
-    files = sorted(Path(each) for each in glob.glob(source, recursive=True) if Path(each).is_file())
+    if os.path.isfile(source):
+        return [Path(source)]
+    files = sorted(Path(each) for each in glob.glob(source, recursive=True) if os.path.isfile(each))
     if not files:
         kind = "no file fits the pattern" if glob.has_magic(source) else "there is no file"
-        raise InputError(f"Cannot read the source: {kind} {source!r}.")
+        raise InputError(f"Cannot read the source: {kind} {described(source)}. A text to explain stands in a list.")
     return files
 
 

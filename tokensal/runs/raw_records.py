@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tokensal.errors import InputError, foreign
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.prompts.records import Unreadable, read_line
-from tokensal.values import described, is_whole, plain
+from tokensal.values import described, is_whole, plain, read_kind
 
 ROLES = {"human": "user", "gpt": "assistant"}  # as chats of ShareGPT call them
 
@@ -55,6 +55,8 @@ def as_table(record: Any) -> Mapping[str, Any] | Prompt:
         case str():
             return {"prompt": record}
         case Mapping():
+            for name in record:
+                read_kind("The name of a column", name, str, "a text")
             return record
         case [str() as prompt, str() as answer]:
             return {"prompt": prompt, "answer": answer}

@@ -248,6 +248,30 @@ def test_a_process_that_is_killed_holds_up_no_other(tmp_path, records, parts):
     assert contents(tmp_path / "out") == parts
 
 
+def written(tmp_path):
+    """The records as a file, and what a run of it is told to do, as `parts` are made."""
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, RECORDS)))
+    options = ("--model", "dates", "--methods", "input_x_gradient", "--part-size", 2)
+    return tmp_path / "prompts.jsonl", tmp_path / "out", *options
+
+
+@pytest.mark.slow
+def test_the_script_of_accelerate(tmp_path, parts):
+    process("bash", CLUSTERS / "accelerate.sh", *written(tmp_path), PROCESSES=2, OMP_NUM_THREADS=1)
+    assert contents(tmp_path / "out") == parts
+
+
+@pytest.mark.slow
+def test_the_script_of_slurm(tmp_path, parts):
+    """An array that begins at 1, of three jobs, of which the second one is late."""
+    command, variables = ("bash", CLUSTERS / "slurm.sh", *written(tmp_path)), {"SLURM_ARRAY_TASK_COUNT": 3}
+    for job in (1, 3):
+        process(*command, **variables, SLURM_ARRAY_TASK_MIN=1, SLURM_ARRAY_TASK_ID=job)
+    assert list(contents(tmp_path / "out")) == [f"part-{number:08}.parquet" for number in (0, 2, 3, 5)]
+    process(*command, **variables, SLURM_ARRAY_TASK_MIN=1, SLURM_ARRAY_TASK_ID=2)
+    assert contents(tmp_path / "out") == parts
+
+
 # datatrove
 
 

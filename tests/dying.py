@@ -1,4 +1,4 @@
-"""A run whose process of rank 1 is killed after its first part, once: `python -m dying OUT RECORDS.json`."""
+"""A run whose process of rank 1 is killed in its second part, once: `python -m dying OUT RECORDS.json`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
     out, records = sys.argv[1:]
 
     def progress(done: int, total: int) -> None:
-        if os.environ.get("RANK") == "1":
+        if os.environ.get("RANK") == "1" and done == 3:  # of the second part, of two examples, the first one
             die_once()
 
     model, prompts = tokensal.load("dates"), json.loads(Path(records).read_text())

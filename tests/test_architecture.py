@@ -100,6 +100,7 @@ OUTSIDE = {
     "matplotlib": {"render"},
     "datatrove": {"integrations"},
     "ray": {"integrations"},
+    "httpx2": {"adapters"},
 }
 
 

@@ -46,7 +46,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 def entries(source, **options):
-    return list(open_source(source, Reading(**options)).entries)
+    return list(open_source(source, Reading(**{"marks": True, **options})).entries)
 
 
 def error(source, **options):
@@ -85,7 +85,7 @@ NAMES = ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet", "a.jsonl.gz", "a.cs
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_of_each_format_are_read_alike(tmp_path, name):
-    opened = open_source(str(write(tmp_path / name)), Reading())
+    opened = open_source(str(write(tmp_path / name)), Reading(marks=True))
     assert opened.total == 3 and list(opened.entries) == EXPECTED
 
 
@@ -96,7 +96,7 @@ def test_a_file_named_json_may_hold_lines(tmp_path):
 
 def test_a_file_of_text_has_a_prompt_a_line(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffOne\\n\r\n\n  two\u2028 \n\ufeffthree".encode())
-    opened = open_source(tmp_path / "a.txt", Reading())
+    opened = open_source(tmp_path / "a.txt", Reading(marks=True))
     assert opened.total == 3 and [each.prompt.prompt for each in opened.entries] == [
         "One\\n",
         "  two\u2028 ",
@@ -107,7 +107,7 @@ def test_a_file_of_text_has_a_prompt_a_line(tmp_path):
 def test_files_of_a_pattern_follow_one_another(tmp_path):
     write(tmp_path / "b.jsonl", [{"prompt": "third"}])
     write(tmp_path / "a.csv", [{"prompt": "first"}, {"prompt": "second"}])
-    opened = open_source(str(tmp_path / "*.*"), Reading())
+    opened = open_source(str(tmp_path / "*.*"), Reading(marks=True))
     assert opened.total == 3
     assert [(each.number, each.prompt.prompt) for each in opened.entries] == [(0, "first"), (1, "second"), (2, "third")]
     assert open_source(str(tmp_path / "*.*"), Reading(limit=1)).total == 1
@@ -126,13 +126,13 @@ TABLES = {
 @pytest.mark.parametrize("kind", TABLES)
 def test_tables_and_data_sets_are_read_alike(kind):
     split = "train" if kind == "dict" else None
-    opened = open_source(TABLES[kind](ROWS), Reading(split=split))
+    opened = open_source(TABLES[kind](ROWS), Reading(split=split, marks=True))
     assert opened.total == 3 and list(opened.entries) == EXPECTED
 
 
 def test_streams_are_read_alike():
     stream = datasets.Dataset.from_list(ROWS).to_iterable_dataset()
-    opened = open_source(stream, Reading())
+    opened = open_source(stream, Reading(marks=True))
     assert opened.total is None and list(opened.entries) == EXPECTED
     assert entries(datasets.IterableDataset.from_generator(lambda: iter(ROWS))) == EXPECTED
 
@@ -155,7 +155,7 @@ def test_folders_with_data_sets_are_read_by_split(tmp_path):
 def test_folders_that_were_saved_to_disk(tmp_path, several):
     saved = datasets.Dataset.from_list(ROWS)
     (datasets.DatasetDict(train=saved) if several else saved).save_to_disk(tmp_path / "saved")
-    first, again = (open_source(tmp_path / "saved", Reading()) for _ in range(2))
+    first, again = (open_source(tmp_path / "saved", Reading(marks=True)) for _ in range(2))
     assert list(first.entries) == EXPECTED and first.identity == again.identity
 
 
@@ -271,7 +271,8 @@ def test_a_column_of_nearly_the_name_of_a_field_may_stand_beside_that_field():
     assert message in error([{"prompt": "a", " Answer": " b"}])
 
 
-def test_marks_are_text_where_that_is_wanted():
+def test_marks_are_text_unless_they_are_asked_for():
+    assert not Reading().marks
     [entry] = entries(["if [[ -f x ]]; a[[b"], marks=False)
     assert entry.prompt.prompt == "if [[ -f x ]]; a[[b" and entry.prompt.gold == ()
     [entry] = entries([{"prompt": "a [[b]]", "gold": [0, 1]}], marks=False)
@@ -418,7 +419,7 @@ def test_a_source_that_fails_in_the_middle_says_so():
         yield from ["a"] * PEEKED
         raise OSError("the wire is cut")
 
-    opened = open_source(failing(), Reading()).entries
+    opened = open_source(failing(), Reading(marks=True)).entries
     assert len(list(islice(opened, PEEKED))) == PEEKED
     with pytest.raises(InputError, match=r"The source cannot be read on: .*the wire is cut"):
         next(opened)
@@ -435,7 +436,7 @@ def test_a_generator_is_read_a_little_ahead_and_no_further():
             pulled.append(number)
             yield {"prompt": str(number)}
 
-    opened = open_source(generate(), Reading())
+    opened = open_source(generate(), Reading(marks=True))
     assert opened.total is None and len(pulled) == PEEKED
     assert [each.prompt.prompt for each in islice(opened.entries, 20)] == list(map(str, range(20)))
     assert len(pulled) == 20
@@ -444,7 +445,7 @@ def test_a_generator_is_read_a_little_ahead_and_no_further():
 
 
 def test_an_example_is_read_only_when_it_is_needed_and_elsewhere():
-    raw_entries = list(open_source(["fine", "a [[ b"], Reading()).raw_entries)
+    raw_entries = list(open_source(["fine", "a [[ b"], Reading(marks=True)).raw_entries)
     first, second = pickle.loads(pickle.dumps(raw_entries))
     assert first.read() == Entry(0, "0", Prompt(id="0", prompt="fine")) and "never ends" in second.read().error
 
@@ -454,7 +455,7 @@ def test_memory_does_not_grow_with_the_number_of_examples(tmp_path, name):
     for count in (1, 10_000):  # the first one imports
         path = write(tmp_path / name, [{"prompt": f"{number} " + 1000 * "x"} for number in range(count)])
         tracemalloc.start()
-        opened = open_source(path, Reading())
+        opened = open_source(path, Reading(marks=True))
         for raw in opened.raw_entries:
             assert raw.number % 100 or raw.read().prompt is not None
         assert raw.number + 1 == opened.total == count
@@ -468,7 +469,7 @@ def test_numbers_are_the_same_whenever_a_source_is_read(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n{bad\n" + path.read_text())
     limited, every = entries(path, limit=20), entries(path)
     assert limited == every[:20] and every[0].error and every[1].prompt.prompt == "0"
-    assert open_source(path, Reading(limit=20)).total == 20 and open_source(path, Reading()).total == 51
+    assert open_source(path, Reading(limit=20)).total == 20 and open_source(path, Reading(marks=True)).total == 51
 
 
 def test_another_content_is_another_source(tmp_path):
@@ -476,7 +477,7 @@ def test_another_content_is_another_source(tmp_path):
         files = [write(tmp_path / name, rows) for name in ("a.jsonl", "a.parquet")]
         stream = datasets.Dataset.from_list(rows).to_iterable_dataset()
         sources = [*files, rows, pandas.DataFrame(rows), datasets.Dataset.from_list(rows), iter(rows), stream]
-        return [json.dumps(open_source(source, Reading()).identity) for source in sources]
+        return [json.dumps(open_source(source, Reading(marks=True)).identity) for source in sources]
 
     first, again, other = identities(ROWS), identities(ROWS), identities(ROWS[::-1])
     assert first == again

@@ -69,7 +69,7 @@ class Reading:
     split: str | None = option(None, "The split of a data set, such as test; train if left out.")
     subset: str | None = option(None, "The configuration of a data set on the hub, where it has several.")
     marks: bool = option(
-        True, "Read [[…]] in a prompt as its gold, and leave out the brackets; else they are text.",
+        False, "Read [[…]] in a prompt as its gold, for evaluate, and leave out the brackets; else they are text.",
         flag="--marks/--no-marks",
     )  # fmt: skip
     chat: bool = option(False, "Put each prompt through the model's chat template.", flag="--chat/--raw")
@@ -102,9 +102,8 @@ class Reading:
 
     def content(self) -> dict[str, Any]:
         """What decides which text an example is; limit and shard only decide whether it is read."""
-        names = ("columns", "split", "subset", "chat", "system", "template")
-        content = {name: getattr(self, name) for name in names if getattr(self, name)}
-        return content if self.marks else content | {"marks": False}
+        names = ("columns", "split", "subset", "marks", "chat", "system", "template")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @dataclass(frozen=True, kw_only=True)

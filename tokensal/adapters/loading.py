@@ -19,9 +19,10 @@ from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
+from tokensal.adapters.served import ServedAdapter, connect
 from tokensal.adapters.support import check_config, unwrapped
 from tokensal.errors import InputError, ModelError, foreign
-from tokensal.options import Loading, flattened
+from tokensal.options import Loading, flattened, is_address
 from tokensal.request import differing, request_of
 from tokensal.values import described, read_text
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger("tokensal")
+
+AnyAdapter = ModelAdapter | ServedAdapter  # a model that is loaded, or served
 
 # transformers changes how modules of the whole process are built while it loads weights: one thread at a time
 _LOADING = threading.RLock()
@@ -61,17 +64,20 @@ def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
 
 
 @flattened(loading=Loading)
-def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> ModelAdapter:
-    """Load a model and its tokenizer, ready to be attributed.
+def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> AnyAdapter:
+    """Load a model and its tokenizer, ready to be attributed; or connect to a server of one.
 
     Args:
         {loading}
 
     Raises:
-        ModelError: no such model, or it cannot be reached.
+        ModelError: no such model, or it cannot be reached; a ServerError where the server is at fault.
         UnsupportedModel: its architecture cannot be attributed; the message says why.
         InputError: an unknown dtype, both a device and a device_map, or a revision of "dates", which has none.
     """
+    loading.check_for(model)
+    if is_address(model):
+        return connect(str(model), loading)
     name, revision, location = _locate(model, loading.revision)
     options: dict[str, Any] = {"trust_remote_code": loading.trust_remote_code, **location}
     weights = {

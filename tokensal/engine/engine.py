@@ -21,6 +21,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,7 +51,12 @@ class Engine(Forwards):
         score: what is explained, a function (…, G, V), (G,) → (…, G).
         budget: how much goes at once.
         progress: called with (done, total) as pieces of work are finished.
+
+    Attributes:
+        removal: what "absent" means where nobody says; see `tokensal.Occlusion`.
     """
+
+    removal: ClassVar[str] = "mask"
 
     def with_rules(self, rules: Rules) -> Engine:
         """An engine whose gradients follow other backward rules; its scores are the same."""

@@ -15,7 +15,7 @@ from itertools import count, islice
 from os import PathLike
 from typing import Any
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of
 from tokensal.engine import Budget
 from tokensal.errors import InputError
@@ -38,7 +38,7 @@ Watch = Callable[[int, int, Sequence[Explained]], None]
 
 @flattened(reading=Reading, question=Question, generation=Generation)
 def run(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     source: Source,
     out: str | PathLike[str],
     *,
@@ -56,9 +56,9 @@ def run(
         >>> import tempfile, tokensal
         >>> folder = tempfile.mkdtemp()
         >>> records = [{"id": "a", "prompt": "the 3rd of March, 1987"}, {"id": "b", "prompt": "3 May 1999"}]
-        >>> run = tokensal.run("dates", records, folder, methods=["occlusion"], targets="output")
-        >>> [attribution.top(1)[0][0].text for attribution in run]
-        [' March', ' May']
+        >>> run = tokensal.run("dates", records, folder, methods=["occlusion"])
+        >>> [attribution[0].top(1)[0][0].text for attribution in run]
+        [' 1987', ' 1999']
         >>> run.failures()
         Counter()
 
@@ -97,7 +97,7 @@ def run(
 
 
 def explain_source(
-    model: ModelAdapter,
+    model: AnyAdapter,
     opened: Opened,
     out: str | PathLike[str],
     task: Task,

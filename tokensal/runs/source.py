@@ -78,7 +78,7 @@ class RawEntry:
     number: int
     record: Any
     columns: Columns
-    marks: bool = True
+    marks: bool = False
 
     def read(self) -> Entry:
         """The example; or why it cannot be read."""

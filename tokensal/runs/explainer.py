@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tokensal.adapters import ModelAdapter, load
+from tokensal.adapters import AnyAdapter, load
 from tokensal.engine import Budget
 from tokensal.errors import InputError
 from tokensal.methods import Method
@@ -35,7 +35,7 @@ from tokensal.runs.task import Task, methods_by_name
 
 NO_MEANING = ("split", "subset", "limit", "shard")  # of the options of reading: the engine reads
 
-_LOADED: dict[str, ModelAdapter] = {}  # the model of this process, by how it was loaded
+_LOADED: dict[str, AnyAdapter] = {}  # the model of this process, by how it was loaded
 _LOCK = threading.Lock()
 
 
@@ -71,7 +71,7 @@ class Explainer:
         explained = explain_entry(entry_of(record, self.task.reading), model, self.task, self.budget)
         return [_in_python(each.row) for each in explained]
 
-    def model(self, *, process: int | None = None) -> ModelAdapter:
+    def model(self, *, process: int | None = None) -> AnyAdapter:
         """The model, loaded when this process first needs it; see `rows`."""
         with _LOCK:
             key = repr(self.loading)
@@ -97,7 +97,7 @@ def explainer(
     """What explains records; it loads nothing yet.
 
     Args:
-        model: as for `tokensal.load`: a hub id, a folder or a .gguf file that every worker can read.
+        model: as for `tokensal.load`: a hub id, a folder or file that every worker can read, or the address of a server.
         methods: as for `tokensal.run`, and so is budget.
         {loading}
         {reading}
@@ -111,6 +111,7 @@ def explainer(
         if getattr(reading, name) is not None:
             raise InputError(f"{name} has no meaning here: the engine reads the data set, so tell it there.")
     Columns(reading.columns or {})  # which refuses what cannot be one
+    loading.check_for(model)
     task = Task(methods_by_name(methods), question, generation, reading)
     return Explainer(task, replace(loading, model=model), budget)
 

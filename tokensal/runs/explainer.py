@@ -97,7 +97,7 @@ def explainer(
     """What explains records; it loads nothing yet.
 
     Args:
-        model: as for `tokensal.load`: a hub id, a folder or file that every worker can read, or the address of a server.
+        model: as for `tokensal.load`: a hub id, a folder or file that every worker can read, or an address.
         methods: as for `tokensal.run`, and so is budget.
         {loading}
         {reading}

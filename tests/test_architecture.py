@@ -29,6 +29,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
 DATA = {
     "types",
+    "layer_call",
     "errors",
     "version",
     "options",
@@ -49,6 +50,7 @@ LAYERS = {
     "surroundings": set(),
     "errors": {"drawable"},
     "types": set(),
+    "layer_call": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),

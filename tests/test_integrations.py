@@ -60,7 +60,8 @@ def test_it_gives_the_rows_of_a_run_in_any_process(expected):
     sent = pickle.loads(pickle.dumps(explainer("dates", methods=METHODS)))
     rows = [row for each in RECORDS for row in sent.rows(each)]
     assert told(rows) == expected
-    json.dumps(rows)  # plain Python
+    assert json.loads(json.dumps(rows[0]["sources"])) == rows[0]["sources"]  # plain Python, with lists
+    json.dumps(rows)
     assert attribution_of(rows[0]).sources[0].text
 
 

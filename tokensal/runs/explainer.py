@@ -129,11 +129,11 @@ def _digest(record: Any) -> int:
 
 
 def _in_python(value: Any) -> Any:
-    """A value with lists in the place of tuples, and of the arrays of numpy that Ray hands out, at any depth."""
+    """A value without arrays and numbers of numpy, such as Ray hands out, at any depth."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(value, Mapping):
         return {name: _in_python(each) for name, each in value.items()}
-    return [_in_python(each) for each in value] if isinstance(value, list | tuple) else value
+    return [_in_python(each) for each in value] if isinstance(value, list) else value
 
 
 @contextmanager

@@ -71,6 +71,7 @@ LAYERS = {
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "integrations": {"errors", "values", "render", "runs"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
     "cli": {
         "drawable",
@@ -99,6 +100,8 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "datatrove": {"integrations"},
+    "ray": {"integrations"},
     "httpx2": {"adapters"},
 }
 

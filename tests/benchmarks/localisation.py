@@ -227,7 +227,7 @@ def certified(diagnostics: Sequence[Diagnostics]) -> str:
     if not diagnostics:
         return ""
     missed = median(
-        float(entry["convergence_delta"].values.abs() / entry["total"].values.abs()) for entry in diagnostics
+        float((entry["convergence_delta"].values.abs() / entry["total"].values.abs()).median()) for entry in diagnostics
     )
     return f"{missed:.1%}, {fmean(float(entry['convergence_delta'].reached) for entry in diagnostics):.0%} reached"
 

@@ -229,7 +229,8 @@ def certified(diagnostics: Sequence[Diagnostics]) -> str:
     missed = median(
         float((entry["convergence_delta"].values.abs() / entry["total"].values.abs()).median()) for entry in diagnostics
     )
-    return f"{missed:.1%}, {fmean(float(entry['convergence_delta'].reached) for entry in diagnostics):.0%} reached"
+    reached = fmean(float(entry["convergence_delta"].reached.float().mean()) for entry in diagnostics)
+    return f"{missed:.1%}, {reached:.0%} reached"
 
 
 def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], prompts: Sequence[Prompt]) -> None:

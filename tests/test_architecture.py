@@ -39,6 +39,7 @@ DATA = {
     "request",
     "ranks",
     "run_options",
+    "quantities",
 }
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
@@ -51,6 +52,7 @@ LAYERS = {
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),
+    "quantities": set(),
     "drawing": {"errors", "options", "values"},
     "run_options": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
@@ -68,7 +70,18 @@ LAYERS = {
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
-    "cli": {"drawable", "drawing", "errors", "options", "questions", "run_options", "config", "progress", "tokensal"},
+    "cli": {
+        "drawable",
+        "drawing",
+        "errors",
+        "options",
+        "questions",
+        "run_options",
+        "quantities",
+        "config",
+        "progress",
+        "tokensal",
+    },
     "__init__": {"version"},
     "__main__": {"cli"},
 }

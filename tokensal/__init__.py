@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
     from tokensal.results.evaluation import Evaluation as Evaluation
+    from tokensal.runs.plan import Plan as Plan
+    from tokensal.runs.plan import plan_run as plan_run
     from tokensal.runs.running import run as run
     from tokensal.runs.stored import Run as Run
     from tokensal.runs.stored import load_run as load_run
@@ -53,6 +55,7 @@ _MODULES = {
     "Evaluation": "tokensal.results.evaluation",
     "Generation": "tokensal.options",
     "GradientMethod": "tokensal.methods.method",
+    "Plan": "tokensal.runs.plan",
     "Question": "tokensal.questions.question",
     "RemovalMethod": "tokensal.methods.removal",
     "Run": "tokensal.runs.stored",
@@ -65,6 +68,7 @@ _MODULES = {
     "evaluate": "tokensal.evaluation.measuring",
     "load": "tokensal.adapters",
     "load_run": "tokensal.runs.stored",
+    "plan_run": "tokensal.runs.plan",
     "register": "tokensal.methods.registry",
     "run": "tokensal.runs.running",
 }

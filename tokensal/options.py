@@ -59,6 +59,12 @@ def option(default: Default, help: str, *, kind: type | None = None, **details: 
     return field(default=default, metadata={"option": Option(default=default, help=help, kind=kind, **details)})
 
 
+def same_option(group: type, name: str) -> Any:
+    """The field of that name of another group, as a field of this one."""
+    [same] = [each for each in fields(group) if each.name == name]
+    return field(default=same.default, metadata=same.metadata)
+
+
 def options_of(*groups: type) -> dict[str, Option]:
     """The options of some groups, by name."""
     return {each.name: each.metadata["option"] for group in groups for each in fields(group)}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokensal.errors import InputError, unknown
-from tokensal.options import option
+from tokensal.options import Generation, option, same_option
 from tokensal.values import described, read_flag, read_kind, read_text, read_whole, store
 
 FIELDS = ("prompt", "messages", "answer", "gold", "contrast", "id", "kind")  # of a record
 PART_SIZE = 16  # examples; what an interruption loses at most
+TRIALS = 6  # examples that a plan explains
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +98,55 @@ class Reading:
         """What decides which text an example is; limit and shard only decide whether it is read."""
         names = ("columns", "split", "subset", "chat", "system", "template")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generating:
+    """How the answer of an example is generated that has none: `Generation`, without one text for all examples."""
+
+    max_new_tokens: int | None = same_option(Generation, "max_new_tokens")
+    generation: Mapping[str, Any] | None = same_option(Generation, "generation")
+    seed: int | None = option(
+        None, "Seed for sampling, 0 if left out; with the id of an example it makes the seed of the example.", kind=int
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Where the results of a run go, and what it says.
+
+    Raises:
+        InputError: a value of the wrong type, or out of bounds, or options of a plan without one.
+    """
+
+    output: str | None = option(
+        None, "The folder of the results. The same command goes on there where it stopped.",
+        flag="--output -o", metavar="FOLDER",
+    )  # fmt: skip
+    part_size: int = option(
+        PART_SIZE, "How many examples a file of the folder holds: what an interruption loses at most."
+    )
+    plan: bool = option(
+        False, "Only say how many examples and tokens there are, and how much time and memory they take, from a few "
+        "trials; nothing is written.",
+    )  # fmt: skip
+    trials: int = option(TRIALS, "How many examples a plan explains to measure time and memory.")
+    processes: int = option(1, "How many processes a plan divides the time among.")
+    push_to_hub: str | None = option(
+        None, "Upload the folder to this data set on the hub at the end, such as me/maps.", metavar="REPO"
+    )
+    quiet: bool = option(False, "No messages and no progress on stderr.", flag="--quiet -q")
+
+    def __post_init__(self) -> None:
+        for name in ("output", "push_to_hub"):
+            read_text(name, getattr(self, name), optional=True)
+        for name in ("plan", "quiet"):
+            read_flag(name, getattr(self, name))
+        least = {"part_size": 1, "trials": 2, "processes": 1}
+        store(self, **{name: read_whole(name, getattr(self, name), least=number) for name, number in least.items()})
+        if self.output == "" or (self.output is None and not self.plan):
+            raise InputError("There is no folder for the results: name one, such as '-o maps/'.")
+        if self.plan and self.push_to_hub is not None:
+            raise InputError("A plan writes nothing, so there is nothing to upload: leave --push-to-hub out.")
+        if not self.plan and (self.trials != TRIALS or self.processes != 1):
+            raise InputError("--trials and --processes are of a plan: add --plan, or leave them out.")

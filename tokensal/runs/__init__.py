@@ -8,6 +8,7 @@ parquet.py      rows as Parquet
 folder.py       the folder: settings, parts, logs
 card.py         its README
 running.py      `run`: examples in, parts out
+plan.py         `plan_run`: what a run would take
 stored.py       `Run` and `load_run`: the rows of a folder
 hub.py          a folder becomes a data set on the hub
 """

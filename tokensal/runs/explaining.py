@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -96,16 +97,22 @@ def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budg
     """
     answer = prompt.continuation
     question = task.question if prompt.contrast is None else replace(task.question, contrast=prompt.contrast)
-    messages, text = list(prompt.messages), prompt.prompt
-    if task.reading.chat and text is not None:
-        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
-        messages, text = [*system, {"role": "user", "content": text}], None
+    text, messages = text_of_prompt(prompt, task)
     return Case.of(
         model,
         text,
-        messages=messages or None,
+        messages=messages,
         template=task.reading.template if messages else None,
         question=question,
         generation=task.generation_of(id) if answer is None else Generation(continuation=answer),
         budget=budget,
     )
+
+
+def text_of_prompt(prompt: Prompt, task: Task) -> tuple[str | None, list[Any] | None]:
+    """The text of an example, or the messages of a chat; one of both is None."""
+    text, messages = prompt.prompt, list(prompt.messages)
+    if task.reading.chat and text is not None:
+        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
+        return None, [*system, {"role": "user", "content": text}]
+    return text, messages or None

@@ -11,7 +11,6 @@ from itertools import islice
 from os import PathLike
 from typing import Any, NamedTuple
 
-from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.prompts.records import Record, read_prompts
 from tokensal.run_options import Reading
@@ -56,8 +55,6 @@ def open_source(source: Source, reading: Reading) -> Opened:
     Raises:
         InputError: it cannot be read, or it has none of the columns.
     """
-    if isinstance(source, str | PathLike):
-        raise InputError("Only lists of records are read so far.")  # TODO(helper): files and data sets
     prompts = read_prompts(source)
     entries = (Entry(number, prompt.id, prompt) for number, prompt in enumerate(prompts))
     return Opened(islice(entries, reading.limit), {"source": "records"}, len(prompts))

@@ -1,0 +1,54 @@
+"""A summary as text, for a terminal of any width, and for .txt files: its tables, each with small bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokensal.render.layout.labels import cut
+from tokensal.render.layout.summary import Entry, SummaryTable, SummaryTables
+from tokensal.render.terminal import matrix
+from tokensal.render.terminal.colours import Colours, attribute
+from tokensal.render.terminal.lines import Line, Run, apart, fill, words
+from tokensal.render.terminal.page import NARROWEST
+
+NAME = 32  # cells of a row's name at most, where the width has them
+BAR = 10  # cells of a full bar
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def summary_lines(summary: SummaryTables, colours: Colours, width: int) -> list[Line]:
+    """A summary as lines `width` cells wide."""
+    width = max(width, NARROWEST)
+    title = fill([*words(summary.title, attribute(colours, "bold")), *words(f"  {summary.subject}")], width)
+    tables = [list(_table(table, colours, width)) for table in summary.tables]
+    notes = [line for sentence in (*summary.notes, *summary.failures) for line in _faint(sentence, colours, width)]
+    facts = "   ".join(f"{name} {text}" for name, text in summary.facts)
+    return apart([title, *tables, notes, _faint(facts, colours, width)])
+
+
+def _table(table: SummaryTable, colours: Colours, width: int) -> Iterator[Line]:
+    content = matrix.Table(
+        names=[cut(line.name, min(NAME, max(8, width // 3))) for line in table.lines],
+        heads=[f"  {head}" for head in table.heads],
+        rows=[[_run(entry) for entry in line.entries] for line in table.lines],
+    )
+    note = words(f"  {table.note}", attribute(colours, "dim")) if table.note else []
+    yield from fill([*words(table.title, attribute(colours, "bold")), *note], width)
+    yield from matrix.dealt(content, colours, width)
+
+
+def _run(entry: Entry) -> Run:
+    """The bar, the number, and its interval."""
+    drawn = "" if entry.filled is None else f"{bar(entry.filled)} "
+    interval = f" {entry.interval}" if entry.interval else ""
+    return Run(f"  {drawn}{entry.text:>6}{interval}")
+
+
+def bar(filled: float) -> str:
+    """A bar of `BAR` cells, of which a part is filled, to an eighth of a cell."""
+    eighths = round(8 * BAR * filled)
+    return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).ljust(BAR)[:BAR]
+
+
+def _faint(text: str, colours: Colours, width: int) -> list[Line]:
+    return fill(words(text, attribute(colours, "dim")), width)

@@ -200,9 +200,7 @@ def require_tables(suffix: str) -> None:
         OutputError: it is one.
     """
     if suffix in FIGURES:
-        raise OutputError(
-            f"A summary has tables and no figure, so it cannot be {suffix[1:]}: write .html, .md or .tex."
-        )
+        raise OutputError(f"A summary has tables and no figure, so it is no {suffix[1:]}: write .html, .md or .tex.")
 
 
 def _ready(suffix: str) -> str:

@@ -6,8 +6,8 @@ document under "tokensal":
     {"schema": "tokensal/table", "version": 1, "text": str, "attributions": [{"provenance": …, "signed": bool}, …]}
 
 where `text` is the shown text, which characters refer to, and provenance is as in `tokensal.render.json`; of an
-evaluation or a summary, {"schema": "tokensal/table", "version": 1, "facts": …, "config": …, "failures": …} as there. `pandas`,
-`polars` and `datasets` read such a file as it is:
+evaluation or a summary, {"schema": "tokensal/table", "version": 1, "facts": …, "config": …, "failures": …} as there.
+`pandas`, `polars` and `datasets` read such a file as it is:
 
     pandas.read_parquet("paris.parquet")                        # equal to result.to_pandas()
     datasets.load_dataset("parquet", data_files="paris.parquet")
@@ -30,7 +30,7 @@ from tokensal.render.json import evaluation_document, provenance_document, summa
 from tokensal.render.summary_table import COLUMNS as OF_SUMMARY
 from tokensal.render.tables import attributions_of, columns_of, frame
 from tokensal.results.attribution import Attribution
-from tokensal.results.columns import COLUMNS
+from tokensal.results.columns import COLUMNS, Column
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
 from tokensal.results.summary import Summary
@@ -49,9 +49,8 @@ TYPES = {
 
 def dumps(result: Attribution | Comparison | Evaluation | Summary) -> bytes:
     """The table of a result as a Parquet file."""
-    columns = (
-        OF_EVALUATION if isinstance(result, Evaluation) else OF_SUMMARY if isinstance(result, Summary) else COLUMNS
-    )
+    others: dict[type, tuple[Column, ...]] = {Evaluation: OF_EVALUATION, Summary: OF_SUMMARY}
+    columns = others.get(type(result), COLUMNS)
     fields = [
         pyarrow.field(column.name, TYPES[column.dtype], metadata={"description": column.meaning}) for column in columns
     ]

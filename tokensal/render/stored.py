@@ -61,10 +61,10 @@ class StoredProvenance(Stored):
     seconds: Annotated[Number, Field(ge=0)]
     versions: dict[str, str]
     config: dict[str, Any]
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     credit: str = DIRECT
     quantity: str = ""
-    request: dict[str, Any] = {}
+    request: dict[str, Any] = Field(default_factory=dict)
 
 
 class StoredDiagnostic(Stored):

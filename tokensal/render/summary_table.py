@@ -53,10 +53,10 @@ def _lines(summary: Summary) -> Iterator[tuple[Any, ...]]:
         yield *about, "unexplained, 90 %", *_exact(unexplained.ninety, unexplained.examples)
     for breakdown in summary.breakdowns:
         for category in breakdown.categories:
-            about = (breakdown.name, category.name)
-            yield *about, "sources", "", "share", *_exact(category.sources, max(m.prompts for m in category.means))
+            named = (breakdown.name, category.name)
+            yield *named, "sources", "", "share", *_exact(category.sources, max(m.prompts for m in category.means))
             for method, mean in zip(summary.methods, category.means, strict=True):
-                yield *about, method.name, "", "share", *_mean(mean)
+                yield *named, method.name, "", "share", *_mean(mean)
     for each in summary.agreements:
         about = ("agreement", "", each.first, each.second)
         yield *about, "rank correlation", *_mean(each.correlation)

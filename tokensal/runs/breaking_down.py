@@ -1,7 +1,7 @@
 """Where the credit of an attribution goes: its shares by role, position, distance, class of token, and length.
 
-1. A target's shares are |score| over the sum of its |scores|, the sink left out; a target whose scores are all 0 is left
-   out.
+1. A target's shares are |score| over the sum of its |scores|, the sink left out; a target whose scores are all 0 says
+   nothing.
 2. The shares of a source are averaged over the targets; one that a target does not see has none of its credit.
 3. They are added up by the categories of each breakdown, of which each source is in one. A position is in tenths of the
    prompt: a source covers its share of it, and its credit is spread over the tenths that it covers.
@@ -47,7 +47,7 @@ DISTANCES, LENGTHS = bins(1, FARTHEST), bins(SHORTEST, LONGEST)
 POSITIONS = tuple(f"{10 * tenth}–{10 * tenth + 10} %" for tenth in range(TENTHS))
 
 
-class Layout(NamedTuple):
+class Division(NamedTuple):
     """A breakdown: its name, what its numbers are, and its categories."""
 
     name: str
@@ -55,21 +55,21 @@ class Layout(NamedTuple):
     categories: tuple[str, ...]
 
 
-LAYOUTS = (
-    Layout("role", "where the sources come from", tuple(role.value for role in Role)),
-    Layout("position", "tenths of the prompt, from its beginning, and the answer so far", (*POSITIONS, ANSWER)),
-    Layout(
+DIVISIONS = (
+    Division("role", "where the sources come from", tuple(role.value for role in Role)),
+    Division("position", "tenths of the prompt, from its beginning, and the answer so far", (*POSITIONS, ANSWER)),
+    Division(
         "distance",
         "how many sources before the target; another text is what an encoder reads, and that of a contrast",
         (*named(DISTANCES), OTHER_TEXT),
     ),
-    Layout("class", "what the sources are: words have a letter, digits a digit and no letter", CLASSES),
-    Layout(
+    Division("class", "what the sources are: words have a letter, digits a digit and no letter", CLASSES),
+    Division(
         "length: prompt", "share of the prompt in examples of so many sources, beside the answer so far", named(LENGTHS)
     ),
-    Layout("length: strongest", "share of the strongest source in examples of so many sources", named(LENGTHS)),
+    Division("length: strongest", "share of the strongest source in examples of so many sources", named(LENGTHS)),
 )
-COLUMNS = sum(len(layout.categories) for layout in LAYOUTS)
+COLUMNS = sum(len(division.categories) for division in DIVISIONS)
 
 
 def sizes_of(attribution: Attribution) -> Tensor:

@@ -35,7 +35,7 @@ from tokensal.results.summary import (
     Summary,
     TopSource,
 )
-from tokensal.runs.breaking_down import COLUMNS, LAYOUTS, break_down, equal_sizes_of, sizes_of
+from tokensal.runs.breaking_down import COLUMNS, DIVISIONS, break_down, equal_sizes_of, sizes_of
 from tokensal.runs.stored import Run, StoredExample, load_run
 from tokensal.types import Progress
 from tokensal.values import read_whole
@@ -233,13 +233,13 @@ def _spread(numbers: array[float]) -> Spread:
 def _breakdowns(equal: Sequence[Mean], own: Sequence[Sequence[Mean]]) -> Iterator[Breakdown]:
     """The breakdowns, with the categories that have sources."""
     column = 0
-    for layout in LAYOUTS:
+    for division in DIVISIONS:
         categories = []
-        for name in layout.categories:
+        for name in division.categories:
             if equal[column].prompts and equal[column].value > 0:
                 categories.append(Category(name, equal[column].value, tuple(each[column] for each in own)))
             column += 1
-        yield Breakdown(layout.name, layout.meaning, tuple(categories))
+        yield Breakdown(division.name, division.meaning, tuple(categories))
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:

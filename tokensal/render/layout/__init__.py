@@ -2,7 +2,8 @@
 
 `lay_out` turns an attribution into a `Heatmap`, `lay_out_comparison` a comparison into a `HeatmapComparison`,
 `lay_out_matrix` a heatmap into the table of all its scores, `lay_out_evaluation` an evaluation into tables and
-curves, and `lay_out_summary` a summary into tables. `lay_out_figure` turns a heatmap or a comparison into a figure for a paper.
+curves, and `lay_out_summary` a summary into tables. `lay_out_figure` turns a heatmap or a comparison into a figure for
+a paper.
 """
 
 from tokensal.render.layout.comparison import HeatmapComparison, lay_out_comparison

@@ -175,17 +175,17 @@ def _top_sources(method: SummarizedMethod, sources: list[TopSource]) -> SummaryT
 
 def _notes(summary: Summary) -> Iterator[str]:
     yield (
-        "A share is |score| over the sum of the |scores| of its target, the sink left out: the mean over the targets of "
-        "an example, then over examples. In brackets is its 95\u00a0% interval (bootstrap over examples, bias-corrected "
-        "and accelerated)."
+        "A share is |score| over the sum of the |scores| of its target, the sink left out: the mean over the targets "
+        "of an example, then over examples. In brackets is its 95\u00a0% interval (bootstrap over examples, "
+        "bias-corrected and accelerated)."
     )
     yield (
-        f"{SOURCES.capitalize()} is the share that a method would have which credits all sources alike: a category with "
-        "a larger share is credited beyond its size. What a method does not score has none of its credit."
+        f"{SOURCES.capitalize()} is the share that a method would have which credits all sources alike: a category "
+        "with a larger share is credited beyond its size. What a method does not score has none of its credit."
     )
     yield (
-        "Sink is the share of the sink among all |scores|, its own included; where a method does not score it, there is "
-        "none. Unexplained is what the scores of a complete method miss of the total."
+        "Sink is the share of the sink among all |scores|, its own included; where a method does not score it, there "
+        "is none. Unexplained is what the scores of a complete method miss of the total."
     )
 
 

@@ -85,5 +85,5 @@ def _print(console: Console, lines: list[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text with a question mark for what the encoding lacks, but not for a bar, or the sign and unit of a number."""
+    """The text with a question mark for what the encoding lacks, but for a bar, and the sign and unit of a number."""
     return text.replace(MINUS, "-").replace(PERCENT, " %").translate(BARS).encode(encoding, "replace").decode(encoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tokensal.render.layout.labels import cut
 from tokensal.render.layout.summary import Entry, SummaryTable, SummaryTables
@@ -30,18 +30,28 @@ def _table(table: SummaryTable, colours: Colours, width: int) -> Iterator[Line]:
     content = matrix.Table(
         names=[cut(line.name, min(NAME, max(8, width // 3))) for line in table.lines],
         heads=[f"  {head}" for head in table.heads],
-        rows=[[_run(entry) for entry in line.entries] for line in table.lines],
+        rows=[
+            list(row)
+            for row in zip(*map(_runs, zip(*(line.entries for line in table.lines), strict=True)), strict=True)
+        ],
     )
     note = words(f"  {table.note}", attribute(colours, "dim")) if table.note else []
     yield from fill([*words(table.title, attribute(colours, "bold")), *note], width)
     yield from matrix.dealt(content, colours, width)
 
 
-def _run(entry: Entry) -> Run:
-    """The bar, the number, and its interval."""
-    drawn = "" if entry.filled is None else f"{bar(entry.filled)} "
-    interval = f" {entry.interval}" if entry.interval else ""
-    return Run(f"  {drawn}{entry.text:>6}{interval}")
+def _runs(column: Sequence[Entry]) -> list[Run]:
+    """Bars, numbers and intervals, below each other."""
+    barred = any(entry.filled is not None for entry in column)
+    number = max(len(entry.text) for entry in column)
+    interval = max(len(entry.interval) + bool(entry.interval) for entry in column)
+    return [
+        Run(
+            f"  {f'{bar(entry.filled or 0)} ' if barred else ''}{entry.text:>{number}}"
+            f"{f' {entry.interval}' if entry.interval else '':{interval}}"
+        )
+        for entry in column
+    ]
 
 
 def bar(filled: float) -> str:

@@ -5,7 +5,7 @@
 The prompts are those of examples/data/facts.jsonl; the words in [[…]] are those that the answer rests on. On the
 command line, the same is
 
-    tokensal run examples/data/facts.jsonl -o maps/ --methods lrp,input_x_gradient --max-new-tokens 4
+    tokensal run examples/data/facts.jsonl -o maps/ --marks --methods lrp,input_x_gradient --max-new-tokens 4
     tokensal show maps/ --id tom
     tokensal summarize maps/
 """
@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().parent / "data" / "facts.jsonl"
 def main(folder: str = "maps") -> None:
     """Plan, explain, show one example, and tell what they have in common."""
     model = tokensal.load()
-    settings = {"methods": ["lrp", "input_x_gradient"], "max_new_tokens": 4}
+    settings = {"methods": ["lrp", "input_x_gradient"], "max_new_tokens": 4, "marks": True}
     print(tokensal.plan_run(model, SOURCE, folder, **settings), end="\n\n")
 
     run = tokensal.run(model, SOURCE, folder, **settings)  # the same call goes on where it stopped

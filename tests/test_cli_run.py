@@ -269,8 +269,8 @@ def test_show_draws_one_example(here):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "--id: 'first', 'second', 'third'"),
-        (("--id", "secnd"), "did you mean 'second'"),
+        ((), "by --id, such as 'first', 'second', 'third'"),
+        (("--id", "secnd"), "such as 'second'"),
         (("--id", "first", "--method", "gradeint"), "did you mean 'gradient'"),
     ],
 )

@@ -128,6 +128,7 @@ def test_a_source_that_is_too_large_is_read_in_part(monkeypatch):
     plan = planned(prompts(10), part_size=2)
     assert (plan.examples, plan.parts) == (10, 5)
     assert plan.seconds == pytest.approx(10 * plan.seconds_each)
+    assert planned(prompts(11), part_size=2, shard="1/2", trials=2).examples == 5  # 2, 3, 6, 7 and 10
 
 
 def test_a_shard_is_planned_by_itself():

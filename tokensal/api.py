@@ -30,7 +30,7 @@ def attribute(
     *,
     messages: Messages | None = None,
     template: Mapping[str, Any] | None = None,
-    method: str | Method | type[Method] = "gradient",
+    method: str | Method | type[Method] = "lrp",
     check: bool = False,
     question: Question,
     generation: Generation,

@@ -29,9 +29,9 @@ CHECK = "Measure the map, too: whether it is better than chance when text is mas
 class Explanation:
     """The method, and its options."""
 
-    method: str = option("gradient", "How it is explained: see 'tokensal methods'.")
+    method: str = option("lrp", "How it is explained: see 'tokensal methods'.")
     options: Mapping[str, Any] | None = option(
-        None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
+        None, "Option of the method, such as rule=attn.", kind=dict, flag="--option", metavar="KEY=VALUE"
     )
 
     check: bool = option(False, CHECK)

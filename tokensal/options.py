@@ -212,7 +212,7 @@ def _options_of_generate(generation: Any) -> dict[str, Any]:
     return dict(generation)
 
 
-COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
+COMPARED = ("lrp", "gradient", "attention_grad_cam", "occlusion")  # of four kinds
 EVALUATED = ("lrp", "gradient", "input_x_gradient", "attention_grad_cam")  # cheap
 MEASURED = ("pointing_game", "recall", "deletion", "insertion", "abpc", "comprehensiveness", "sufficiency")
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -61,12 +61,17 @@ class Reading:
 
     columns: Mapping[str, str] | None = option(
         None, "The column of a field, as in prompt=question; or a text with columns in braces, as in "
-        "'prompt=Question: {question} Answer:'. The fields are prompt or messages, and answer, contrast, gold, id and "
-        "kind; a field that is not named is read from the column of its own name.",
+        "'prompt=Question: {question} Answer:'; answers.text.0 leads into a column. The fields are prompt or messages, "
+        "and answer, contrast, gold, id and kind; a field that is not named is read from the column of its own name, "
+        "and one that is named as empty, as in answer=, is not read.",
         kind=dict, flag="--column", metavar="FIELD=COLUMN",
     )  # fmt: skip
     split: str | None = option(None, "The split of a data set, such as test; train if left out.")
     subset: str | None = option(None, "The configuration of a data set on the hub, where it has several.")
+    marks: bool = option(
+        False, "Read [[…]] in a prompt as its gold, for evaluate, and leave out the brackets; else they are text.",
+        flag="--marks/--no-marks",
+    )  # fmt: skip
     chat: bool = option(False, "Put each prompt through the model's chat template.", flag="--chat/--raw")
     system: str | None = option(None, "A system message before each prompt; the flag implies --chat.")
     template: Mapping[str, Any] | None = option(
@@ -87,7 +92,8 @@ class Reading:
             read_text(f"The column of {field!r}", column)
         for name in ("split", "subset", "system"):
             read_text(name, getattr(self, name), optional=True)
-        read_flag("chat", self.chat)
+        for name in ("marks", "chat"):
+            read_flag(name, getattr(self, name))
         store(self, limit=read_whole("limit", self.limit, least=1, optional=True))
         read_text("shard", self.shard, optional=True)
         read_shard(self.shard)
@@ -96,7 +102,7 @@ class Reading:
 
     def content(self) -> dict[str, Any]:
         """What decides which text an example is; limit and shard only decide whether it is read."""
-        names = ("columns", "split", "subset", "chat", "system", "template")
+        names = ("columns", "split", "subset", "marks", "chat", "system", "template")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
@@ -132,6 +138,9 @@ class Running:
     )  # fmt: skip
     trials: int = option(TRIALS, "How many examples a plan explains to measure time and memory.")
     processes: int = option(1, "How many processes a plan divides the time among.")
+    retry: bool = option(
+        False, "Explain parts once more that have examples which failed, such as for lack of memory.", flag="--retry"
+    )
     push_to_hub: str | None = option(
         None, "Upload the folder to this data set on the hub at the end, such as me/maps.", metavar="REPO"
     )
@@ -140,7 +149,7 @@ class Running:
     def __post_init__(self) -> None:
         for name in ("output", "push_to_hub"):
             read_text(name, getattr(self, name), optional=True)
-        for name in ("plan", "quiet"):
+        for name in ("plan", "retry", "quiet"):
             read_flag(name, getattr(self, name))
         least = {"part_size": 1, "trials": 2, "processes": 1}
         store(self, **{name: read_whole(name, getattr(self, name), least=number) for name, number in least.items()})

@@ -115,6 +115,7 @@ def _explain(opened: Opened, task: Task, running: Running, loading: Loading) -> 
             opened,
             running.output,
             task,
+            retry=running.retry,
             watch=lambda done, total, rows: step(done, total, [each.row["error"] for each in rows]),
         )
     if first:
@@ -134,7 +135,7 @@ def _finish(result: Run, pace: Pace, running: Running) -> None:
         [(reason, _)] = outcome.reasons.most_common(1)
         raise InputError(f"Not one of {counted(outcome.examples, 'example')} could be explained: {reason}")
     if running.push_to_hub is not None:
-        result.push_to_hub(running.push_to_hub)  # type: ignore[attr-defined]
+        print_lines(f"Uploaded:  {result.push_to_hub(running.push_to_hub)}")
 
 
 @dataclass(frozen=True)

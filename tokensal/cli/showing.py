@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ from tokensal.options import build
 
 if TYPE_CHECKING:
     from tokensal import Attribution, Comparison, Evaluation
+
+LISTED = 5  # ids in an error
 
 Saved = Annotated[
     Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input; or the folder of a run.")
@@ -71,7 +74,13 @@ def load_result(file: Path, id: str | None = None, method: str | None = None) ->
 
 
 def _example_of_run(folder: Path, id: str | None, method: str | None) -> Attribution | Comparison:
-    from tokensal.runs.choosing import example_of
     from tokensal.runs.stored import load_run
 
-    return example_of(load_run(folder), id, method)
+    run = load_run(folder)
+    if id is None:
+        ids = list(islice(dict.fromkeys(row["id"] for row in run.rows(["id"])), LISTED))
+        names = (
+            f"name one by --id, such as {', '.join(map(repr, ids))}" if ids else "it has no examples yet: go on with it"
+        )
+        raise InputError(f"{str(folder)!r} is the folder of a run: {names}.")
+    return run.example(id, method)

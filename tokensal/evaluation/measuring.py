@@ -5,7 +5,7 @@
 3. Each method explains it; the coalitions that the metrics need of all methods are scored together.
 4. Each metric gives a number for each target, and the mean over the targets is that of the prompt. Metrics that need to
    know the right words say nothing of prompts without them.
-5. Chance, recency and attention are always measured, too; chance as the mean over several random rankings.
+5. Chance, recency and attention are always measured, too; chance as the mean over random rankings in opposite pairs.
 6. A prompt that is finished is written to a journal, if there is one, and not measured again by the same settings.
 """
 
@@ -45,7 +45,7 @@ from tokensal.results.statistics import mean_over_targets
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
-DRAWS = 4  # random rankings of a prompt, whose mean is chance; each costs as much as a method
+PAIRS = 2  # of opposite random rankings of a prompt, whose mean is chance; each costs as much as a method
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attr
         try:
             attribution = trial.explain(method)
             seconds.append(round(time.perf_counter() - started, 3))
-            maps.append(chances(trial, DRAWS) if isinstance(method, Random) else [attribution])
+            maps.append(chances(trial, PAIRS) if isinstance(method, Random) else [attribution])
         except TokensalError as error:
             seconds.append(round(time.perf_counter() - started, 3))
             maps.append([])

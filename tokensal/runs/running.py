@@ -56,9 +56,9 @@ def run(
         >>> import tempfile, tokensal
         >>> folder = tempfile.mkdtemp()
         >>> records = [{"id": "a", "prompt": "the 3rd of March, 1987"}, {"id": "b", "prompt": "3 May 1999"}]
-        >>> run = tokensal.run("dates", records, folder, methods=["occlusion"], targets="output")
-        >>> [attribution.top(1)[0][0].text for attribution in run]
-        [' March', ' May']
+        >>> run = tokensal.run("dates", records, folder, methods=["occlusion"])
+        >>> [attribution[0].top(1)[0][0].text for attribution in run]
+        [' 1987', ' 1999']
         >>> run.failures()
         Counter()
 

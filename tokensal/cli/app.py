@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `show`, `render`, and two lists.
+"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `summarize`, `show`, `render`, and lists.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -26,6 +26,7 @@ from tokensal.cli.loading import load_model
 from tokensal.cli.running import run
 from tokensal.cli.showing import load_result, render, show
 from tokensal.cli.streams import open_streams, writing_to_stdout
+from tokensal.cli.summarizing import summarize
 from tokensal.config import (
     COMMANDS,
     DEFAULTS_OF_REPORT,
@@ -251,6 +252,7 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
 
 
 command(COMMANDS["run"], example="tokensal run questions.jsonl -o maps/ --methods lrp,occlusion")(run)
+command([Output, Drawing], example="tokensal summarize maps/ -o summary.html")(summarize)
 command([Output, Drawing], example="tokensal show paris.json --matrix")(show)
 command([Output, Drawing], example="tokensal render paris.json -o paris.html")(render)
 

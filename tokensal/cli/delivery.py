@@ -18,11 +18,11 @@ from tokensal.errors import InputError, OutputError, TokensalError
 from tokensal.options import values_of
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison, Evaluation
+    from tokensal import Attribution, Comparison, Evaluation, Summary
 
-    AnyResult = Attribution | Comparison | Evaluation
+    AnyResult = Attribution | Comparison | Evaluation | Summary
 
-NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none: leave it out."
+NOT_TRACED = "--trace shows credit through an answer, and an evaluation or a summary has none: leave it out."
 
 
 def tell(*sentences: object) -> int:
@@ -106,7 +106,7 @@ def deliver(
 
 def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
     """The result beside its credit through the answer; or by itself, and why that cannot be told."""
-    if isinstance(result, tokensal.Evaluation):
+    if isinstance(result, tokensal.Evaluation | tokensal.Summary):
         return result, [InputError(NOT_TRACED)]
     attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
     try:

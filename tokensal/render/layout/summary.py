@@ -96,7 +96,7 @@ def _tables(summary: Summary) -> Iterator[SummaryTable]:
 
 
 def _methods(summary: Summary) -> SummaryTable:
-    heads = ("examples", "targets", "s / example", "sink", "unexplained, median", "unexplained, 90 %")
+    heads = ("examples", "targets", "s / example", "sink", "unexplained", "unexplained, 90 %")
     return SummaryTable("methods", "", "method", heads, tuple(map(_method, summary.methods)))
 
 
@@ -185,7 +185,8 @@ def _notes(summary: Summary) -> Iterator[str]:
     )
     yield (
         "Sink is the share of the sink among all |scores|, its own included; where a method does not score it, there "
-        "is none. Unexplained is what the scores of a complete method miss of the total."
+        "is none. Unexplained is what the scores of a complete method miss of the total: the median over examples, "
+        "and what 90\u00a0% of them are below."
     )
 
 

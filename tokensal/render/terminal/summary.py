@@ -27,13 +27,11 @@ def summary_lines(summary: SummaryTables, colours: Colours, width: int) -> list[
 
 
 def _table(table: SummaryTable, colours: Colours, width: int) -> Iterator[Line]:
+    columns = [_runs([line.entries[number] for line in table.lines]) for number in range(len(table.heads))]
     content = matrix.Table(
         names=[cut(line.name, min(NAME, max(8, width // 3))) for line in table.lines],
         heads=[f"  {head}" for head in table.heads],
-        rows=[
-            list(row)
-            for row in zip(*map(_runs, zip(*(line.entries for line in table.lines), strict=True)), strict=True)
-        ],
+        rows=[list(row) for row in zip(*columns, strict=True)],
     )
     note = words(f"  {table.note}", attribute(colours, "dim")) if table.note else []
     yield from fill([*words(table.title, attribute(colours, "bold")), *note], width)

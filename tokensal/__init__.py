@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tokensal.results.comparison import Comparison as Comparison
     from tokensal.results.evaluation import Evaluation as Evaluation
     from tokensal.results.summary import Summary as Summary
+    from tokensal.runs.evaluating import evaluate_run as evaluate_run
     from tokensal.runs.plan import Plan as Plan
     from tokensal.runs.plan import plan_run as plan_run
     from tokensal.runs.running import run as run
@@ -69,6 +70,7 @@ _MODULES = {
     "attribute": "tokensal.api",
     "compare": "tokensal.api",
     "evaluate": "tokensal.evaluation.measuring",
+    "evaluate_run": "tokensal.runs.evaluating",
     "load": "tokensal.adapters",
     "load_run": "tokensal.runs.stored",
     "plan_run": "tokensal.runs.plan",

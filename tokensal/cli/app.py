@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `summarize`, `show`, `render`, and lists.
+"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `summarize`, `show` and others.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     AnyResult = Attribution | Comparison | Evaluation | Summary
 
-NOT_TRACED = "--trace shows credit through an answer, and an evaluation or a summary has none: leave it out."
+NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none: leave it out."
+SUMMARY_NOT_TRACED = NOT_TRACED.replace("an evaluation", "a summary")
 
 
 def tell(*sentences: object) -> int:
@@ -107,7 +108,7 @@ def deliver(
 def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
     """The result beside its credit through the answer; or by itself, and why that cannot be told."""
     if isinstance(result, tokensal.Evaluation | tokensal.Summary):
-        return result, [InputError(NOT_TRACED)]
+        return result, [InputError(NOT_TRACED if isinstance(result, tokensal.Evaluation) else SUMMARY_NOT_TRACED)]
     attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
     try:
         return tokensal.Comparison.of_traced(attributions), []

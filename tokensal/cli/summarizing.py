@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader
+from tokensal.cli.delivery import SUMMARY_NOT_TRACED, deliver, require_places, require_reader
 from tokensal.cli.flags import read_flags
 from tokensal.config import STDOUT, Output
 from tokensal.drawing import Drawing
@@ -24,7 +24,7 @@ def summarize(folder: Folder, top: Top = 10, **flags: Any) -> None:
     settings = {name: value for name, value in read_flags([Output, Drawing], flags).items() if value is not None}
     output, drawing = build(Output, settings), build(Drawing, settings)
     if output.trace:
-        raise InputError(NOT_TRACED)
+        raise InputError(SUMMARY_NOT_TRACED)
     require_reader(output)
     require_places(output)
     from tokensal.cli.progress import stages

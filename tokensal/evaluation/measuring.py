@@ -98,8 +98,8 @@ def evaluate(
     own = None if prompts is None else read_prompts(prompts)
     model = adapter_of(model)
     with reporting(progress) as report:
-        asked: list[Any] = [repr(each) for each in own] if own else [measuring.suite, measuring.count]
-        notes = Journal.of(measuring.journal, settings_of(study, model, question, asked))
+        measured_prompts: list[Any] = [repr(each) for each in own] if own else [measuring.suite, measuring.count]
+        notes = Journal.of(measuring.journal, settings_of(study, model, question, measured_prompts))
         accepted = None if own else notes.accepted or notes.accept(_accepted(model, measuring, report))
         drawn = own or prompts_of(accepted.ids if accepted else ())
         lines: list[Line] = []

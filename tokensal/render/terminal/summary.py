@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
+
 from tokensal.render.layout.labels import cut
 from tokensal.render.layout.summary import Entry, SummaryTable, SummaryTables
 from tokensal.render.terminal import matrix
 from tokensal.render.terminal.colours import Colours, attribute
-from tokensal.render.terminal.lines import Line, Run, apart, fill, words
+from tokensal.render.terminal.lines import Line, Run, Word, apart, fill, words
 from tokensal.render.terminal.page import NARROWEST
 
 NAME = 32  # cells of a row's name at most, where the width has them
@@ -21,16 +23,25 @@ def summary_lines(summary: SummaryTables, colours: Colours, width: int) -> list[
     width = max(width, NARROWEST)
     title = fill([*words(summary.title, attribute(colours, "bold")), *words(f"  {summary.subject}")], width)
     tables = [list(_table(table, colours, width)) for table in summary.tables]
+    tables[1:1] = [list(_legend(summary, colours, width))]
     notes = [line for sentence in (*summary.notes, *summary.failures) for line in _faint(sentence, colours, width)]
     facts = "   ".join(f"{name} {text}" for name, text in summary.facts)
     return apart([title, *tables, notes, _faint(facts, colours, width)])
 
 
+def _legend(summary: SummaryTables, colours: Colours, width: int) -> Iterator[Line]:
+    for line in summary.tables[0].lines:
+        if not line.detail.endswith("()"):
+            yield from fill([Word([Run(line.name)]), *words(f"  {line.detail}", attribute(colours, "dim"))], width)
+
+
 def _table(table: SummaryTable, colours: Colours, width: int) -> Iterator[Line]:
-    columns = [_runs([line.entries[number] for line in table.lines]) for number in range(len(table.heads))]
+    names = [cut(line.name, min(NAME, max(8, width // 3))) for line in table.lines]
+    room = width - max(map(cell_len, names)) - 1
+    columns = [_runs([line.entries[number] for line in table.lines], room) for number in range(len(table.heads))]
     content = matrix.Table(
-        names=[cut(line.name, min(NAME, max(8, width // 3))) for line in table.lines],
-        heads=[f"  {head}" for head in table.heads],
+        names=names,
+        heads=[f"  {cut(head, min(NAME, room - 2))}" for head in table.heads],
         rows=[list(row) for row in zip(*columns, strict=True)],
     )
     note = words(f"  {table.note}", attribute(colours, "dim")) if table.note else []
@@ -38,11 +49,11 @@ def _table(table: SummaryTable, colours: Colours, width: int) -> Iterator[Line]:
     yield from matrix.dealt(content, colours, width)
 
 
-def _runs(column: Sequence[Entry]) -> list[Run]:
-    """Bars, numbers and intervals, below each other."""
-    barred = any(entry.filled is not None for entry in column)
+def _runs(column: Sequence[Entry], room: int) -> list[Run]:
+    """Bars, if there is room, numbers and intervals, below each other."""
     number = max(len(entry.text) for entry in column)
     interval = max(len(entry.interval) + bool(entry.interval) for entry in column)
+    barred = any(entry.filled is not None for entry in column) and 3 + BAR + number + interval <= room
     return [
         Run(
             f"  {f'{bar(entry.filled or 0)} ' if barred else ''}{entry.text:>{number}}"

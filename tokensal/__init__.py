@@ -19,6 +19,7 @@ from tokensal.version import __version__ as __version__
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter as CausalAdapter
     from tokensal.adapters import Seq2SeqAdapter as Seq2SeqAdapter
+    from tokensal.adapters import ServedAdapter as ServedAdapter
     from tokensal.adapters import adapt as adapt
     from tokensal.adapters import load as load
     from tokensal.api import attribute as attribute
@@ -64,6 +65,7 @@ _MODULES = {
     "Run": "tokensal.runs.stored",
     "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
+    "ServedAdapter": "tokensal.adapters",
     "Summary": "tokensal.results.summary",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",

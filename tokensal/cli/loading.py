@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tokensal.options import Loading, values_of
 
 if TYPE_CHECKING:
-    from tokensal.adapters import ModelAdapter
+    from tokensal.adapters import AnyAdapter
 
 
-def load_model(loading: Loading, quiet: bool) -> ModelAdapter:
+def load_model(loading: Loading, quiet: bool) -> AnyAdapter:
     """The model, loaded without the messages of other libraries."""
     from tokensal.adapters import load
 

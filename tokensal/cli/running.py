@@ -24,7 +24,7 @@ from tokensal.run_options import Reading, Running
 
 if TYPE_CHECKING:
     from tokensal import Run
-    from tokensal.adapters import ModelAdapter
+    from tokensal.adapters import AnyAdapter
     from tokensal.cli.progress import Pace
     from tokensal.runs.source import Opened
     from tokensal.runs.task import Task
@@ -79,7 +79,7 @@ def _opened(source: str, task: Task) -> Opened:
     return open_source(source, task.reading)
 
 
-def _model(loading: Loading, quiet: bool) -> ModelAdapter:
+def _model(loading: Loading, quiet: bool) -> AnyAdapter:
     from tokensal.cli.progress import stages
 
     with stages(quiet=quiet) as stage:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
@@ -59,7 +59,7 @@ class Study:
 
 @flattened(measuring=Measuring)
 def evaluate(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     prompts: Iterable[Record] | str | PathLike[str] | None = None,
     *,
     methods: Iterable[str | Method | type[Method]] = EVALUATED,
@@ -117,7 +117,7 @@ def evaluate(
     return evaluation_of(study, drawn, lines, facts, config or {})
 
 
-def _accepted(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
+def _accepted(model: AnyAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
     """The prompts of a suite that the model answers from the evidence."""
     samples = list(draw_suite(measuring.suite or "", model, measuring.count, measuring.seed, progress=report))
     accepted = Accepted(
@@ -197,7 +197,7 @@ def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attributi
     return mean
 
 
-def settings_of(study: Study, model: ModelAdapter, question: Question, prompts: Sequence[Any]) -> dict[str, Any]:
+def settings_of(study: Study, model: AnyAdapter, question: Question, prompts: Sequence[Any]) -> dict[str, Any]:
     """What decides the numbers, prompts as plain data; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
@@ -210,7 +210,7 @@ def settings_of(study: Study, model: ModelAdapter, question: Question, prompts: 
     }
 
 
-def facts_of(study: Study, model: ModelAdapter, question: Mapping[str, str]) -> dict[str, str]:
+def facts_of(study: Study, model: AnyAdapter, question: Mapping[str, str]) -> dict[str, str]:
     """Where the numbers come from."""
     described = {name: str(value) for name, value in model.describe().items() if value}
     return {**described, **question, "seed": str(study.seed), **versions()}

@@ -21,10 +21,10 @@ def read_method(text: str, classes: Iterable[type[Method]]) -> Method | None:
     """
     known = {method.__name__: method for method in classes}
     try:
-        method = _value(ast.parse(text, mode="eval").body, known)
+        method: Any = _value(ast.parse(text, mode="eval").body, known)
     except (SyntaxError, ValueError, TypeError, RecursionError, InputError):
         return None
-    return method if isinstance(method, tuple(known.values())) and repr(method) == text else None
+    return method if type(method) in known.values() and repr(method) == text else None
 
 
 def _value(node: ast.expr, known: dict[str, type[Method]]) -> Any:

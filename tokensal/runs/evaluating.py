@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import Any
 
-from tokensal.adapters import ModelAdapter, load
+from tokensal.adapters import AnyAdapter, load
 from tokensal.case import Case, adapter_of
 from tokensal.engine import Budget, Engine
 from tokensal.errors import InputError
@@ -63,7 +63,7 @@ class StoredMethod:
 def evaluate_run(
     run: Run | str | PathLike[str],
     *,
-    model: ModelAdapter | str | PathLike[str] | None = None,
+    model: AnyAdapter | str | PathLike[str] | None = None,
     metrics: Iterable[str | Metric] = MEASURED,
     replacements: Sequence[str] = ("mask",),
     seed: int = 0,
@@ -131,7 +131,7 @@ def methods_of(run: Run, first: Attribution) -> dict[str, Method]:
     return named | {name: build(method) for name, method in BASELINES.items()}
 
 
-def _model(run: Run, first: Attribution, model: ModelAdapter | str | PathLike[str] | None) -> ModelAdapter:
+def _model(run: Run, first: Attribution, model: AnyAdapter | str | PathLike[str] | None) -> AnyAdapter:
     """The model, which must be that of the run; what it is called, and where it runs, may differ."""
     adapter = adapter_of(model) if model is not None else _loaded(run, first.provenance.request)
     stored = run.folder.settings["model"]
@@ -144,7 +144,7 @@ def _model(run: Run, first: Attribution, model: ModelAdapter | str | PathLike[st
     return adapter
 
 
-def _loaded(run: Run, request: Mapping[str, Any]) -> ModelAdapter:
+def _loaded(run: Run, request: Mapping[str, Any]) -> AnyAdapter:
     """The model that a run was made with, loaded by the same arguments; on the device that is here."""
     if not request or "model" in request.get(UNRECORDED, ()):
         raise InputError(
@@ -177,7 +177,7 @@ def _gold(span: Sequence[int], message: int | None) -> Gold:
 
 
 def trial_of_example(
-    example: StoredExample, prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None = None
+    example: StoredExample, prompt: Prompt, model: AnyAdapter, study: Study, budget: Budget | None = None
 ) -> Trial:
     """The trial of an example, with what the run has stored of it.
 
@@ -194,7 +194,7 @@ def trial_of_example(
     return Trial(case, gold, study.seed, stored=stored)
 
 
-def _case(id: str, stored: Attribution, prompt: Prompt, model: ModelAdapter, budget: Budget | None) -> Case:
+def _case(id: str, stored: Attribution, prompt: Prompt, model: AnyAdapter, budget: Budget | None) -> Case:
     """The case that was explained."""
     request = stored.provenance.request
     if unrecorded := set(request.get(UNRECORDED, ())) - {"model"}:

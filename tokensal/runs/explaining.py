@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import Case
 from tokensal.engine import Budget
 from tokensal.errors import ModelError, TokensalError, reason
@@ -41,12 +41,12 @@ class Explained:
     method_seconds: float = 0.0
 
 
-def explain_entry(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
+def explain_entry(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
     """The rows of an example, in the order of the methods; never an exception that is of the example alone."""
     return list(_explained(entry, model, task, budget))
 
 
-def _explained(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
+def _explained(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
     case: Case | None = None
     error = entry.error
     for name, method in task.methods.items():
@@ -89,7 +89,7 @@ def _told(entry: Entry, error: Exception) -> str:
     return why if why.startswith(name) else f"{name}: {why}"
 
 
-def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budget: Budget | None) -> Case:
+def case_of_entry(prompt: Prompt, id: str, model: AnyAdapter, task: Task, budget: Budget | None) -> Case:
     """The case of an example: its own answer and contrast where it has them, else those of the task.
 
     Raises:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.adapters.prompting import read_prompt
 from tokensal.case import adapter_of
 from tokensal.engine import Budget
@@ -151,7 +151,7 @@ class Plan:
 
 @flattened(reading=Reading, question=Question, generation=Generation)
 def plan_run(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     source: Source,
     out: str | PathLike[str] | None = None,
     *,
@@ -185,7 +185,7 @@ def plan_run(
 
 
 def plan_of(
-    model: ModelAdapter,
+    model: AnyAdapter,
     opened: Opened,
     out: str | PathLike[str] | None,
     task: Task,
@@ -236,7 +236,7 @@ class _Read:
     remaining: Sequence[Entry]
 
 
-def _folder(out: str | PathLike[str] | None, task: Task, model: ModelAdapter, opened: Opened) -> Folder | None:
+def _folder(out: str | PathLike[str] | None, task: Task, model: AnyAdapter, opened: Opened) -> Folder | None:
     """The folder of a run that has begun; None where none has."""
     if out is None or not (Path(out) / SETTINGS).exists():
         return None
@@ -266,7 +266,7 @@ def _characters(entry: Entry) -> int:
     return len(entry.prompt.prompt or "") + sum(len(message["content"]) for message in entry.prompt.messages)
 
 
-def _tokens(entry: Entry, model: ModelAdapter, task: Task) -> int:
+def _tokens(entry: Entry, model: AnyAdapter, task: Task) -> int:
     """Step 2: the tokens of a prompt; of one that the model cannot read, as many as its characters would make."""
     assert entry.prompt is not None
     text, messages = text_of_prompt(entry.prompt, task)
@@ -284,7 +284,7 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 
 def _try(
-    entries: Sequence[Entry], lengths: dict[int, int], model: ModelAdapter, task: Task, budget: Budget | None
+    entries: Sequence[Entry], lengths: dict[int, int], model: AnyAdapter, task: Task, budget: Budget | None
 ) -> list[Trial]:
     """Step 3."""
     trials = []

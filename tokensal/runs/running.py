@@ -15,7 +15,7 @@ from itertools import count, islice
 from os import PathLike
 from typing import Any
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of
 from tokensal.engine import Budget
 from tokensal.errors import InputError
@@ -38,7 +38,7 @@ Watch = Callable[[int, int, Sequence[Explained]], None]
 
 @flattened(reading=Reading, question=Question, generation=Generation)
 def run(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     source: Source,
     out: str | PathLike[str],
     *,
@@ -97,7 +97,7 @@ def run(
 
 
 def explain_source(
-    model: ModelAdapter,
+    model: AnyAdapter,
     opened: Opened,
     out: str | PathLike[str],
     task: Task,

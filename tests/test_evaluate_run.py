@@ -104,10 +104,20 @@ def test_what_was_asked_is_asked_again(name, tmp_path):
     assert float(measured.values[0, 0, 0]) == pytest.approx(wanted, rel=1e-4)  # coalitions were scored beside others
 
 
-@pytest.mark.parametrize("asked", [{"targets": [1]}, {"targets": "output"}, {"contrast": "1988"}, {"explain": "all"}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"targets": [1]},
+        {"targets": [2], "unit": "word"},
+        {"targets": "output"},
+        {"contrast": "1988"},
+        {"explain": "all"},
+        {"explain": "prompt", "max_new_tokens": 256},
+    ],
+)
 def test_a_part_of_the_answer_and_a_contrast(tmp_path, asked):
-    model = tiny("Llama")
-    run = tokensal.run(model, ["one two three"], tmp_path / "run", methods=["gradient"], max_new_tokens=4, **asked)
+    model, options = tiny("Llama"), {"max_new_tokens": 4, **asked}
+    run = tokensal.run(model, ["one two three"], tmp_path / "run", methods=["gradient"], **options)
     [attribution] = run
     measured = tokensal.evaluate_run(run, model=model, metrics=["comprehensiveness"])
     assert measured.prompts[0].targets == len(attribution.targets) and not measured.values[0, 0].isnan().any()

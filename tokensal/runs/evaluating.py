@@ -230,12 +230,16 @@ def _reads(example: Example, stored: Attribution) -> bool:
 
 def _answer(stored: Attribution) -> list[int]:
     """The ids of the answer: those of the targets, where these are all of it; else what the model has read of it, and
-    the targets behind."""
+    the targets that come behind all that it has read."""
     start = stored.encoder or None  # what the decoder starts with is no part of the answer
-    read = [unit for number, unit in enumerate(stored.sources) if number != start and unit.role is Role.GENERATED]
-    targets = [unit for unit in stored.targets if unit.role is Role.GENERATED]
-    ids, explained = ([id for unit in units for id in unit.ids] for units in (read, targets))
+    generated = [number for number, unit in enumerate(stored.sources) if unit.role is Role.GENERATED]
+    read = [stored.sources[number] for number in generated if number != start]
+    targets = [(number, unit) for number, unit in enumerate(stored.targets) if unit.role is Role.GENERATED]
+    ids, explained = [id for unit in read for id in unit.ids], [id for _, unit in targets for id in unit.ids]
     if explained[: len(ids)] == ids:
         return explained
+    sees_all = stored.visible[:, generated[-1]]
     end = max(unit.stop for unit in read)
-    return [*ids, *(id for unit in targets if unit.start >= end for id in unit.ids)]
+    selected = not sees_all.any()  # of the sources, so that places in the text have to tell
+    behind = (unit for number, unit in targets if (unit.start >= end if selected else sees_all[number]))
+    return [*ids, *(id for unit in behind for id in unit.ids)]

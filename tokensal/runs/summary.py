@@ -55,7 +55,7 @@ def summarize(run: Run | str | PathLike[str], *, top: int = LISTED, progress: Pr
         >>> run = tokensal.run("dates", records, tempfile.mkdtemp(), methods=["occlusion", "input_x_gradient"])
         >>> summary = tokensal.summarize(run)
         >>> {name: round(share, 2) for name, share in summary.shares("class", "occlusion").items()}
-        {}
+        {'words': 0.21, 'digits': 0.55, 'punctuation': 0.24, 'special': 0.0}
 
     Args:
         run: what `tokensal.run` or `tokensal.load_run` returns, or the folder; it need not be finished.

@@ -112,7 +112,7 @@ def test_what_was_asked_is_asked_again(name, tmp_path):
         {"targets": "output"},
         {"contrast": "1988"},
         {"explain": "all"},
-        {"explain": "prompt", "max_new_tokens": 256},
+        {"explain": "prompt", "max_new_tokens": None},
     ],
 )
 def test_a_part_of_the_answer_and_a_contrast(tmp_path, asked):

@@ -6,11 +6,12 @@ import pytest
 import torch
 from builders import every_architecture
 from models import adapter, model, tokenizer
-from runs_by_hand import RECORDS, parts
+from runs_by_hand import RECORDS
 
 import tokensal
 from tokensal import Generation, adapt
 from tokensal.adapters.batches import Steps, is_batchable, pad
+from tokensal.adapters.model import _key
 from tokensal.errors import MemoryShortage
 from tokensal.questions.question import Question
 from tokensal.run_options import Reading
@@ -26,9 +27,15 @@ def answers(adapted, options, limit=6):
     """One by one, and what is known after a batch."""
     alone = [adapted._generate(prompt, options, limit, None) for prompt in PROMPTS]
     adapted.generate_ahead(PROMPTS, options, limit)
-    known = list(adapted._answers.values())
+    together = [adapted._answers.get(_key(prompt, options, limit)) for prompt in PROMPTS]
     adapted.forget_answers()
-    return alone, known
+    return alone, together
+
+
+def agree(alone, together):
+    """Whether answers are the same; at most one may be left out, for rounding."""
+    known = [pair for pair in zip(alone, together, strict=True) if pair[1] is not None]
+    return len(known) >= len(PROMPTS) - 1 and all(one == other for one, other in known)
 
 
 @every_architecture
@@ -37,33 +44,17 @@ def test_a_batch_answers_as_each_prompt_alone(name):
     adapted = adapter(name, dtype=torch.float32)
     assert adapted.generates_together(LENGTHS, {}, 6)
     alone, together = answers(adapted, {})
-    assert together == alone
+    assert agree(alone, together)
     third = alone[0][3 if adapted.model.config.is_encoder_decoder else len(PROMPTS[0]) + 2]
     ending = {"eos_token_id": third}
     alone, together = answers(adapted, ending)
-    assert together == alone and alone[0][-1] == third
+    assert agree(alone, together) and alone[0][-1] == third
 
 
 @pytest.mark.real
 def test_twenty_prompts_of_the_real_model():
     smol = tokensal.load()
-    countries = [
-        "France",
-        "Peru",
-        "Japan",
-        "Kenya",
-        "Norway",
-        "Chile",
-        "India",
-        "Spain",
-        "Cuba",
-        "Iran",
-        "Mali",
-        "Nepal",
-        "Oman",
-        "Qatar",
-        "Togo",
-    ]
+    countries = "France Peru Japan Kenya Norway Chile India Spain Cuba Iran Mali Nepal Oman Qatar Togo".split()  # noqa: SIM905
     texts = [f"The capital of {country} is" for country in countries]
     texts += [
         "Once upon a time there was a",
@@ -94,7 +85,7 @@ def test_what_rounding_may_decide_is_left_out(monkeypatch):
     adapted = adapter("Llama", dtype=torch.float32)
     monkeypatch.setitem(tokensal.adapters.batches.MARGINS, torch.float32, 1.0)
     _, together = answers(adapted, {})
-    assert together == []
+    assert together == [None] * len(PROMPTS)
 
 
 def test_prompts_are_padded():
@@ -127,16 +118,6 @@ def test_the_models_own_configuration_may_forbid_a_batch_and_so_does_half_precis
     assert not is_batchable(model("Llama", dtype=torch.bfloat16), {})
 
 
-class Unmasked:
-    """A model that does not heed the mask, so that padding alters what it computes."""
-
-    def __init__(self, network):
-        self.forward = network.forward
-
-    def __call__(self, *arguments, attention_mask=None, **named):
-        return self.forward(*arguments, **named)
-
-
 def test_a_model_that_padding_alters_gets_prompts_of_one_length():
     network = model("GPT-2", dtype=torch.float32)
     plain = type(network).forward
@@ -160,6 +141,14 @@ def part_of(records, **generation):
     return list(open_source(records, Reading()).entries), task
 
 
+@pytest.fixture(scope="module")
+def dates():
+    """A model whose trials are done."""
+    loaded = tokensal.load("dates")
+    assert loaded.generates_together({3, 4}, {}, 2) and loaded.generates_together({3}, {}, 2)
+    return loaded
+
+
 @pytest.fixture
 def batches(monkeypatch):
     """The rows of each call of `generate` in a run."""
@@ -170,31 +159,26 @@ def batches(monkeypatch):
         calls.append(len(ids))
         return plain(self, ids, mask, options, seed)
 
-    dates = tokensal.load("dates")
-    dates.generates_together({3, 4}, {}, 2), dates.generates_together({3}, {}, 2)  # tried
     monkeypatch.setattr(tokensal.adapters.ModelAdapter, "generate", counting)
     return calls
 
 
-def test_a_part_is_one_batch_and_its_rows_are_those_of_one_by_one(batches, tmp_path):
+def test_a_part_is_one_batch_and_its_rows_are_those_of_one_by_one(dates, batches, tmp_path):
     records = [
         *RECORDS[:4],
         {"id": "answered", "prompt": "May 5, 2001", "answer": "2001"},
         {"id": "same", **RECORDS[0]},
     ]
     records[-1] = {**records[-1], "id": "same"}
-    dates = tokensal.load("dates")
     together = tokensal.run(dates, records, tmp_path / "together", methods=["input_x_gradient"], part_size=6)
     assert batches == [4] and not dates._answers
     alone = tokensal.run(dates, records, tmp_path / "alone", methods=["input_x_gradient"], part_size=1)
     assert batches == [4, 1, 1, 1, 1, 1]
     assert list(together) == list(alone)
     assert [row["scores"] for row in together.rows()] == [row["scores"] for row in alone.rows()]
-    assert len(parts(tmp_path / "together")) == 1 and together.rows() is not None
 
 
-def test_memory_that_is_short_halves_a_batch(batches, monkeypatch):
-    dates = tokensal.load("dates")
+def test_memory_that_is_short_halves_a_batch(dates, batches, monkeypatch):
     plain = type(dates).generate_ahead
 
     def short(self, prompts, options, limit):
@@ -203,14 +187,15 @@ def test_memory_that_is_short_halves_a_batch(batches, monkeypatch):
         return plain(self, prompts, options, limit)
 
     monkeypatch.setattr(type(dates), "generate_ahead", short)
-    with answered_ahead(*[part_of(RECORDS[:4])[0], dates, part_of(RECORDS[:4])[1]]):
+    entries, task = part_of(RECORDS[:4])
+    with answered_ahead(entries, dates, task):
         assert batches == [2, 2] and len(dates._answers) == 4
 
 
 @pytest.mark.parametrize(
     "generation", [{"generation": {"do_sample": True}}, {"generation": {"num_beams": 2}}, {"max_new_tokens": 1}]
 )
-def test_what_is_not_generated_together(batches, generation):
+def test_what_is_not_generated_together(dates, batches, generation):
     entries, task = part_of(RECORDS[:3], **generation)
-    with answered_ahead(entries, tokensal.load("dates"), task):
+    with answered_ahead(entries, dates, task):
         assert batches == ([3] if "max_new_tokens" in generation else [])

@@ -70,7 +70,9 @@ class PromptAdapter(ABC):
             return self._with_continuation(tokenized, None, explain)
         if generation.continuation is not None:
             return self._with_continuation(tokenized, generation.continuation, explain)
-        return self._with_generation(tokenized, options, self._limit(tokenized, generation), generation.seed, explain)
+        return self._with_generation(
+            tokenized, options, self._most_tokens(tokenized, generation), generation.seed, explain
+        )
 
     @flattened(generation=Generation)
     def unanswered(
@@ -84,7 +86,7 @@ class PromptAdapter(ABC):
     ) -> tuple[tuple[int, ...], int]:
         """The ids of a prompt or a chat, and how many tokens may follow; with the arguments and errors of `example`."""
         tokenized = self._read(prompt, messages, template, marked)
-        return tokenized.ids, self._limit(tokenized, generation)
+        return tokenized.ids, self._most_tokens(tokenized, generation)
 
     def _read(
         self,
@@ -98,7 +100,7 @@ class PromptAdapter(ABC):
         self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
         return tokenized
 
-    def _limit(self, prompt: Prompt, generation: Generation) -> int:
+    def _most_tokens(self, prompt: Prompt, generation: Generation) -> int:
         """How many tokens may be generated, of which the model's context has room for all."""
         limit = most_new_tokens(generation, self._before_answer(prompt))
         self._check_length(len(prompt.ids), limit)

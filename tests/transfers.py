@@ -8,13 +8,15 @@ does as well. What PyTorch does in a backward is not seen here, but by the opera
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from simulated_devices import CPU, Places
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READS = {"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__", "__index__", "__contains__"}
@@ -35,12 +37,11 @@ class Transfers(Places):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = getattr(function, "__name__", ""), kwargs or {}
         if self._waits(name, args, kwargs):
-            self.waits[f"{name} in {caller()}"] += 1
+            self.waits[caller()] += 1
         if function is torch.autograd.grad:
             with Reads() as reads:
                 result = super().__torch_function__(function, types, args, kwargs)
-            if reads.count:
-                self.waits[f"backward in {caller()}"] += reads.count
+            self.waits += reads.counts
             return result
         return super().__torch_function__(function, types, args, kwargs)
 
@@ -58,7 +59,9 @@ class Transfers(Places):
 
     def _moves(self, name, args, kwargs):
         source = self.of(args[0])
-        places = [value for value in (*args[1:], kwargs.get("device")) if isinstance(value, Tensor | str | torch.device)]
+        places = [
+            value for value in (*args[1:], kwargs.get("device")) if isinstance(value, Tensor | str | torch.device)
+        ]
         target = CPU if name == "cpu" else source  # `to` may be asked for a dtype alone
         for value in places:
             target = self.of(value) if isinstance(value, Tensor) else torch.device(value)
@@ -80,25 +83,42 @@ class Transfers(Places):
 
 
 class Reads(TorchDispatchMode):
-    """Counts the kernels that return numbers to the host, also those of a backward."""
+    """Counts the kernels that return numbers to Python, also those of a backward, by place in the code."""
 
     def __init__(self):
         super().__init__()
-        self.count = 0
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function._schema.name in READS_OF_KERNELS
+        if function._schema.name in READS_OF_KERNELS:
+            self.counts[caller()] += 1
         return function(*args, **(kwargs or {}))
 
 
 def caller() -> str:
-    """The innermost function of tokensal or transformers that is running."""
+    """The innermost function of tokensal, such as "engine/forwards.values", or of transformers that is running."""
     frame = sys._getframe()
     while frame is not None:
         parts = Path(frame.f_code.co_filename).parts
         for package in ("tokensal", "transformers"):
             if package in parts and frame.f_code.co_name != "__torch_function__":
                 inside = Path(*parts[len(parts) - parts[::-1].index(package) :])
-                return f"{inside.with_suffix('')}.{frame.f_code.co_name}"
+                prefix = "" if package == "tokensal" else f"{package}/"
+                return f"{prefix}{inside.with_suffix('').as_posix()}.{frame.f_code.co_name}"
         frame = frame.f_back
     return "the test"
+
+
+@contextmanager
+def waits_for_the_card() -> Iterator[Counter[str]]:
+    """Inside, what PyTorch itself says of waits for a graphics card, counted by place in the code."""
+    waits: Counter[str] = Counter()
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *warning, **options: waits.update([caller()])
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode(before)

@@ -133,6 +133,12 @@ def test_chunks_of_cotangents_add_no_wait(row, simulated):
     assert simulated("Llama", row, rows=1) == simulated("Llama", row, rows=10**9)
 
 
+def test_copies_that_are_not_queued_are_noticed(simulated, monkeypatch):
+    monkeypatch.setattr(transfers, "QUEUED", frozenset())
+    with pytest.raises(AssertionError):
+        check_waits(*simulated("Llama", "gradient", rows=1))
+
+
 def test_what_waits():
     with Transfers() as places:
         host, device = torch.arange(3), torch.ones(3, device=DEVICE)

@@ -29,6 +29,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
 DATA = {
     "types",
+    "layer_call",
     "errors",
     "version",
     "options",
@@ -51,6 +52,7 @@ LAYERS = {
     "transfers": set(),
     "errors": {"drawable"},
     "types": set(),
+    "layer_call": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),
@@ -71,6 +73,7 @@ LAYERS = {
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "integrations": {"errors", "values", "render", "runs"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
     "cli": {
         "drawable",
@@ -99,6 +102,8 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "datatrove": {"integrations"},
+    "ray": {"integrations"},
     "httpx2": {"adapters"},
 }
 

@@ -21,7 +21,7 @@ from tokensal.adapters.prompted import PromptAdapter
 from tokensal.adapters.prompting import Prompt, baseline_ids
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.support import check_model, unwrapped
-from tokensal.adapters.trials import findings_of, require_eager_agreement, running
+from tokensal.adapters.trials import findings_of, rebuilt_gradients_agree, require_eager_agreement, running
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -76,6 +76,11 @@ class ModelAdapter(PromptAdapter, HookedModel):
 
     def _require_eager(self) -> None:
         require_eager_agreement(self, self._findings)
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether gradients through layers that are run again are those of the plain graph, tried once."""
+        return rebuilt_gradients_agree(self, self._findings)
 
     def __repr__(self) -> str:
         name, architecture = type(self).__name__, type(self.model).__name__

@@ -20,7 +20,7 @@ from tokensal.render.tables import ARRAYS, Array, columns_of, frame
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS as OF_TABLE
 from tokensal.results.comparison import Comparison
-from tokensal.runs.folder import Folder, number_of
+from tokensal.runs.folder import Folder
 from tokensal.runs.hub import push
 from tokensal.runs.rows import COLUMNS, Row, attribution_of
 
@@ -97,7 +97,7 @@ class Run:
         with requiring("data"):
             from tokensal.runs.parquet import read_rows
         for path in self.folder.parts():
-            seconds = chain(self.folder.method_seconds(number_of(path)), repeat(0.0))
+            seconds = chain(self.folder.method_seconds(path), repeat(0.0))
             yield from zip(read_rows(path, columns), seconds, strict=False)
 
     def __iter__(self) -> Iterator[Attribution]:
@@ -138,7 +138,7 @@ class Run:
         for path in self.folder.parts():
             numbers = [row["number"] for row in read_rows(path, ["number", "id"]) if row["id"] == id]
             if numbers:
-                seconds = chain(self.folder.method_seconds(number_of(path)), repeat(0.0))
+                seconds = chain(self.folder.method_seconds(path), repeat(0.0))
                 pairs = zip(read_rows(path), seconds, strict=False)
                 return [(row, each) for row, each in pairs if row["number"] == numbers[0]]
         names = list(islice(dict.fromkeys(row["id"] for row in self.rows(["id"])), COMPARED))
@@ -199,9 +199,9 @@ class Run:
 
 
 def load_run(path: str | PathLike[str]) -> Run:
-    """The rows that `run` wrote into a folder, complete or not.
+    """The rows that `run` wrote into a folder, complete or not; or that Ray or datatrove wrote, which have no settings.
 
     Raises:
-        FormatError: it is no folder of a run.
+        FormatError: it is no folder of a run, and has no rows.
     """
     return Run(Folder.of(path))

@@ -34,6 +34,7 @@ from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.masks import source_places
+from tokensal.transfers import sent
 from tokensal.types import (
     Example,
     Forward,
@@ -173,7 +174,7 @@ class ModelAdapter(PromptAdapter, HookedModel):
 
     def embed(self, example: Example) -> Tensor:
         """The embeddings of the sources, (S, D)."""
-        ids = torch.tensor([[token.id for token in example.sources]], device=self.device)
+        ids = sent(torch.tensor([[token.id for token in example.sources]]), self.device)
         with torch.no_grad():
             embeds: Tensor = self.model.get_input_embeddings()(ids)[0]
             return embeds if self._shift is None else embeds + self._shift[source_places(example)].to(embeds)
@@ -194,7 +195,7 @@ class ModelAdapter(PromptAdapter, HookedModel):
             if name == "mean":
                 vocabulary = torch.arange(self.vocabulary, device=self.device)
                 return table(vocabulary).mean(0).expand(length, -1)
-            ids = torch.tensor(self._in_vocabulary(baseline_ids(self.tokenizer, name)), device=self.device)
+            ids = sent(torch.tensor(self._in_vocabulary(baseline_ids(self.tokenizer, name))), self.device)
             return table(ids[torch.arange(length, device=self.device) % len(ids)])
 
     def original(self, example: Example) -> Original:

@@ -1,11 +1,12 @@
 """Does a hierarchy point where the method alone does, at a fraction of the forwards? Prompts of twenty passages.
 
-    python tests/benchmarks/hierarchy.py [--prompts 40] [--seed 1] [--opened 1,2,3] [--methods 'hier*'] [--model NAME]
+    python tests/benchmarks/hierarchy.py [--prompts 40] [--seed 1] [--opened 1,2,3] [--methods '*lime*']
 
-1. Draw prompts as those of `tokensal.evaluation.suites.retrieval`, with twenty passages of three sentences, a line each,
-   and a question to one of them. Keep those that the model answers rightly, and whose answer follows a swap of the value.
-2. Leave out each word, one at a time: 'occlusion' of words. Its best passage is that with the largest sum of scores, its
-   best word that with the largest score. Words of the question and of the beginning of the answer take part.
+1. Draw prompts as those of `tokensal.evaluation.suites.retrieval`, with twenty passages of three sentences, a line
+   each, and a question to one of them. Keep those that the model answers rightly, and whose answer follows a swap of
+   the value.
+2. Leave out each word, one at a time: 'occlusion' of words. Its best passage is that with the largest sum of scores,
+   its best word that with the largest score. Words of the question and of the beginning of the answer take part.
 3. Explain the same prompts by hierarchies around several methods, and count distinct coalitions, which are forwards.
 
 * forwards: the mean of their number, and of its share of leave-one-out's.

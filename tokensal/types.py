@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
 

@@ -86,8 +86,8 @@ class Differentiation:
         step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
         reduced, *shares = self._products(graph, wanted, tally, collect, step)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
-        there = sent(turns, table.device)
-        table[torch.arange(len(table), device=table.device), there, sources - reduced.shape[-1] :] = reduced
+        groups = sent(turns, table.device)
+        table[torch.arange(len(table), device=table.device), groups, sources - reduced.shape[-1] :] = reduced
         table.masked_fill_(sent(~wanted, table.device)[..., None], 0)
         totals = constants = None
         if graph.totals is not None:

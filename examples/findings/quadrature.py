@@ -11,7 +11,7 @@
    long), and how far each map is from the certified one; or by the metrics that let a method explain again, which cost
    several times as much (`--metrics again`).
 4. Every prompt is in its journal at once, so that the same command goes on after an interruption. The page reads
-   whatever prompts the journals hold; see `tables.py`.
+   whatever prompts the journals hold; see `quadrature_page.py`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from torch import Tensor
 import tokensal
 from tokensal.adapters import ModelAdapter
 from tokensal.case import versions
+from tokensal.evaluation.building import named_methods, named_metrics
 from tokensal.evaluation.metric import Metric, Trial
 from tokensal.evaluation.prompts.prompt import Prompt, case_of
 from tokensal.evaluation.similarity import similarity
@@ -189,13 +190,22 @@ def draw(kind: str, model: ModelAdapter, count: int, seed: int, longest: int | N
 
 @dataclass(frozen=True)
 class Run:
-    """What is beside a journal: how its numbers were made. `seconds` are those of all calls that wrote to it."""
+    """What is beside a journal: how its numbers were made, and what they are of.
+
+    Attributes:
+        wanted: how many prompts.
+        tried: how many were drawn for them.
+        methods: names, in the order of the numbers; so are the metrics.
+        seconds: of all calls that wrote to the journal.
+    """
 
     command: str
     model: str
     kind: str
     wanted: int
     tried: int
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
     machine: str
     versions: dict[str, str]
     seconds: float = 0.0
@@ -213,22 +223,23 @@ def measure(
     longest: int | None = None,
     seed: int = 0,
 ) -> tokensal.Evaluation:
-    """Measure the prompts of a kind, and keep them in the journal `model-kind-group.jsonl` of a folder."""
+    """Measure the prompts of a kind, and keep them in the journal `model-kind-group-seed.jsonl` of a folder."""
     started = time.perf_counter()
-    journal = folder / f"{model.name}-{kind}-{group}.jsonl"
+    journal = folder / f"{model.name}-{kind}-{group}-{seed}.jsonl"
     beside = journal.with_suffix(".run.json")
     drawn = draw(kind, model, prompts, seed, longest)
+    methods: list[str | Method] = [*integrals(token_of(model), rules, stricter=stricter), *OTHERS]
+    names = tuple(named_methods(methods)), tuple(named_metrics(metrics_of(group), ["mask"]))
     before = json.loads(beside.read_text())["seconds"] if beside.exists() else 0.0
 
     def note(done: int, total: int) -> None:
         seconds = round(before + time.perf_counter() - started, 1)
         machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
         command = f"python examples/findings/quadrature.py {shlex.join(sys.argv[1:])}"
-        run = Run(command, model.name, kind, prompts, drawn.tried, machine, dict(versions()), seconds)
+        run = Run(command, model.name, kind, prompts, drawn.tried, *names, machine, dict(versions()), seconds)
         beside.write_text(json.dumps(asdict(run), indent=1) + "\n")
         print(f"{journal.stem}: {done} of {total} prompts, {seconds:.0f} s", file=sys.stderr, flush=True)
 
-    methods: list[str | Method] = [*integrals(token_of(model), rules, stricter=stricter), *OTHERS]
     return tokensal.evaluate(
         model, drawn.prompts, methods=methods, metrics=metrics_of(group), seed=seed, journal=journal, progress=note
     )
@@ -251,9 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.page:
-        import tables
+        import quadrature_page  # which imports this module
 
-        tables.write(options.page, options.folder)
+        quadrature_page.write(options.page, options.folder)
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     model = tokensal.load(options.model)

@@ -27,7 +27,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
-DATA = {"types", "errors", "version", "options", "values", "drawable", "surroundings", "drawing", "request", "ranks"}
+DATA = {
+    "types",
+    "errors",
+    "version",
+    "options",
+    "values",
+    "drawable",
+    "surroundings",
+    "drawing",
+    "request",
+    "ranks",
+    "run_options",
+}
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
 LAYERS = {
@@ -40,6 +52,7 @@ LAYERS = {
     "options": {"errors", "values"},
     "ranks": set(),
     "drawing": {"errors", "options", "values"},
+    "run_options": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
     "request": {"values"},
     "scores": DATA,
@@ -53,15 +66,16 @@ LAYERS = {
     "api": ONE_QUESTION | {"case", "evaluation", "progress"},
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
-    "config": {"drawing", "errors", "options", "questions"},
-    "cli": {"drawable", "drawing", "errors", "options", "questions", "config", "progress", "tokensal"},
+    "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "config": {"drawing", "errors", "options", "questions", "run_options"},
+    "cli": {"drawable", "drawing", "errors", "options", "questions", "run_options", "config", "progress", "tokensal"},
     "__init__": {"version"},
     "__main__": {"cli"},
 }
 # What each may import inside functions as well, because it is heavy.
 LATE = {
     "config": {"methods", "api", "evaluation"},
-    "cli": {"render", "methods", "adapters", "evaluation"},
+    "cli": {"render", "methods", "adapters", "evaluation", "runs"},
     "__init__": {"methods"},
 }
 OUTSIDE = {

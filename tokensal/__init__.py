@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
     from tokensal.results.evaluation import Evaluation as Evaluation
+    from tokensal.runs.running import run as run
+    from tokensal.runs.stored import Run as Run
+    from tokensal.runs.stored import load_run as load_run
     from tokensal.types import Diagnostic as Diagnostic
     from tokensal.types import Scores as Scores
 
@@ -52,6 +55,7 @@ _MODULES = {
     "GradientMethod": "tokensal.methods.method",
     "Question": "tokensal.questions.question",
     "RemovalMethod": "tokensal.methods.removal",
+    "Run": "tokensal.runs.stored",
     "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
@@ -60,7 +64,9 @@ _MODULES = {
     "compare": "tokensal.api",
     "evaluate": "tokensal.evaluation.measuring",
     "load": "tokensal.adapters",
+    "load_run": "tokensal.runs.stored",
     "register": "tokensal.methods.registry",
+    "run": "tokensal.runs.running",
 }
 
 

@@ -86,7 +86,7 @@ def dumps(result: AnyResult) -> str:
 def _document(result: AnyResult) -> dict[str, Any]:
     if isinstance(result, Evaluation):
         return evaluation_document(result)
-    return _from_attribution(result) if isinstance(result, Attribution) else _from_comparison(result)
+    return attribution_document(result) if isinstance(result, Attribution) else _from_comparison(result)
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
@@ -114,11 +114,12 @@ def _exact(numbers: Any) -> Any:
 
 
 def _from_comparison(comparison: Comparison) -> dict[str, Any]:
-    attributions = [_from_attribution(attribution) for attribution in comparison.attributions]
+    attributions = [attribution_document(attribution) for attribution in comparison.attributions]
     return {"schema": COMPARISON, "version": VERSION, "attributions": attributions}
 
 
-def _from_attribution(attribution: Attribution) -> dict[str, Any]:
+def attribution_document(attribution: Attribution) -> dict[str, Any]:
+    """An attribution as JSON has it."""
     return {
         "schema": ATTRIBUTION,
         "version": VERSION,

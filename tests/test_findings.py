@@ -97,6 +97,7 @@ def test_the_same_command_goes_on_and_the_page_keeps_what_is_written_by_hand(scr
     script.main(["--folder", str(folder), "--page", str(page)])
     text = page.read_text("utf-8")
     assert text.startswith("# By hand\n") and text.endswith("\nMore by hand.\n") and "stale" not in text
+    assert "--folder journals`" in text and str(folder) not in text
     mean = module.read(folder).mean("dates", "abpc", "zero, certified")
     assert f"| abpc ↑ | zero | {mean:.3f}".replace("| 0.", "| .") in text
 

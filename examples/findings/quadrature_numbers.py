@@ -18,6 +18,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from quadrature import OTHERS, RULES, STEPS
@@ -66,7 +67,7 @@ class Numbers:
     """
 
     rows: Mapping[tuple[str, str, str], Row]
-    runs: Sequence[Mapping[str, object]]
+    runs: Sequence[Mapping[str, Any]]
 
     @property
     def models(self) -> list[str]:

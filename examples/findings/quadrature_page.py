@@ -5,6 +5,7 @@ What is written around the marks is by hand, and stays.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -29,9 +30,10 @@ from quadrature_numbers import (
 )
 
 from tokensal.evaluation import METRICS
-from tokensal.results.statistics import Mean
+from tokensal.results.statistics import Mean, mean_of
 
 OWN = tuple(metric.name for metric in INTEGRALS)
+FOLDER = re.compile(r"--folder \S+")  # wherever the journals were
 BEGIN, END = "<!-- tables -->", "<!-- end -->"
 Cells = Sequence[str]
 
@@ -106,6 +108,16 @@ def difference_table(numbers: Numbers, model: str, rule: str) -> str:
     return table(["metric", "baseline", CERTIFIED, *(f"less that of {steps}" for steps in STEPS)], rows)
 
 
+def control_table(numbers: Numbers, model: str) -> str:
+    """A row for each metric: the certified number less that of the stricter certificate, from each baseline."""
+    rows = []
+    for metric in numbers.metrics(model):
+        pairs = [(integral(baseline, CERTIFIED), integral(baseline, STRICTER)) for baseline in BASELINES]
+        means = [mean_of(numbers.differences(model, metric, *pair)) for pair in pairs]
+        rows.append([f"{metric} {arrow(metric)}", *(with_interval(mean, 1) for mean in means)])
+    return table(["metric", *BASELINES], rows)
+
+
 # What it does to rankings
 
 
@@ -177,15 +189,22 @@ def baseline_table(numbers: Numbers, model: str) -> str:
 
 
 def run_table(numbers: Numbers) -> str:
-    """A row for each journal."""
+    """A row for each journal, and the versions."""
     rows = [
         [
-            str(run["journal"]), f"{run['prompts']} of {run['wanted']}",
-            str(run["tried"]), f"{float(str(run['seconds'])) / 60:.0f}", f"`{run['command']}`",
+            run["journal"],
+            f"{run['prompts']} of {run['wanted']}",
+            str(run["tried"]),
+            f"{run['seconds'] / 60:.0f}",
+            f"`{FOLDER.sub('--folder journals', run['command'])}`",
         ]
         for run in numbers.runs
-    ]  # fmt: skip
-    return table(["journal", "prompts", "drawn", "minutes", "command"], rows)
+    ]
+    made = {
+        f"{run['machine']}; {', '.join(' '.join(pair) for pair in run['versions'].items())}" for run in numbers.runs
+    }
+    journals = table(["journal", "prompts", "drawn", "minutes", "command"], rows)
+    return f"{journals}\n\nMade by {' and by '.join(sorted(made))}."
 
 
 def sections(numbers: Numbers) -> Iterator[str]:
@@ -200,6 +219,9 @@ def sections(numbers: Numbers) -> Iterator[str]:
         for rule in numbers.rules(model)[1:]:
             title = f"<summary>{model}, {TITLES[rule]}</summary>"
             yield f"<details>{title}\n\n{difference_table(numbers, model, rule)}\n\n</details>"
+    for model in single:
+        if numbers.row(model, "residual", integral("zero", STRICTER)):
+            yield f"## Certified less stricter: {model}\n\n{control_table(numbers, model)}"
     for model in numbers.models:
         yield f"## The place among five methods: {model}\n\n{place_table(numbers, model)}"
     for model in numbers.models:

@@ -26,12 +26,11 @@ import argparse
 import calendar
 import random
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from training import dropped, optimise, vocabulary, word_tokenizer
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from tokensal.adapters import embedded
@@ -54,31 +53,18 @@ BATCH, RATE = 64, 3e-3
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Words and numbers of `vocabulary` are tokens, all others are spelled in bytes; nothing is lost."""
-    ids = {token: id for id, token in enumerate(vocabulary())}
-    backend = Tokenizer(models.BPE(ids, merges=[], ignore_merges=True))  # whole words or single bytes, nothing between
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", ids["</s>"])])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", clean_up_tokenization_spaces=False
-    )
+    """Words and numbers of `words` are tokens, all others are spelled in bytes; nothing is lost."""
+    return word_tokenizer(vocabulary(SPECIAL, words()), PIECES, "$A </s>", pad_token="<pad>", eos_token="</s>")
 
 
-def vocabulary() -> list[str]:
-    """Special tokens, bytes, and each word as it stands at a beginning and after a space, spelled in byte letters."""
+def words() -> set[str]:
+    """The words and numbers of dates and of the sentences around them."""
     names = [*calendar.month_name[1:], *calendar.month_abbr[1:]]
-    words = {case(name) for name in names for case in (str.title, str.lower, str.upper)} | {*calendar.day_name}
-    words |= {str(number) for number in (*YEARS, *NUMBERS)} | {f"{number:02}" for number in range(1, 10)}
-    words |= {ordinal(day) for day in range(1, 32)} | {*WORDS} | {word.title() for word in WORDS}
-    words |= set(re.findall(r"\w+", re.sub(r"{\w+}", "", " ".join([*FORMS, *SENTENCES]))))
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    return [*SPECIAL, *letters, *sorted({space + word for word in words for space in ("", "Ġ")} - {*letters})]
+    tokens = {case(name) for name in names for case in (str.title, str.lower, str.upper)} | {*calendar.day_name}
+    tokens |= {str(number) for number in (*YEARS, *NUMBERS)} | {f"{number:02}" for number in range(1, 10)}
+    tokens |= {ordinal(day) for day in range(1, 32)} | {*WORDS} | {word.title() for word in WORDS}
+    tokens |= set(re.findall(r"\w+", re.sub(r"{\w+}", "", " ".join([*FORMS, *SENTENCES]))))
+    return tokens
 
 
 def untrained(size: int) -> T5ForConditionalGeneration:
@@ -107,20 +93,9 @@ def untrained(size: int) -> T5ForConditionalGeneration:
 def train(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
     """Teacher forcing on dates that are written afresh for every step."""
     rng, training_days = random.Random(seed), days()[0]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    started = time.perf_counter()
-    model.train()
-    for step in range(1, steps + 1):
-        loss = _loss(model, coder, [draw(rng.choice(training_days), rng) for _ in range(BATCH)])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 200 == 0 or step == steps:
-            print(f"step {step}: loss {loss.item():.5f}, {time.perf_counter() - started:.0f} s", flush=True)
-    model.eval()
+    optimise(
+        model, lambda: _loss(model, coder, [draw(rng.choice(training_days), rng) for _ in range(BATCH)]), steps, RATE
+    )
 
 
 def _loss(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, batch: Sequence[Written]) -> torch.Tensor:
@@ -130,17 +105,11 @@ def _loss(model: T5ForConditionalGeneration, coder: PreTrainedTokenizerFast, bat
     labels = answers.input_ids.masked_fill(answers.attention_mask == 0, -100)
     rates = torch.rand(len(batch), 1) * (torch.arange(len(batch)) % 2)[:, None]
     return model(
-        inputs_embeds=_dropped(model, texts.input_ids, rates),
+        inputs_embeds=dropped(model, texts.input_ids, rates, len(SPECIAL)),
         attention_mask=texts.attention_mask,
-        decoder_inputs_embeds=_dropped(model, model.prepare_decoder_input_ids_from_labels(labels), rates),
+        decoder_inputs_embeds=dropped(model, model.prepare_decoder_input_ids_from_labels(labels), rates, len(SPECIAL)),
         labels=labels,
     ).loss
-
-
-def _dropped(model: T5ForConditionalGeneration, ids: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
-    """Embeddings (B, n, D) of ids (B, n); of those that are not special, that share (B, 1) of each text is zero."""
-    seen = (torch.rand(ids.shape) >= rates) | (ids < len(SPECIAL))
-    return model.get_input_embeddings()(ids) * seen[..., None]
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
 DATA = {
     "types",
+    "layer_call",
     "errors",
     "version",
     "options",
@@ -39,6 +40,7 @@ DATA = {
     "request",
     "ranks",
     "run_options",
+    "quantities",
 }
 MODEL_FREE = DATA | {"scores", "questions", "perturbations"}
 ONE_QUESTION = MODEL_FREE | {"adapters", "engine", "methods", "results"}
@@ -48,9 +50,11 @@ LAYERS = {
     "surroundings": set(),
     "errors": {"drawable"},
     "types": set(),
+    "layer_call": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),
+    "quantities": set(),
     "drawing": {"errors", "options", "values"},
     "run_options": {"errors", "options", "values"},
     "progress": {"errors", "types", "values"},
@@ -67,8 +71,20 @@ LAYERS = {
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "integrations": {"errors", "values", "render", "runs"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
-    "cli": {"drawable", "drawing", "errors", "options", "questions", "run_options", "config", "progress", "tokensal"},
+    "cli": {
+        "drawable",
+        "drawing",
+        "errors",
+        "options",
+        "questions",
+        "run_options",
+        "quantities",
+        "config",
+        "progress",
+        "tokensal",
+    },
     "__init__": {"version"},
     "__main__": {"cli"},
 }
@@ -84,6 +100,9 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "datatrove": {"integrations"},
+    "ray": {"integrations"},
+    "httpx2": {"adapters"},
 }
 
 
@@ -263,6 +282,8 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.options",
         "tokensal.questions.question",
         "tokensal.results.attribution",
+        "tokensal.runs.running",
+        "tokensal.runs.stored",
     ],
 )
 def test_examples_in_docstrings_run(name):

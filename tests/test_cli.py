@@ -165,7 +165,8 @@ def test_defaults_then_configuration_then_flags(folder, tmp_path):
 
 
 def test_options_of_the_method_and_of_generate(folder, tmp_path):
-    done = run("attribute", "The cat", "--model", folder, "--option", "norm=l1", "--generation", "do_sample=true",
+    done = run("attribute", "The cat", "--model", folder, "--method", "gradient", "--option", "norm=l1",
+               "--generation", "do_sample=true",
                "--generation", "top_k=5", "--seed", 1, "--max-new-tokens", 2, "-o", "r.json", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     made = Attribution.load(tmp_path / "r.json").provenance
@@ -284,7 +285,7 @@ def test_names_of_files_are_drawable(folder, here, tmp_path, monkeypatch):
         (["x", "--methods", "gradient"], "at least two methods, but got 1"),
         (["x", "--methods", ""], "at least two methods, but got 0"),
         (["x", "--methods", "gradient, occlusion,gradient"], "Gradient(norm='l2') is given 2 times"),
-        (["x", "--option", "grad_cam.layers=all"], "options for method 'grad_cam', but compared are only gradient"),
+        (["x", "--option", "grad_cam.layers=all"], "options for method 'grad_cam', but compared are only lrp"),
         (["x", "--option", "norm=l1"], "should be METHOD.KEY=VALUE"),
         (["x", "--option", "gradient.nrom=l1"], "did you mean 'norm'"),
         (["x", "-o", "r.docx"], "should be one of ."),
@@ -315,8 +316,8 @@ def test_bad_configuration_of_a_comparison(toml, expected, here, tmp_path):
     ("arguments", "expected"),
     [
         (["x", "--method", "gradeint"], "did you mean 'gradient'"),
-        (["x", "--option", "nrom=l1"], "did you mean 'norm'"),
-        (["x", "--option", "norm=l7"], "l7"),
+        (["x", "--option", "gama=1"], "did you mean 'gamma'"),
+        (["x", "--option", "rule=cq"], "cq"),
         (["x", "--option", "norm"], "KEY=VALUE"),
         (["x", "--method", "input_x_gradient", "--option", "norm=l1"], "takes no options"),
         (["x", "--score", "logprobs"], "did you mean 'logprob'"),

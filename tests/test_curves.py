@@ -19,7 +19,7 @@ from tokensal import Question, adapt
 from tokensal.case import Case
 from tokensal.errors import InputError
 from tokensal.evaluation import ABPC, METRICS, Comprehensiveness, Deletion, Insertion, Sufficiency, TopKDrop
-from tokensal.evaluation.baselines import BASELINES, Random, Recency, chance
+from tokensal.evaluation.baselines import BASELINES, Random, Recency, chance, chances
 from tokensal.evaluation.curves import curves
 from tokensal.evaluation.metric import Trial
 from tokensal.evaluation.removal import score_together
@@ -283,7 +283,7 @@ def test_curves_of_three_operators_cost_little_more_than_their_distinct_suffixes
     case.engine.original(case.example)
     run, needed = {}, {}
     for replacement in ("mask", "delete", "pad"):
-        metric = ABPC(replacement=replacement)
+        metric = ABPC(steps=20, replacement=replacement)
         with counted(adapted) as tokens:
             values = metric(trial, attribution)
         assert values.shape == (10,) and values.isfinite().all()
@@ -364,6 +364,24 @@ def test_chance_is_a_half_on_average_where_units_do_not_interact():
         trial, ranked(trial, [float(trial.game().scores(one)[0, 0]) for one in torch.eye(12).bool()[:, None]])
     )
     assert (values > right).all()
+
+
+@pytest.mark.parametrize("players", [1, 6, 20, 40])
+def test_a_pair_of_opposite_rankings_costs_one_and_has_no_area_between(players):
+    """Where the steps are whole numbers of units; what is absent as one falls is left as the other does."""
+    weights, counts = torch.rand(players, generator=torch.Generator().manual_seed(0)).double(), []
+
+    def counted(rows):
+        counts.append(len(rows))
+        return (rows.double() @ weights).square()[:, None]
+
+    trial = trial_of(counted, players)
+    one_of_them, other = chances(trial, 1)
+    metric = ABPC(steps=min(10, players))
+    first = metric(trial, one_of_them)
+    scored = sum(counts)
+    assert float(first + metric(trial, other)) == pytest.approx(0) and (players < 6 or float(first) != 0)
+    assert sum(counts) == scored
 
 
 # Real models

@@ -16,7 +16,7 @@ import tokensal
 from tokensal import Evaluation, TokensalError, evaluate
 from tokensal.errors import InputError, OutputError
 from tokensal.evaluation import measuring
-from tokensal.evaluation.baselines import Recency, chance
+from tokensal.evaluation.baselines import Recency, chances
 from tokensal.evaluation.building import build_metric, named_methods, named_metrics
 from tokensal.evaluation.curves import ABPC
 from tokensal.evaluation.localisation import PointingGame
@@ -84,7 +84,8 @@ def test_numbers_are_those_of_the_metric_on_the_trial_of_each_prompt():
     for number, method in enumerate(("gradient", None, Recency())):
         for column, metric in enumerate((PointingGame(), ABPC())):
             if method is None:
-                expected = chance(metric, trial, draws=measuring.DRAWS).nanmean()
+                drawn = chances(trial, measuring.PAIRS)
+                expected = torch.stack([metric(trial, each) for each in drawn]).nanmean()
             else:
                 expected = metric(trial, trial.explain(method)).nanmean()
             assert float(once().values[0, number, column]) == pytest.approx(float(expected), abs=1e-6)
@@ -295,13 +296,13 @@ def test_the_command_from_records_to_files_and_back(tmp_path):
     (tmp_path / "prompts.jsonl").write_text(lines)
     arguments = (
         "evaluate", "prompts.jsonl", "--model", "dates", "--methods", "gradient", "--metrics", "pointing_game,abpc",
-        "--unit", "word", "--metric-option", "abpc.steps=20", "--resume", "journal", "-o", "e.json", "-o", "e.html",
+        "--unit", "word", "--metric-option", "abpc.steps=10", "--resume", "journal", "-o", "e.json", "-o", "e.html",
     )  # fmt: skip
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Evaluation of attribution methods" in done.stdout and "gradient" in done.stdout
     result = Evaluation.load(tmp_path / "e.json")
-    assert same(result, once()) and result.config["metric_options"] == {"abpc": {"steps": 20}}
+    assert same(result, once()) and result.config["metric_options"] == {"abpc": {"steps": 10}}
     assert len((tmp_path / "journal").read_text().splitlines()) == 4
     again = run("show", "e.json", cwd=tmp_path)
     assert again.stdout == done.stdout
@@ -367,7 +368,7 @@ def test_metrics_are_listed_and_told(here):
         words = " ".join(told.split())
         assert " ".join(metric.summary.split()) in words and " ".join(metric.__doc__.split("\n\n")[0].split()) in words
         assert f"{metric.better} is better" in listed
-    assert "steps = 20" in " ".join(here("metrics", "abpc")[1].split())
+    assert "steps = 10" in " ".join(here("metrics", "abpc")[1].split())
     assert here("metrics", "abcp")[0] == 2
 
 

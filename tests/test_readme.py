@@ -25,9 +25,9 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(blocks) >= 4
     for block in blocks:
         exec(block, names)
-    assert (tmp_path / "paris.html").exists() and "InputXGradient()" in capsys.readouterr().out
+    assert (tmp_path / "paris.html").exists() and "lrp" in capsys.readouterr().out
     explained = names["result"].provenance
-    assert explained.method == "input_x_gradient"
+    assert explained.method == "lrp"
 
 
 def test_the_python_of_the_readme_runs_on_dates(tmp_path, monkeypatch):

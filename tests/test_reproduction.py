@@ -133,7 +133,8 @@ def test_one_traced_attribution(dates):
 def test_a_result_of_the_command_line_is_made_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tokensal", "attribute", DATE, "--model", "dates", "-o", "first.json", "-q",
-                                      "--option", "norm=l1", "--generation", "num_beams=2"])  # fmt: skip
+                                      "--method", "gradient", "--option", "norm=l1",
+                                      "--generation", "num_beams=2"])  # fmt: skip
     with pytest.raises(SystemExit):
         cli.main()
     first = loads((tmp_path / "first.json").read_text())

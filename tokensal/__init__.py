@@ -19,6 +19,7 @@ from tokensal.version import __version__ as __version__
 if TYPE_CHECKING:
     from tokensal.adapters import CausalAdapter as CausalAdapter
     from tokensal.adapters import Seq2SeqAdapter as Seq2SeqAdapter
+    from tokensal.adapters import ServedAdapter as ServedAdapter
     from tokensal.adapters import adapt as adapt
     from tokensal.adapters import load as load
     from tokensal.api import attribute as attribute
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
     from tokensal.results.evaluation import Evaluation as Evaluation
+    from tokensal.runs.plan import Plan as Plan
+    from tokensal.runs.plan import plan_run as plan_run
     from tokensal.runs.running import run as run
     from tokensal.runs.stored import Run as Run
     from tokensal.runs.stored import load_run as load_run
@@ -53,11 +56,13 @@ _MODULES = {
     "Evaluation": "tokensal.results.evaluation",
     "Generation": "tokensal.options",
     "GradientMethod": "tokensal.methods.method",
+    "Plan": "tokensal.runs.plan",
     "Question": "tokensal.questions.question",
     "RemovalMethod": "tokensal.methods.removal",
     "Run": "tokensal.runs.stored",
     "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
+    "ServedAdapter": "tokensal.adapters",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",
@@ -65,6 +70,7 @@ _MODULES = {
     "evaluate": "tokensal.evaluation.measuring",
     "load": "tokensal.adapters",
     "load_run": "tokensal.runs.stored",
+    "plan_run": "tokensal.runs.plan",
     "register": "tokensal.methods.registry",
     "run": "tokensal.runs.running",
 }

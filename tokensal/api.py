@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.adapters.prompting import Messages, Text
 from tokensal.case import Case
 from tokensal.engine import Budget
@@ -25,12 +25,12 @@ from tokensal.values import described
 
 @flattened(question=Question, generation=Generation)
 def attribute(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,
     template: Mapping[str, Any] | None = None,
-    method: str | Method | type[Method] = "gradient",
+    method: str | Method | type[Method] = "lrp",
     check: bool = False,
     question: Question,
     generation: Generation,
@@ -88,7 +88,7 @@ def attribute(
 
 @flattened(question=Question, generation=Generation)
 def compare(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     prompt: Text | None = None,
     *,
     messages: Messages | None = None,

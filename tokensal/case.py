@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter, load
+from tokensal.adapters import AnyAdapter, load
 from tokensal.adapters.prompting import Messages, Text
-from tokensal.engine import Budget, Engine
+from tokensal.engine import Budget, Engine, engine_of
 from tokensal.errors import InputError, NonFiniteScores
 from tokensal.methods import Method, build, differences, name_of
 from tokensal.methods.removal import scores_without
@@ -62,7 +62,7 @@ class Case:
     @classmethod
     def of(
         cls,
-        model: ModelAdapter | str | PathLike[str],
+        model: AnyAdapter | str | PathLike[str],
         prompt: Text | None = None,
         *,
         messages: Messages | None = None,
@@ -92,7 +92,7 @@ class Case:
         model = adapter_of(model)
         if generation.seed is None and (generation.generation or {}).get("do_sample"):
             generation = replace(generation, seed=secrets.randbits(32))
-        engine = Engine(model, resolve_score(question.score), budget=budget, progress=progress)
+        engine = engine_of(model, resolve_score(question.score), budget=budget, progress=progress)
         with exact_surroundings(model.device):
             example = _example(
                 model, question, prompt=prompt, messages=messages, template=template, **values_of(generation)
@@ -195,7 +195,7 @@ def _non_finite_gradients(dtype: str, score: str | Callable[..., Tensor], method
     return "its gradient is not finite here: choose a method without gradients, such as 'occlusion'"
 
 
-def adapter_of(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
+def adapter_of(model: AnyAdapter | str | PathLike[str]) -> AnyAdapter:
     """The model, loaded if it is a name or a path."""
     if isinstance(model, str | PathLike):
         return load(model)
@@ -207,7 +207,7 @@ def adapter_of(model: ModelAdapter | str | PathLike[str]) -> ModelAdapter:
     return model
 
 
-def _example(model: ModelAdapter, question: Question, **answer: Any) -> Example:
+def _example(model: AnyAdapter, question: Question, **answer: Any) -> Example:
     """The example of a prompt and its answer, with what the question selects of it."""
     unit, marked = (
         (question.unit, question.unit == "marked") if isinstance(question.unit, str) else ("marked", question.unit)
@@ -221,7 +221,7 @@ def _example(model: ModelAdapter, question: Question, **answer: Any) -> Example:
 
 
 def _alternatives(
-    model: ModelAdapter, engine: Engine, example: Example, count: int
+    model: AnyAdapter, engine: Engine, example: Example, count: int
 ) -> tuple[tuple[Alternative, ...], ...]:
     if not count:
         return ()

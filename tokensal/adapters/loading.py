@@ -19,9 +19,10 @@ from tokensal.adapters.causal import CausalAdapter
 from tokensal.adapters.model import ModelAdapter
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.seq2seq import Seq2SeqAdapter
+from tokensal.adapters.served import ServedAdapter, connect
 from tokensal.adapters.support import check_config, unwrapped
 from tokensal.errors import InputError, ModelError, foreign
-from tokensal.options import Loading, flattened
+from tokensal.options import Loading, flattened, is_address
 from tokensal.request import differing, request_of
 from tokensal.values import described, read_text
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger("tokensal")
+
+AnyAdapter = ModelAdapter | ServedAdapter  # a model that is loaded, or served
 
 # transformers changes how modules of the whole process are built while it loads weights: one thread at a time
 _LOADING = threading.RLock()
@@ -61,17 +64,20 @@ def _adapter_class(model: PreTrainedModel) -> type[ModelAdapter]:
 
 
 @flattened(loading=Loading)
-def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> ModelAdapter:
-    """Load a model and its tokenizer, ready to be attributed.
+def load(model: str | PathLike[str] | None = None, *, loading: Loading) -> AnyAdapter:
+    """Load a model and its tokenizer, ready to be attributed; or connect to a server of one.
 
     Args:
         {loading}
 
     Raises:
-        ModelError: no such model, or it cannot be reached.
+        ModelError: no such model, or it cannot be reached; a ServerError where the server is at fault.
         UnsupportedModel: its architecture cannot be attributed; the message says why.
         InputError: an unknown dtype, both a device and a device_map, or a revision of "dates", which has none.
     """
+    loading.check_for(model)
+    if is_address(model):
+        return connect(str(model), loading)
     name, revision, location = _locate(model, loading.revision)
     options: dict[str, Any] = {"trust_remote_code": loading.trust_remote_code, **location}
     weights = {
@@ -197,9 +203,25 @@ def _remedy(name: str, options: Mapping[str, Any]) -> str:
 def _usable_device(device: str | torch.device | None) -> torch.device:
     """The device that was asked for, else the accelerator if there is one, else the CPU."""
     if device is None:
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if accelerator is None else _own_device(accelerator, torch.accelerator.device_count())
     with foreign(InputError, f"Cannot use device {str(device)!r}", "Try 'cpu'."):
         return torch.empty(0, device=device).device
+
+
+def _own_device(accelerator: torch.device, count: int, environment: Mapping[str, str] = os.environ) -> torch.device:
+    """The accelerator of this process: a launcher numbers the processes of a machine by LOCAL_RANK.
+
+    With more processes than accelerators they share them, and so they do where each process sees its own one alone.
+    """
+    rank = environment.get("LOCAL_RANK")
+    if rank is None:
+        return accelerator
+    if not rank.isdecimal():
+        raise InputError(
+            f"LOCAL_RANK is {rank!r} in the environment, but should be a number: unset it, or name a device."
+        )
+    return torch.device(accelerator.type, int(rank) % count)
 
 
 def _move(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:

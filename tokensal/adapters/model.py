@@ -1,4 +1,4 @@
-"""What decoder-only and encoder–decoder models have in common: from a prompt to an example, and to the engine."""
+"""What decoder-only and encoder–decoder models have in common: how they generate, and what the engine needs of them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from tokensal.adapters.branches import join_forwards, split_branches, split_inputs, with_contrast
+from tokensal.adapters.branches import join_forwards, split_branches, split_inputs
 from tokensal.adapters.frozen import seeded
-from tokensal.adapters.generating import generate_options, most_new_tokens
+from tokensal.adapters.generating import generate_options
 from tokensal.adapters.hooked import HookedModel
 from tokensal.adapters.hooks import cut_at_the_head
-from tokensal.adapters.prompting import Messages, Prompt, Text, baseline_ids, continuation_ids, read_prompt
+from tokensal.adapters.prompted import PromptAdapter
+from tokensal.adapters.prompting import Prompt, baseline_ids
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.support import check_model, unwrapped
-from tokensal.adapters.tokens import decode, read
-from tokensal.adapters.trials import findings_of, require_eager_agreement, running
+from tokensal.adapters.trials import findings_of, rebuilt_gradients_agree, require_eager_agreement, running
 from tokensal.drawable import drawable
-from tokensal.errors import InputError, UnsupportedModel, foreign, require_known
-from tokensal.options import Generation, flattened
+from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.masks import source_places
-from tokensal.questions.question import PARTS
 from tokensal.types import (
     Example,
     Forward,
     Original,
-    Role,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
 EMBEDS = ("inputs_embeds", "decoder_inputs_embeds")
 
 
-class ModelAdapter(HookedModel):
+class ModelAdapter(PromptAdapter, HookedModel):
     """A model and its tokenizer, ready to be attributed. Neither is changed in any way.
 
     Make one with `tokensal.load` or `tokensal.adapt`.
@@ -79,97 +76,19 @@ class ModelAdapter(HookedModel):
     def _require_eager(self) -> None:
         require_eager_agreement(self, self._findings)
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether gradients through layers that are run again are those of the plain graph, tried once."""
+        return rebuilt_gradients_agree(self, self._findings)
+
     def __repr__(self) -> str:
         name, architecture = type(self).__name__, type(self.model).__name__
         return drawable(f"{name}({self.name}, {architecture}, {self._dtype} on {self.device})")
 
-    # From a prompt to an example
+    # Generating an answer
 
-    @flattened(generation=Generation)
-    def example(
-        self,
-        prompt: Text | None = None,
-        *,
-        messages: Messages | None = None,
-        template: Mapping[str, Any] | None = None,
-        generation: Generation,
-        explain: str = "answer",
-        marked: bool | Sequence[tuple[int, int]] = False,
-    ) -> Example:
-        """Tokenize a prompt or a chat, and take or generate its continuation.
-
-        Args:
-            prompt: Text, or token ids.
-            messages: A chat instead ({"role": …, "content": …}), put through the model's chat template.
-            template: Further arguments of the chat template, such as tools or enable_thinking.
-            {generation}
-            explain: The targets: "answer", "prompt" (its own tokens, but the first; nothing is generated), or "all".
-            marked: True if passages are marked as [[…]] in the prompt, perhaps with fillers as in [[Dave|Sarah]]; or
-                the characters (start, stop) of each.
-
-        Raises:
-            InputError: an empty prompt or continuation, or one longer than the model's context.
-        """
-        require_known("part to explain:", explain, PARTS)
-        tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
-        self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
-        options = dict(generation.generation or {})
-        if explain == "prompt":
-            if generation.continuation is not None or generation.max_new_tokens is not None or options:
-                raise InputError(
-                    "Where the prompt is explained, nothing follows it: leave out what is about an answer."
-                )
-            return self._with_continuation(tokenized, None, explain)
-        if generation.continuation is not None:
-            return self._with_continuation(tokenized, generation.continuation, explain)
-        limit = most_new_tokens(generation, 1 if self.model.config.is_encoder_decoder else len(tokenized.ids))
-        self._check_length(len(tokenized.ids), limit)
-        options = generate_options(self.model, self.tokenizer, options, limit)
-        return self._with_generation(tokenized, options, generation.seed, explain)
-
-    @abstractmethod
-    def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:
-        """The example of a prompt and a continuation, or of a prompt alone."""
-
-    @abstractmethod
-    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
-        """The example of a prompt and the continuation that the model generates."""
-
-    def contrasted(self, example: Example, explained: range, contrast: Text) -> Example:
-        """The example with two continuations: some of its targets, and another text in their place.
-
-        Each is explained in its own context. If both have equally many tokens, each target is explained against the
-        token at its position; else the sum of the targets against the sum of the contrast.
-
-        Args:
-            example: the tokens.
-            explained: which of its targets, consecutive ones.
-            contrast: text or token ids; a text gets a leading space if the text that it replaces has one.
-
-        Raises:
-            InputError: the contrast is empty, or equal to the targets.
-        """
-        ids = self._in_vocabulary(self._contrast_ids(example, explained, contrast))
-        if ids == [token.id for token in example.targets[explained.start : explained.stop]]:
-            raise InputError("The contrast is what was written: give another text, to explain why it was not that.")
-        first = example.predictors[explained.start]
-        before = [token.id for token in example.sources[example.encoder : first + 1]]
-        _, tokens = read(self.tokenizer, [*before, *ids], [Role.CONTRAST] * (len(before) + len(ids)))
-        return with_contrast(example, explained, tokens[len(before) :])
-
-    def _contrast_ids(self, example: Example, explained: range, contrast: Text) -> list[int]:
-        replaced = example.targets[explained.start].text
-        if isinstance(contrast, str) and contrast and replaced[:1].isspace() and not contrast[:1].isspace():
-            contrast = replaced[: len(replaced) - len(replaced.lstrip())] + contrast
-        return continuation_ids(self.tokenizer, contrast)
-
-    def spelled(self, id: int) -> str:
-        """One token as text."""
-        return decode(self.tokenizer, [id])
-
-    @abstractmethod
-    def _check_length(self, prompt: int, answer: int) -> None:
-        """Refuse a prompt and an answer of so many tokens if they exceed the context of the model."""
+    def _before_answer(self, prompt: Prompt) -> int:
+        return 1 if self.model.config.is_encoder_decoder else len(prompt.ids)
 
     @property
     def _context(self) -> int | None:
@@ -182,16 +101,9 @@ class ModelAdapter(HookedModel):
         """How many tokens the model knows."""
         return len(self.model.get_input_embeddings().weight)
 
-    def _in_vocabulary(self, ids: Sequence[int]) -> list[int]:
-        if unknown_ids := [id for id in ids if not 0 <= id < self.vocabulary]:
-            raise InputError(
-                f"Token id {unknown_ids[0]} is outside the model's vocabulary, which goes from 0 to "
-                f"{self.vocabulary - 1}: use the model's own tokenizer."
-            )
-        return list(ids)
-
-    def _generate(self, ids: Sequence[int], options: dict[str, Any], seed: int | None) -> list[int]:
+    def _generate(self, ids: Sequence[int], options: dict[str, Any], limit: int, seed: int | None) -> list[int]:
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
+        options = generate_options(self.model, self.tokenizer, options, limit)
         prompt = torch.tensor([list(ids)], device=self.device)
         with (
             quiet_libraries(),

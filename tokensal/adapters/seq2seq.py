@@ -47,10 +47,12 @@ class Seq2SeqAdapter(ModelAdapter):
         # mBART's tokenizer appends a language after the end of the text: its decoder starts with it
         return self._pair(prompt, [appended[-1] if len(appended) > 1 else self._start_token, *answer])
 
-    def _with_generation(self, prompt: Prompt, options: dict[str, Any], seed: int | None, explain: str) -> Example:
+    def _with_generation(
+        self, prompt: Prompt, options: dict[str, Any], limit: int, seed: int | None, explain: str
+    ) -> Example:
         _check_part(explain)
         forced = options.get("forced_bos_token_id", self.model.generation_config.forced_bos_token_id)
-        return self._pair(prompt, self._generate(prompt.ids, options, seed), forced)
+        return self._pair(prompt, self._generate(prompt.ids, options, limit, seed), forced)
 
     def _pair(self, prompt: Prompt, answer: list[int], forced: int | None = None) -> Example:
         """The example of what the encoder reads, and on the next line what the decoder starts with and writes."""

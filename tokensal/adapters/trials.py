@@ -7,6 +7,8 @@
    perturbation runs from its beginning. The same of a row two of whose tokens are masked says whether perturbations can
    go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
+6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
+   they are not, the plain graph is all there is.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
 """
@@ -52,6 +54,7 @@ class Findings:
     continues: bool
     skips: bool
     eager_agrees: bool = False
+    rebuilds: bool | None = None  # not known yet
 
 
 _FINDINGS: WeakKeyDictionary[nn.Module, Findings] = WeakKeyDictionary()
@@ -98,6 +101,53 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
     findings.eager_agrees = True
 
 
+def rebuilt_gradients_agree(adapter: ModelAdapter, findings: Findings) -> bool:
+    """Whether gradients through layers that are run again are those of the plain graph."""
+    if findings.rebuilds is None:
+        with _prepared(adapter), torch.enable_grad():
+            example = _example(adapter)
+            first = example.encoder or LENGTH // 2
+            findings.rebuilds = _agree(
+                adapter, "Graphs of %s are not rebuilt", lambda: _both_gradients(adapter, example, 0, None)
+            ) and (
+                not findings.shares_states
+                or _agree(
+                    adapter,
+                    "Graphs of %s are not rebuilt",
+                    lambda: _both_gradients(adapter, example, first, adapter.original(example).states),
+                )
+            )
+    return findings.rebuilds
+
+
+def _both_gradients(adapter: ModelAdapter, example: Example, first: int, states: Any) -> tuple[Tensor, Tensor]:
+    """The gradients of the sum of all hidden states, from the plain graph, and through layers that are run again."""
+    embeds = adapter.embed(example)[None, first:].requires_grad_()
+    inputs = PerturbedInputs(embeds, first=first)
+    plain = adapter.forward(example, inputs, states).hidden
+    weights = torch.linspace(-1, 1, plain.numel(), dtype=plain.dtype, device=plain.device).view_as(plain)
+    [expected] = torch.autograd.grad(plain, embeds, weights)
+    with adapter.layered() as calls:
+        hidden = adapter.forward(example, inputs, states).hidden
+    leaves = [embeds, *(leaf for call in calls for leaf in call.outputs)]
+    sums = [torch.zeros_like(leaf) for leaf in leaves]
+
+    def arrive(tensor: Tensor, gradient: Tensor) -> None:
+        below = torch.autograd.grad(tensor, leaves, gradient, retain_graph=True, allow_unused=True)
+        sums[:] = [each if part is None else each + part for each, part in zip(sums, below, strict=True)]
+
+    arrive(hidden, weights)
+    stop = len(leaves)
+    for call in reversed(calls):
+        copies = [tensor.detach().requires_grad_() for tensor in call.inputs]
+        outputs = call.run(copies)
+        cotangents = sums[stop - len(outputs) : stop]
+        stop -= len(outputs)
+        for tensor, gradient in zip(call.inputs, torch.autograd.grad(outputs, copies, cotangents), strict=True):
+            arrive(tensor, gradient)
+    return expected[0].flatten(), sums[0].flatten()
+
+
 def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool, bool]:
     """Whether the example's states can be shared, those of perturbations too, and masked sources be skipped."""
     with _prepared(adapter):
@@ -114,20 +164,24 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool,
                 f"its logits for token ids are {apart} those for the embeddings of the same tokens",
             )
         adapter.footprint(len(example.sources))
-        shares = _agree_from_states(adapter, lambda: _unaltered_from_states(adapter, example, plain))
-        continues = shares and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example))
-        skips = continues and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example, skip=True))
+        shares = _agree(adapter, "States of %s are not shared", lambda: _unaltered_from_states(adapter, example, plain))
+        continues = shares and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example)
+        )
+        skips = continues and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example, skip=True)
+        )
         return shares, continues, skips
 
 
-def _agree_from_states(adapter: ModelAdapter, logits: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
-    """Whether logits can be had from states, and are what they should be."""
+def _agree(adapter: ModelAdapter, what: str, numbers: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
+    """Whether numbers can be had in another way, and are what they should be."""
     try:
-        both = logits()
-    except Exception as error:  # whatever the model raises for states that are not of its kind
+        both = numbers()
+    except Exception as error:  # whatever the model raises for states, or for a layer, that are not of its kind
         if is_shortage(error):
             raise
-        log.debug("States of %s are not shared: %s", adapter.name, error)
+        log.debug(f"{what}: %s", adapter.name, error)
         return False
     return both is not None and not _difference(adapter, *both)
 

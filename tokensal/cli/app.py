@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `compare`, `evaluate`, `show`, `render`, `methods` and `metrics`.
+"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `show`, `render`, and two lists.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -7,9 +7,8 @@ sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs,
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -23,6 +22,9 @@ from tokensal.cli.catalogue import details, listing, metric_details, metric_list
 from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader, tell
 from tokensal.cli.evaluating import records_of, require_curves
 from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
+from tokensal.cli.loading import load_model
+from tokensal.cli.running import run
+from tokensal.cli.showing import load_result, render, show
 from tokensal.cli.streams import open_streams, writing_to_stdout
 from tokensal.config import (
     COMMANDS,
@@ -46,8 +48,7 @@ from tokensal.options import Generation, Loading, Measuring, build, options_of, 
 from tokensal.questions.question import Question
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison, Evaluation
-    from tokensal.adapters import ModelAdapter
+    from tokensal import Attribution, Comparison
 
 Function = Callable[..., None]
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
@@ -96,7 +97,6 @@ Prompt = Annotated[
 ]
 PromptFile = Annotated[Path | None, typer.Option(help="Read the prompt from a file.", rich_help_panel=HEADINGS[Chat])]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; flags go before it.")]
-ResultFile = Annotated[Path, typer.Argument(help="A saved result, FILE.json; '-': read from standard input.")]
 ReportedFile = Annotated[
     Path | None,
     typer.Option("--from", help="Report on a saved result, FILE.json, in place of a prompt; '-': standard input."),
@@ -204,9 +204,7 @@ def report(
     require_reader(output)
     require_places(output, reported=True)
     about = (
-        _explain("compare", settings, _prompt(prompt, prompt_file, settings))
-        if result is None
-        else _load_result(result)
+        _explain("compare", settings, _prompt(prompt, prompt_file, settings)) if result is None else load_result(result)
     )
     deliver(about, replace(output, trace=False), drawing, shown=False, reported=True)
 
@@ -219,13 +217,6 @@ def _require_nothing_new(settings: Settings, **others: object) -> None:
         raise InputError(
             f"A report --from a saved result explains nothing: leave out {', '.join(sorted(names))}, or --from."
         )
-
-
-def _load_result(file: Path) -> Attribution | Comparison | Evaluation:
-    from tokensal.render import load
-
-    result: Attribution | Comparison | Evaluation = load(sys.stdin.buffer if str(file) == "-" else file)
-    return result
 
 
 @command(COMMANDS["evaluate"], example="tokensal evaluate --suite copy --methods lrp,gradient -o table.html")
@@ -246,7 +237,7 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
     require_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
-        model = _load(loading, output.quiet)
+        model = load_model(loading, output.quiet)
         stage("drawing prompts" if measuring.suite else "evaluating")
         result = tokensal.evaluate(
             model,
@@ -259,26 +250,9 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
     deliver(result, output, drawing)
 
 
-@command([Output, Drawing], example="tokensal show paris.json --matrix")
-def show(file: ResultFile, **flags: Any) -> None:
-    """Show a saved result again, and write it in other formats."""
-    _draw_again(file, flags, shown=True)
-
-
-@command([Output, Drawing], example="tokensal render paris.json -o paris.html")
-def render(file: ResultFile, **flags: Any) -> None:
-    """Write a saved result in other formats, without a model."""
-    _draw_again(file, flags, shown=False)
-
-
-def _draw_again(file: Path, flags: Mapping[str, Any], *, shown: bool) -> None:
-    settings = {name: value for name, value in read_flags([Output, Drawing], flags).items() if value is not None}
-    output, drawing = build(Output, settings), build(Drawing, settings)
-    if not shown and not output.output:
-        raise InputError("There is no output to write: name a file, such as '-o paris.html', or '-o -'.")
-    require_reader(output)
-    require_places(output)
-    deliver(_load_result(file), output, drawing, shown=shown)
+command(COMMANDS["run"], example="tokensal run questions.jsonl -o maps/ --methods lrp,occlusion")(run)
+command([Output, Drawing], example="tokensal show paris.json --matrix")(show)
+command([Output, Drawing], example="tokensal render paris.json -o paris.html")(render)
 
 
 @command(example="tokensal methods integrated_gradients")
@@ -347,7 +321,7 @@ def _explain(command: str, settings: Settings, prompt: str | None) -> Attributio
     require_places(output)
     with stages(quiet=output.quiet) as stage:
         stage("loading the model")
-        model = _load(loading, output.quiet)
+        model = load_model(loading, output.quiet)
         stage("generating" if generation.continuation is None and question.explain != "prompt" else "reading")
         result: Attribution | Comparison = getattr(tokensal, command)(
             model,
@@ -359,24 +333,6 @@ def _explain(command: str, settings: Settings, prompt: str | None) -> Attributio
             config=settings,
         )
     return result
-
-
-def _load(loading: Loading, quiet: bool) -> ModelAdapter:
-    from tokensal.adapters import load
-
-    logging.getLogger("tokensal").setLevel(logging.WARNING if quiet else logging.INFO)
-    _silence_libraries()
-    return load(**values_of(loading))
-
-
-def _silence_libraries() -> None:
-    # In a process of our own; a user's process is never touched. Errors come in our own sentences.
-    from huggingface_hub.utils import logging as hub
-    from transformers.utils import logging as transformers_logging
-
-    hub.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,16 @@ def tell(*sentences: object) -> int:
     return 2
 
 
+def print_lines(text: str) -> None:
+    """Print lines to standard output, each safe to draw.
+
+    Raises:
+        OutputError: the system refuses to write.
+    """
+    with suppress(BrokenPipeError), writing_to_stdout():
+        print("\n".join(map(drawable, text.splitlines())))
+
+
 def _print(message: str) -> None:
     with suppress(OSError):  # where stderr is full, nothing can be told, and nothing else is lost
         print(message, file=sys.stderr)

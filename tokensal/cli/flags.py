@@ -12,11 +12,12 @@ import typer
 
 from tokensal.cli.catalogue import metrics as entries_of_metrics
 from tokensal.cli.catalogue import names as names_of_methods
-from tokensal.config import Chat, Evaluated, Explanation, Explanations, Output, Reporting
+from tokensal.config import Chat, Evaluated, Explained, Explanation, Explanations, Output, Reporting
 from tokensal.drawing import Drawing
 from tokensal.errors import InputError
 from tokensal.options import Generation, Loading, Measuring, Option, options_of
 from tokensal.questions.question import Question
+from tokensal.run_options import Generating, Reading, Running
 
 # Of the groups of options, in the help.
 HEADINGS = {
@@ -24,6 +25,10 @@ HEADINGS = {
     Explanations: "Methods",
     Reporting: "Methods",
     Evaluated: "Methods and metrics",
+    Explained: "Methods of the run",
+    Running: "Folder, and plan",
+    Reading: "Examples",
+    Generating: "Answers",
     Measuring: "Prompts, and what is measured on them",
     Question: "What is explained, and by what",
     Generation: "Answer",

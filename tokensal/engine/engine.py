@@ -21,6 +21,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,7 +51,12 @@ class Engine(Forwards):
         score: what is explained, a function (…, G, V), (G,) → (…, G).
         budget: how much goes at once.
         progress: called with (done, total) as pieces of work are finished.
+
+    Attributes:
+        removal: what "absent" means where nobody says; see `tokensal.Occlusion`.
     """
+
+    removal: ClassVar[str] = "mask"
 
     def with_rules(self, rules: Rules) -> Engine:
         """An engine whose gradients follow other backward rules; its scores are the same."""
@@ -190,6 +196,7 @@ class Engine(Forwards):
         at: HookPoint,
         layers: Sequence[int],
         edit: Edit | None = None,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Read what layers compute, forward only and without a graph, so that quantised models work too.
 
@@ -200,6 +207,8 @@ class Engine(Forwards):
             at: what is read.
             layers: indices of layers, ascending.
             edit: changes activations of the same layers on the way.
+            each: applied to what each layer computes as soon as it is computed, such as a mean of attention weights
+                (n, heads, rows, columns) over heads; (n, …, rows, columns) of all layers are in memory together.
 
         Yields:
             What `read` returns, of as many perturbations as went at once, in their order.
@@ -215,7 +224,7 @@ class Engine(Forwards):
         def piece(rows: slice) -> Tensor:
             index = torch.arange(rows.start, rows.stop)
             with self.prepared(), torch.no_grad(), ExitStack() as undo:
-                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False))
+                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False, each=each))
                 if edit is not None:
                     undo.enter_context(
                         self.adapter.edited(edit.points, layers, lambda activation: edit.write(activation, index))

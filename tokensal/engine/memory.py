@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def free_memory(device: torch.device) -> int:
         return free
     limits: list[int] = [psutil.virtual_memory().available, *_left_by_control_groups(), *_left_by_address_space()]
     return max(0, min(limits))
+
+
+def peak_memory(device: torch.device) -> tuple[int, int]:
+    """The most bytes that this process has taken so far: of the machine's memory, and of the device's where it has own.
+
+    Both count what came before, such as loading a model, since a process needs that as well.
+    """
+    on_device = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset), on_device
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, on_device
 
 
 def _left_by_control_groups(root: Path = CONTROL_GROUPS, membership: Path = Path("/proc/self/cgroup")) -> Iterator[int]:

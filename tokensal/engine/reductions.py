@@ -62,6 +62,24 @@ class Rows:
 Reduction = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class FromTheTop:
+    """A reduction that takes one layer after another, so that those of the others need not be in memory.
+
+    Attributes:
+        step: from what the layers above came to, (k, n, S), which is zero above the highest, the activations of a
+            layer, its gradients, and the rows, to (k, n, S).
+    """
+
+    step: Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
+
+    def __call__(self, activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+        total = activations[0].new_zeros(*rows.groups.shape, len(rows.example.sources))
+        for activation, gradient in zip(reversed(activations), reversed(gradients), strict=True):
+            total = self.step(total, activation, gradient, rows)
+        return total
+
+
 def l1(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
     """Sum of magnitudes, Σ|g|. Never negative."""
     return gradients[0].abs().sum(-1)

@@ -20,7 +20,7 @@ from tokensal.methods import Attention, Method
 from tokensal.perturbations.draws import generator
 from tokensal.results.attribution import Attribution
 from tokensal.types import Example, Scores
-from tokensal.values import read_whole, store
+from tokensal.values import read_flag, read_whole, store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Random:
 
     Args:
         seed: of the numbers.
+        opposite: the same numbers with the other sign, and so the opposite ranking.
     """
 
     name: ClassVar[str] = "random"
@@ -40,16 +41,22 @@ class Random:
     signed: ClassVar[bool] = True
 
     seed: int = 0
+    opposite: bool = False
 
     def __post_init__(self) -> None:
-        store(self, seed=read_whole("seed", self.seed, most=2**32 - 1))
+        store(
+            self,
+            seed=read_whole("seed", self.seed, most=2**32 - 1),
+            opposite=read_flag("opposite", self.opposite),
+        )
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         rows = [
             2 * torch.rand(len(example.units), generator=generator(self.seed, group), dtype=torch.float64) - 1
             for group in range(len(example.groups))
         ]
-        return Scores(torch.stack(rows), engine.original(example))
+        numbers = torch.stack(rows)
+        return Scores(-numbers if self.opposite else numbers, engine.original(example))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +77,21 @@ class Recency:
 BASELINES: Mapping[str, type[Method]] = {method.name: method for method in (Random, Recency, Attention)}
 
 
-def chances(trial: Trial, draws: int) -> list[Attribution]:
-    """Attributions by chance, one for each seed from that of the trial on."""
-    return [trial.explain(Random(seed=(trial.seed + draw) % 2**32)) for draw in range(draws)]
+def chances(trial: Trial, pairs: int) -> list[Attribution]:
+    """Attributions by chance: of each seed from that of the trial on, one and its opposite.
+
+    What is absent as one falls is what is left as the other does, so that a pair costs as many coalitions as one of
+    them; and the area between the curves, `abpc`, is 0 for each pair as it is in expectation.
+    """
+    return [
+        trial.explain(Random(seed=_seed(trial, draw), opposite=opposite))
+        for draw in range(pairs)
+        for opposite in (False, True)
+    ]
+
+
+def _seed(trial: Trial, draw: int) -> int:
+    return (trial.seed + draw) % 2**32
 
 
 def chance(metric: Metric, trial: Trial, *, draws: int = 16) -> Tensor:
@@ -85,6 +104,6 @@ def chance(metric: Metric, trial: Trial, *, draws: int = 16) -> Tensor:
         trial: the case.
         draws: how many seeds.
     """
-    attributions = chances(trial, draws)
+    attributions = [trial.explain(Random(seed=_seed(trial, draw))) for draw in range(draws)]
     score_together(trial, attributions, [metric])
     return torch.stack([metric(trial, attribution) for attribution in attributions])

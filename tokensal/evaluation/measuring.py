@@ -5,7 +5,7 @@
 3. Each method explains it; the coalitions that the metrics need of all methods are scored together.
 4. Each metric gives a number for each target, and the mean over the targets is that of the prompt. Metrics that need to
    know the right words say nothing of prompts without them.
-5. Chance, recency and attention are always measured, too; chance as the mean over several random rankings.
+5. Chance, recency and attention are always measured, too; chance as the mean over random rankings in opposite pairs.
 6. A prompt that is finished is written to a journal, if there is one, and not measured again by the same settings.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import adapter_of, versions
 from tokensal.engine import Budget
 from tokensal.errors import InputError, TokensalError
@@ -45,7 +45,7 @@ from tokensal.results.statistics import mean_over_targets
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
-DRAWS = 4  # random rankings of a prompt, whose mean is chance; each costs as much as a method
+PAIRS = 2  # of opposite random rankings of a prompt, whose mean is chance; each costs as much as a method
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Study:
 
 @flattened(measuring=Measuring)
 def evaluate(
-    model: ModelAdapter | str | PathLike[str],
+    model: AnyAdapter | str | PathLike[str],
     prompts: Iterable[Record] | str | PathLike[str] | None = None,
     *,
     methods: Iterable[str | Method | type[Method]] = EVALUATED,
@@ -112,7 +112,7 @@ def evaluate(
     return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, accepted)}, config or {})
 
 
-def _accepted(model: ModelAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
+def _accepted(model: AnyAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
     """The prompts of a suite that the model answers from the evidence."""
     samples = list(draw_suite(measuring.suite or "", model, measuring.count, measuring.seed, progress=report))
     accepted = Accepted(
@@ -135,7 +135,7 @@ def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[st
     return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in accepted.tried.items())}
 
 
-def _measured(prompt: Prompt, model: ModelAdapter, study: Study, budget: Budget | None) -> Line:
+def _measured(prompt: Prompt, model: AnyAdapter, study: Study, budget: Budget | None) -> Line:
     """All numbers of one prompt."""
     trial = trial_of(prompt, model, seed=study.seed, question=study.question, budget=budget)
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
@@ -163,7 +163,7 @@ def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attr
         try:
             attribution = trial.explain(method)
             seconds.append(round(time.perf_counter() - started, 3))
-            maps.append(chances(trial, DRAWS) if isinstance(method, Random) else [attribution])
+            maps.append(chances(trial, PAIRS) if isinstance(method, Random) else [attribution])
         except TokensalError as error:
             seconds.append(round(time.perf_counter() - started, 3))
             maps.append([])
@@ -191,7 +191,7 @@ def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attributi
     return mean
 
 
-def _settings(study: Study, model: ModelAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _settings(study: Study, model: AnyAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What decides the numbers; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
@@ -204,7 +204,7 @@ def _settings(study: Study, model: ModelAdapter, measuring: Measuring, prompts: 
     }
 
 
-def _facts(study: Study, model: ModelAdapter) -> dict[str, str]:
+def _facts(study: Study, model: AnyAdapter) -> dict[str, str]:
     described = {name: str(value) for name, value in model.describe().items() if value}
     question = {"score": str(study.question.score), **study.question.differences()}
     return {**described, **question, "seed": str(study.seed), **versions()}

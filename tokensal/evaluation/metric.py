@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import Case
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt, case_of, gold_units
@@ -77,7 +77,7 @@ class Trial:
         return generator(self.seed, number)
 
 
-def trial_of(prompt: Prompt, model: ModelAdapter | str, *, seed: int = 0, **options: Any) -> Trial:
+def trial_of(prompt: Prompt, model: AnyAdapter | str, *, seed: int = 0, **options: Any) -> Trial:
     """The trial of a prompt: its case, and which units are gold. Options are those of `case_of`.
 
     Raises:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tokensal.adapters.randomised import parts_of, randomised
 from tokensal.case import Case
-from tokensal.engine import Engine
+from tokensal.engine import engine_of
 from tokensal.errors import NonFiniteScores, require_known
 from tokensal.evaluation.metric import Trial
 from tokensal.evaluation.similarity import Similarity, similarity
@@ -146,7 +146,7 @@ def _spread(names: Sequence[str], count: int | None) -> list[str]:
 
 def with_new_engine(case: Case, example: Example | None = None) -> Case:
     """The case with an engine that remembers nothing of the weights, or of the targets, as they were."""
-    engine = Engine(case.engine.adapter, case.engine.score, budget=case.engine.budget)
+    engine = engine_of(case.engine.adapter, case.engine.score, budget=case.engine.budget)
     return replace(case, engine=engine, example=replace(example or case.example))
 
 

@@ -3,7 +3,8 @@
 1. What all targets of a result come from is one map, the sum of their scores. It is measured on the sum of what is
    explained of them, so that each coalition of units costs one forward for all targets.
 2. The score is followed as the best units are masked first, and as they are put back first, in five steps; and so it is
-   for rankings by chance, of which the map is better than a certain share.
+   for rankings by chance, of which the map is better than a certain share. Of a served model, which cannot mask, units
+   are deleted instead.
 3. The method explains other tokens in the place of the targets: a map that stays the same does not explain these.
 
 A map that is no better than chance shows what the model looks at, at most. One that is says what the model depends on
@@ -86,7 +87,8 @@ def _sum_of(attribution: Attribution) -> Attribution:
 
 def _areas(trial: Trial, attribution: Attribution) -> dict[str, Tensor]:
     """(1,) each."""
-    deletion, insertion, between = (metric(steps=STEPS) for metric in (Deletion, Insertion, ABPC))
+    removal = trial.case.engine.removal
+    deletion, insertion, between = (metric(steps=STEPS, replacement=removal) for metric in (Deletion, Insertion, ABPC))
     try:
         score_together(trial, [attribution], [between])
         by_chance = chance(between, trial, draws=DRAWS)

@@ -17,7 +17,10 @@ from tokensal.results.attribution import DIRECT, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.results.shell import Inexpressible, flag, printed, quoted, setting
 
-LOADING = ("model", "dtype", "device", "device_map", "attention", "revision", "trust_remote_code")
+LOADING = (
+    "model", "dtype", "device", "device_map", "attention", "revision", "trust_remote_code", "tokenizer", "served_model",
+    "timeout", "concurrency",
+)  # fmt: skip
 ASKED = (
     "continuation", "max_new_tokens", "generation", "seed", "explain", "targets", "contrast", "unit", "sources",
     "score", "alternatives", "check",

@@ -28,7 +28,7 @@ def flag(option: str, value: Any) -> Iterator[str]:
         if not value:
             raise Inexpressible(f"it cannot switch off {option}")
         yield name
-    elif isinstance(value, str | int):
+    elif isinstance(value, str | int | float):
         yield from (name, quoted(str(value)))
     elif isinstance(value, Mapping):
         for key, each in value.items():

@@ -3,8 +3,13 @@
 source.py       examples from files, data sets and iterables
 task.py         what is done with each example, and the settings that decide every number
 explaining.py   an example becomes rows
-rows.py         rows and their schema; a row becomes an attribution again
+rows.py         rows and what their columns hold; a row becomes an attribution again
+parquet.py      rows as Parquet
 folder.py       the folder: settings, parts, logs
+card.py         its README
+explainer.py    what explains records wherever an engine sends it
 running.py      `run`: examples in, parts out
+plan.py         `plan_run`: what a run would take
 stored.py       `Run` and `load_run`: the rows of a folder
+hub.py          a folder becomes a data set on the hub
 """

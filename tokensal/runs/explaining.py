@@ -9,11 +9,14 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from tokensal.adapters import ModelAdapter
+import torch
+
+from tokensal.adapters import AnyAdapter
 from tokensal.case import Case
 from tokensal.engine import Budget
-from tokensal.errors import TokensalError, reason
+from tokensal.errors import ModelError, TokensalError, reason
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.options import Generation
 from tokensal.runs.rows import Row, error_row, row_of
@@ -25,32 +28,56 @@ log = logging.getLogger("tokensal")
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A row, and how many seconds it took."""
+    """A row, and how long it took.
+
+    Attributes:
+        row: of one example and one method.
+        seconds: all of it; the first row of an example has the generation of its answer in it.
+        method_seconds: the method alone, as `Provenance.seconds`; 0 where it failed.
+    """
 
     row: Row
     seconds: float
+    method_seconds: float = 0.0
 
 
-def explain_entry(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
+def explain_entry(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
     """The rows of an example, in the order of the methods; never an exception that is of the example alone."""
     return list(_explained(entry, model, task, budget))
 
 
-def _explained(entry: Entry, model: ModelAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
+def _explained(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
     case: Case | None = None
     error = entry.error
     for name, method in task.methods.items():
-        started = time.perf_counter()
+        started, method_seconds = time.perf_counter(), 0.0
         if not error and entry.prompt is not None:
             try:
                 case = case or case_of_entry(entry.prompt, entry.id, model, task, budget)
-                row = row_of(entry, name, case.explain(method))
+                attribution = case.explain(method)
+                row, method_seconds = row_of(entry, name, attribution), attribution.provenance.seconds
             except Exception as exception:  # an example that fails costs no other, whatever it fails by
+                _require_device(entry, exception)
                 row = error_row(entry, name, _told(entry, exception))
                 error = row["error"] if case is None else ""  # without a case, every method fails alike
         else:
             row = error_row(entry, name, error)
-        yield Explained(row, round(time.perf_counter() - started, 3))
+        yield Explained(row, round(time.perf_counter() - started, 3), method_seconds)
+
+
+def _require_device(entry: Entry, error: BaseException | None) -> None:
+    """Refuse to go on where an accelerator has failed: it fails in all that this process does from then on.
+
+    Raises:
+        ModelError: it has.
+    """
+    while error is not None:
+        if isinstance(error, torch.AcceleratorError):
+            raise ModelError(
+                f"The device failed at example {entry.id!r} ({reason(error)}): run the same call again. "
+                "If that fails, too, leave this example out: what was finished before is in the folder."
+            ) from error
+        error = error.__cause__ or error.__context__
 
 
 def _told(entry: Entry, error: Exception) -> str:
@@ -58,10 +85,11 @@ def _told(entry: Entry, error: Exception) -> str:
     if isinstance(error, TokensalError):
         return str(error)
     log.warning("Example %r failed by an error that is not foreseen.", entry.id, exc_info=error)
-    return f"{type(error).__name__}: {reason(error)}"
+    name, why = type(error).__name__, reason(error)
+    return why if why.startswith(name) else f"{name}: {why}"
 
 
-def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budget: Budget | None) -> Case:
+def case_of_entry(prompt: Prompt, id: str, model: AnyAdapter, task: Task, budget: Budget | None) -> Case:
     """The case of an example: its own answer and contrast where it has them, else those of the task.
 
     Raises:
@@ -69,16 +97,22 @@ def case_of_entry(prompt: Prompt, id: str, model: ModelAdapter, task: Task, budg
     """
     answer = prompt.continuation
     question = task.question if prompt.contrast is None else replace(task.question, contrast=prompt.contrast)
-    messages, text = list(prompt.messages), prompt.prompt
-    if task.reading.chat and text is not None:
-        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
-        messages, text = [*system, {"role": "user", "content": text}], None
+    text, messages = text_of_prompt(prompt, task)
     return Case.of(
         model,
         text,
-        messages=messages or None,
+        messages=messages,
         template=task.reading.template if messages else None,
         question=question,
         generation=task.generation_of(id) if answer is None else Generation(continuation=answer),
         budget=budget,
     )
+
+
+def text_of_prompt(prompt: Prompt, task: Task) -> tuple[str | None, list[Any] | None]:
+    """The text of an example, or the messages of a chat; one of both is None."""
+    text, messages = prompt.prompt, list(prompt.messages)
+    if task.reading.chat and text is not None:
+        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
+        return None, [*system, {"role": "user", "content": text}]
+    return text, messages or None

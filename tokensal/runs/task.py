@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import versions
 from tokensal.errors import InputError
 from tokensal.methods import Method, build, differences, name_of
@@ -42,7 +42,7 @@ class Task:
         if self.generation.continuation is not None:
             raise InputError("A run has no continuation of its own: put the answers into a column 'answer'.")
 
-    def settings(self, model: ModelAdapter, source: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, model: AnyAdapter, source: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the numbers, as plain data: two runs of the same settings write the same rows."""
         described = {name: str(value) for name, value in model.describe().items() if name != "device"}
         return {

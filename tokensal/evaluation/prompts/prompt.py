@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.case import Case
 from tokensal.errors import InputError
 from tokensal.options import Generation
@@ -199,7 +199,7 @@ def _holds(outer: Span, inner: Span) -> bool:
 # To a model
 
 
-def case_of(prompt: Prompt, model: ModelAdapter | str, *, question: Question | None = None, **options: Any) -> Case:
+def case_of(prompt: Prompt, model: AnyAdapter | str, *, question: Question | None = None, **options: Any) -> Case:
     """The case of a prompt, put to a model.
 
     Args:

@@ -22,6 +22,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ from tokensal.adapters.marks import read_marks
 from tokensal.adapters.messages import read_messages
 from tokensal.errors import InputError, foreign, reason
 from tokensal.evaluation.prompts.prompt import Gold, Prompt
+from tokensal.run_options import FIELDS
 from tokensal.values import described, is_whole, plain, read_kind, read_text, read_text_or_ids
 
-FIELDS = ("prompt", "messages", "answer", "gold", "contrast", "id", "kind")
 SUFFIXES = (".jsonl", ".csv")
 
 Record = Mapping[str, Any] | str | Prompt
@@ -57,11 +58,11 @@ def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt
     places: dict[str, str] = {}
     for place, name, record in located:
         try:
-            prompt = record if isinstance(record, Prompt) else _read_record(record, name)
+            prompt = record if isinstance(record, Prompt) else read_record(record, name)
             if prompt.id in places:
                 raise InputError(f"Field 'id' is {prompt.id!r}, as in {places[prompt.id]}: give each record its own.")
         except InputError as error:
-            raise InputError(f"{place}: {_lowered(str(error))}") from error
+            raise InputError(f"{place}: {lowered(str(error))}") from error
         places[prompt.id] = place
         prompts.append(prompt)
     if not prompts:
@@ -69,7 +70,7 @@ def read_prompts(records: Iterable[Record] | str | PathLike[str]) -> list[Prompt
     return prompts
 
 
-def _lowered(sentence: str) -> str:
+def lowered(sentence: str) -> str:
     """A sentence as it goes on behind a colon."""
     return sentence[0].lower() + sentence[1:]
 
@@ -99,41 +100,111 @@ def _of_file(path: Path) -> Iterator[tuple[str, str, Any]]:
 
 def _of_lines(name: str, text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"Line {number} of {name} is no JSON ({reason(error)}): write one record a line, such as "
-                '{"prompt": "…", "answer": "…"}.'
-            ) from error
+        if line.strip():
+            yield number, _required(read_line(line), f"Line {number} of {name}")
 
 
 def _of_table(name: str, text: str) -> Iterator[tuple[int, Any]]:
-    """Rows; of one that takes several lines, the last one's number. An empty cell is a field that is missing."""
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    for number, record in table_rows(io.StringIO(text, newline=""), name):
+        yield number, _required(record, f"Line {number} of {name}")
+
+
+def _required(record: Any, place: str) -> Any:
+    if isinstance(record, Unreadable):
+        raise InputError(f"{place} {record.complaint}")
+    return record
+
+
+# Lines: what cannot be read is told, and the next ones are read nevertheless
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that holds no record.
+
+    Attributes:
+        complaint: what is wrong with it, and the remedy, as it goes on behind "Line 3".
+    """
+
+    complaint: str
+
+
+def read_line(line: str | bytes) -> Any:
+    """What a line of JSON holds."""
     try:
-        header = next(rows, [])
-        if twice := sorted({field for field in header if header.count(field) > 1}):
-            raise InputError(f"Line 1 of {name} has the name {twice[0]!r} twice: name each column once.")
-        for cells in rows:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError, too
+        told = error.msg if isinstance(error, json.JSONDecodeError) else reason(error)
+        return Unreadable(f'is no JSON ({told}): write one record a line, such as {{"prompt": "…", "answer": "…"}}.')
+
+
+def table_rows(
+    lines: Iterable[str], name: str, *, delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, Any] | Unreadable]]:
+    """The rows of a table whose first line has the names; an empty cell is None.
+
+    Args:
+        lines: with their ends as they are in the file.
+        name: of the file, for errors.
+        delimiter: what stands between cells.
+
+    Yields:
+        The number of the line, from 1 on, and the row; of a row that takes several lines, the last one's number.
+
+    Raises:
+        InputError: the first line is no CSV, or has a name twice.
+    """
+    rows = csv.reader(lines, strict=True, delimiter=delimiter)
+    header: list[str] | None = None
+    while True:
+        row: dict[str, Any] | Unreadable
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = Unreadable(f"is no CSV: {reason(error)}.")
+            if header is None:
+                raise InputError(f"Line {rows.line_num} of {name} {row.complaint}") from error
+        else:
+            if header is None:
+                header = _header(cells, name)
+                continue
             if not cells:
                 continue
-            if len(cells) != len(header):
-                raise InputError(
-                    f"Line {rows.line_num} of {name} has {len(cells)} cells, but the first line has {len(header)} "
-                    'names: put cells with commas or quotes in "…".'
-                )
-            yield rows.line_num, {field: cell for field, cell in zip(header, cells, strict=True) if cell}
-    except csv.Error as error:
-        raise InputError(f"Line {rows.line_num} of {name} is no CSV: {reason(error)}.") from error
+            row = _row(cells, header)
+        yield rows.line_num, row
+
+
+def _header(names: list[str], file: str) -> list[str]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"Line 1 of {file} has the name {twice[0]!r} twice: name each column once.")
+    return names
+
+
+def _row(cells: list[str], header: list[str]) -> dict[str, Any] | Unreadable:
+    if len(cells) != len(header):
+        return Unreadable(
+            f"has {len(cells)} cells, but the first line has {len(header)} names: put cells with commas or quotes in "
+            '"…".'
+        )
+    return {name: cell or None for name, cell in zip(header, cells, strict=True)}
 
 
 # A record
 
 
-def _read_record(record: Any, number: str) -> Prompt:
+def read_record(record: Any, number: str, *, marks: bool = True) -> Prompt:
+    """The prompt of a record.
+
+    Args:
+        record: a table with the fields above, or a text.
+        number: its id, where it has none.
+        marks: whether gold may be marked as [[…]]; else brackets are text.
+
+    Raises:
+        InputError: one sentence that names the field.
+    """
     fields = _fields(record)
     if (fields.get("prompt") is None) == (fields.get("messages") is None):
         raise InputError("Give either a field 'prompt' or a field 'messages' (a chat), and not both.")
@@ -142,10 +213,11 @@ def _read_record(record: Any, number: str) -> Prompt:
     if text is not None and not text:
         raise InputError("Field 'prompt' is empty: give it some text.")
     spans = fields.get("gold")
-    if spans is None:
-        text, messages, gold = _without_marks(text, messages)
-    else:
+    gold: tuple[Gold, ...] = ()
+    if spans is not None:
         gold = _gold(spans, chat=bool(messages))
+    elif marks:
+        text, messages, gold = _without_marks(text, messages)
     answer, contrast = (_own_text(fields, name) for name in ("answer", "contrast"))
     for name, value in (("answer", answer), ("contrast", contrast)):
         if value == "":
@@ -164,7 +236,7 @@ def _read_record(record: Any, number: str) -> Prompt:
             gold=gold,
         )
     except InputError as error:
-        raise InputError(f"Field 'gold': {_lowered(str(error))}") from error
+        raise InputError(f"Field 'gold': {lowered(str(error))}") from error
 
 
 def _fields(record: Any) -> Mapping[str, Any]:
@@ -194,7 +266,7 @@ def _messages(value: object) -> tuple[Mapping[str, str], ...]:
     try:
         messages = read_messages(value)
     except InputError as error:
-        raise InputError(f"Field 'messages': {_lowered(str(error))}") from error
+        raise InputError(f"Field 'messages': {lowered(str(error))}") from error
     for number, message in enumerate(messages):
         read_kind(f"Field 'messages': the content of message {number}", message.get("content"), str, "a text")
     return tuple(messages)
@@ -211,7 +283,7 @@ def _without_marks(
             marked = read_marks(content)
         except InputError as error:
             place = "Field 'prompt'" if message is None else f"Message {message} of field 'messages'"
-            raise InputError(f"{place}: {_lowered(str(error))}") from error
+            raise InputError(f"{place}: {lowered(str(error))}") from error
         if any(marked.fillers):
             raise InputError(
                 "A marked passage of gold has fillers behind a bar, which gold does not take: write \\| for a bar that "

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.errors import InputError, unknown
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.evaluation.suites import agreement, dates, facts, instruction, negation, reordering, retrieval
@@ -41,7 +41,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 
 
 def suite(
-    name: str, model: ModelAdapter, count: int = 20, seed: int = 0, *, progress: Progress | None = None
+    name: str, model: AnyAdapter, count: int = 20, seed: int = 0, *, progress: Progress | None = None
 ) -> Iterator[Sample]:
     """The prompts of a suite, or of one kind, that a model answers from the evidence: a sample of each kind in turn.
 
@@ -73,7 +73,7 @@ def prompts_of(ids: Iterable[str]) -> list[Prompt]:
 
 
 def _samples(
-    kinds: list[Kind], model: ModelAdapter, count: int, seed: int, progress: Progress | None
+    kinds: list[Kind], model: AnyAdapter, count: int, seed: int, progress: Progress | None
 ) -> Iterator[Sample]:
     for number, kind in enumerate(kinds):
         report = None if progress is None else partial(_report, progress, number, len(kinds))
@@ -94,7 +94,7 @@ def require_suite(name: str) -> None:
         raise unknown("suite or kind of prompts:", name, [*SUITES, *KINDS])
 
 
-def _kinds(name: str, model: ModelAdapter) -> list[Kind]:
+def _kinds(name: str, model: AnyAdapter) -> list[Kind]:
     require_suite(name)
     kinds = [KINDS[each] for each in SUITES.get(name, (name,))]
     for kind in kinds:

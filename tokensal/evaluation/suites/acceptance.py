@@ -15,7 +15,7 @@ from itertools import islice
 
 import torch
 
-from tokensal.adapters import ModelAdapter
+from tokensal.adapters import AnyAdapter
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt, case_of
 from tokensal.evaluation.suites.kind import Kind, candidates
@@ -70,7 +70,7 @@ def verdict(prompt: Prompt, answers: Answers) -> str:
     return "accepted" if proved else "unproved"
 
 
-def answers_rightly(model: ModelAdapter, prompt: Prompt) -> bool:
+def answers_rightly(model: AnyAdapter, prompt: Prompt) -> bool:
     """Whether the model gives the answer: see the first step of this module."""
     contrasted = prompt.contrast is not None
     case = case_of(prompt if contrasted else replace(prompt, targets="token"), model)  # all of the answer

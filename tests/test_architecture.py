@@ -36,6 +36,7 @@ DATA = {
     "values",
     "drawable",
     "surroundings",
+    "transfers",
     "drawing",
     "request",
     "ranks",
@@ -48,6 +49,7 @@ LAYERS = {
     "version": set(),
     "drawable": set(),
     "surroundings": set(),
+    "transfers": set(),
     "errors": {"drawable"},
     "types": set(),
     "layer_call": set(),
@@ -284,6 +286,7 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.results.attribution",
         "tokensal.runs.running",
         "tokensal.runs.stored",
+        "tokensal.runs.summary",
     ],
 )
 def test_examples_in_docstrings_run(name):

@@ -36,6 +36,7 @@ from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
+from tokensal.transfers import sent
 from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def cut_at_the_head(head: nn.Module, predictors: Tensor) -> Iterator[list[Tensor
 
     def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
-        hidden = inputs[0][rows, predictors.to(inputs[0].device)]
+        hidden = inputs[0][rows, sent(predictors, inputs[0].device)]
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
         cut[:] = hidden, leaf
         return leaf, *inputs[1:]

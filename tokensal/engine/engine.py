@@ -36,6 +36,7 @@ from tokensal.engine.scoring import Scoring
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
+from tokensal.transfers import sent
 from tokensal.types import AttentionParts, Edit, Example, HookPoint, Rules, Secants
 
 Read = Callable[
@@ -167,12 +168,12 @@ class Engine(Forwards):
         """
         self.kept = None
         values = Scoring.of(self, example, perturbations, tally).scores()
-        return values @ group_weights(example).to(values).T
+        return values @ sent(group_weights(example), values).T
 
     def original(self, example: Example) -> Tensor:
         """The score of each group as things are: (K,)."""
         values = self.unaltered(example)
-        return values @ group_weights(example).to(values).T
+        return values @ sent(group_weights(example), values).T
 
     def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:
         """The tokens that the model held most likely in the place of each target: ids and probabilities (G, count)."""

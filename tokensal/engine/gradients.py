@@ -22,6 +22,7 @@ from tokensal.errors import UnsupportedModel
 from tokensal.layer_call import LayerCall
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
+from tokensal.transfers import sent
 from tokensal.types import Example, Footprint, HookPoint, LayerActivation
 
 
@@ -85,14 +86,15 @@ class Differentiation:
         step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
         reduced, *shares = self._products(graph, wanted, tally, collect, step)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
-        table[torch.arange(len(table)), turns, sources - reduced.shape[-1] :] = reduced
-        table[~wanted] = 0
+        groups = sent(turns, table.device)
+        table[torch.arange(len(table), device=table.device), groups, sources - reduced.shape[-1] :] = reduced
+        table.masked_fill_(sent(~wanted, table.device)[..., None], 0)
         totals = constants = None
         if graph.totals is not None:
             totals = (graph.totals @ self._groups(graph).T).to(table)  # the head may be on another device
         if shares:
             constants = (graph.head_constants @ self._groups(graph).T).to(table)
-            constants[0, turns[:, 0]] += shares[0].to(table)
+            constants[0, there[:, 0]] += shares[0].to(table)
         return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
     def averaged(self, reduce: Reduction, average: Tensor, *, variance: bool) -> Gradients:
@@ -124,7 +126,7 @@ class Differentiation:
         def piece(rows: slice) -> Moments:
             with self.engine.prepared():
                 graph = self._graph(rows)
-                weights = average[:, rows].to(graph.head.device)
+                weights = sent(average[:, rows], graph.head.device)
 
                 def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
                     return moments_of(gradients, weights, squares=squares)
@@ -243,7 +245,7 @@ class Differentiation:
         activations = [] if step else graph.activations(self.example)
 
         def products(chunk: slice) -> list[Tensor]:
-            cotangents = groups[turns[chunk]][..., None] * graph.head  # (k, n, G, H); turns stays on the CPU: an index
+            cotangents = groups[sent(turns[chunk], groups.device)][..., None] * graph.head  # (k, n, G, H)
             rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device)
             if step:
                 collected = [graph.layers(self.example, cotangents, rows, step)]
@@ -257,12 +259,12 @@ class Differentiation:
 
     def _groups(self, graph: Graph) -> Tensor:
         """(K, G - start) the weights of the targets that the forward predicts, in each group."""
-        return group_weights(self.example).to(graph.head)[:, graph.forward.start :]
+        return sent(group_weights(self.example), graph.head)[:, graph.forward.start :]
 
     def _values(self, graph: Graph) -> Tensor:
         """(n, K) the scores of the groups; what is predicted before the first altered source keeps its score."""
         values = self.engine.with_unaltered(self.example, graph.forward, graph.values.detach())
-        return values @ group_weights(self.example).to(values).T
+        return values @ sent(group_weights(self.example), values).T
 
     # How much goes at once
 

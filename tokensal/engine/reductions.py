@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from tokensal.questions.masks import attention_mask, predictor_mask, visible_sources
+from tokensal.transfers import sent
 from tokensal.types import Example
 
 
@@ -46,17 +47,17 @@ class Rows:
     @property
     def visible(self) -> Tensor:
         """(k, n, S) bool, the sources that each group sees."""
-        return visible_sources(self.example)[self.groups].to(self.device)
+        return sent(visible_sources(self.example)[self.groups], self.device)
 
     @property
     def predictors(self) -> Tensor:
         """(k, n, S) bool, the sources that predict a target of each group."""
-        return predictor_mask(self.example)[self.groups].to(self.device)
+        return sent(predictor_mask(self.example)[self.groups], self.device)
 
     @property
     def attention_mask(self) -> Tensor:
         """(S, S) bool, which sources (columns) each source (row) may attend to."""
-        return attention_mask(self.example).to(self.device)
+        return sent(attention_mask(self.example), self.device)
 
 
 Reduction = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Tensor]

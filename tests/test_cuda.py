@@ -36,7 +36,10 @@ from tokensal.engine.differentiation import Graph
 from tokensal.engine.memory import free_memory
 from tokensal.types import HookPoint
 
-pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no graphics card")]
+if not torch.cuda.is_available():
+    pytest.skip("there is no graphics card", allow_module_level=True)
+
+pytestmark = pytest.mark.cuda
 
 CARD = torch.device("cuda:0")
 MIB = 2**20
@@ -148,8 +151,9 @@ def test_a_model_that_accelerate_places(name, tmp_path):
     check_device_map(name, "auto", tmp_path, CARD)
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one graphics card at most")
 def test_a_model_on_two_cards(tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there is one graphics card")
     layers = {f"model.layers.{number}": min(number, 1) for number in range(3)}
     places = {"model.embed_tokens": 0, **layers, "model.norm": 1, "model.rotary_emb": 0, "lm_head": 1}
     check_device_map("Llama", places, tmp_path, CARD)

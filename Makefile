@@ -43,7 +43,7 @@ clean:
 	touch $@
 
 .venv/test: .venv/demo
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,clusters]"
 	touch $@
 
 .venv/dev: .venv/test

@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def is_fast(item: pytest.Function) -> bool:
     """Neither slow, nor the real model, nor a browser, nor another process, nor a further architecture of its kind."""
-    if item.get_closest_marker("slow") or item.get_closest_marker("real") or item.originalname in SLOW:
+    if any(map(item.get_closest_marker, ("slow", "real", "cuda"))) or item.originalname in SLOW:
         return False
     if "browser" in item.fixturenames or starts_a_process(item.function):
         return False

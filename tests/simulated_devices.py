@@ -55,6 +55,8 @@ class Places(TorchFunctionMode):
             return function(*args, **kwargs)
         if name in ("to", "cpu"):
             return self.to(args[0], args[1:], kwargs)
+        if name == "copy_":  # between any two places
+            return function(*args, **kwargs)
         device = kwargs.pop("device", None)
         place = self.common(name, (args, kwargs))
         result = function(*args, **kwargs)

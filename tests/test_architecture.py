@@ -29,12 +29,14 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
 DATA = {
     "types",
+    "layer_call",
     "errors",
     "version",
     "options",
     "values",
     "drawable",
     "surroundings",
+    "transfers",
     "drawing",
     "request",
     "ranks",
@@ -47,8 +49,10 @@ LAYERS = {
     "version": set(),
     "drawable": set(),
     "surroundings": set(),
+    "transfers": set(),
     "errors": {"drawable"},
     "types": set(),
+    "layer_call": set(),
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),
@@ -69,6 +73,7 @@ LAYERS = {
     "evaluation": ONE_QUESTION | {"case", "progress"},
     "render": DATA | {"results"},
     "runs": ONE_QUESTION | {"case", "progress", "evaluation", "render"},
+    "integrations": {"errors", "values", "render", "runs"},
     "config": {"drawing", "errors", "options", "questions", "run_options"},
     "cli": {
         "drawable",
@@ -97,6 +102,8 @@ OUTSIDE = {
     "typer": {"cli"},
     "jinja2": {"render", "adapters"},
     "matplotlib": {"render"},
+    "datatrove": {"integrations"},
+    "ray": {"integrations"},
     "httpx2": {"adapters"},
 }
 
@@ -279,6 +286,7 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.results.attribution",
         "tokensal.runs.running",
         "tokensal.runs.stored",
+        "tokensal.runs.summary",
     ],
 )
 def test_examples_in_docstrings_run(name):

@@ -24,7 +24,7 @@ from models import (
 )
 from test_prefixes import each_alone, removed, table
 
-from tokensal import adapt
+from tokensal import Budget, adapt
 from tokensal.engine import Engine, budget
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
@@ -214,6 +214,19 @@ def test_gradients_are_those_of_the_plain_model(name):
     for target, value in enumerate(values):
         [gradient] = torch.autograd.grad(value, embeds, retain_graph=True)
         torch.testing.assert_close(matrix[target], (gradient * embeds).sum(-1), rtol=1e-3, atol=1e-4)
+
+
+@every_further
+def test_graphs_are_rebuilt_layer_by_layer(name):
+    _, adapted = build(name)
+    assert adapted.rebuilds == (name != "LFM2")  # whose layers cannot be read
+    example = adapted.example(PROMPT, continuation=ANSWER)
+    for method in (InputXGradient(), GradCAM()) if adapted.rebuilds else ():
+        plain, rebuilt = (
+            method(example, Engine(adapted, budget=Budget(rebuild=rebuild))).matrix for rebuild in (False, True)
+        )
+        assert plain.any()
+        torch.testing.assert_close(rebuilt, plain, rtol=1e-3, atol=1e-5)
 
 
 @every_further

@@ -431,6 +431,6 @@ def test_a_mistake_turns_its_twin_red(mistake, method, monkeypatch):
 
 
 def test_an_output_read_before_its_norm_turns_its_twin_red(monkeypatch):
-    monkeypatch.setattr(hooks, "_follower", lambda activations: lambda module, arguments, output: None)
+    monkeypatch.setattr(hooks, "_follower", lambda activations, followed: lambda module, arguments, output: None)
     with pytest.raises(AssertionError):
         test_agrees_with_its_slow_twin("Gemma 3", "grad_cam")

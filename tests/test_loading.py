@@ -202,3 +202,22 @@ def test_another_file_is_another_cache(conversions, gguf):
     first = embedded.converted(gguf)
     gguf.write_text("other weights")
     assert embedded.converted(gguf) != first
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "cuda"),
+        ({"LOCAL_RANK": "0"}, "cuda:0"),
+        ({"LOCAL_RANK": "3"}, "cuda:3"),
+        ({"LOCAL_RANK": "5"}, "cuda:1"),  # more processes than devices
+        ({"RANK": "7"}, "cuda"),  # of all machines: says nothing of this one
+    ],
+)
+def test_each_process_of_a_launcher_has_its_own_accelerator(environment, expected):
+    assert loading._own_device(torch.device("cuda"), 4, environment) == torch.device(expected)
+
+
+def test_a_local_rank_that_is_no_number_is_refused():
+    with pytest.raises(InputError, match="LOCAL_RANK is '-1'"):
+        loading._own_device(torch.device("cuda"), 4, {"LOCAL_RANK": "-1"})

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
 
@@ -383,16 +382,19 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """How many bytes a model works with, estimated from its widths, for the memory budget.
+    """How many bytes a model works with, estimated from its widths.
 
     Attributes:
         kept: for each token of each perturbation, what a forward keeps for its backward.
         moved: for each token, perturbation and cotangent, what a forward or a backward has in hand at a time.
         head: for each target and perturbation, what its logits take.
         states: for each token of each perturbation, what is remembered so that others can go on from there.
+        inputs, input: for each token of each perturbation, what all layers read, and what one reads.
     """
 
     kept: int
     moved: int
     head: int = 0
     states: int = 0
+    inputs: int = 0
+    input: int = 0

@@ -15,6 +15,7 @@ import torch
 
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.masks import branch_sources
+from tokensal.transfers import sent
 from tokensal.types import Branch, Example, Forward, Group, Token
 
 
@@ -78,9 +79,9 @@ def split_branches(example: Example) -> tuple[Example, Example]:
 def split_inputs(example: Example, perturbed: PerturbedInputs) -> Iterator[PerturbedInputs]:
     """Each continuation's part of perturbations whose first altered source is a shared one."""
     for axis in branch_sources(example):
-        index = (axis[axis >= perturbed.first] - perturbed.first).to(perturbed.embeds.device)
+        index = axis[axis >= perturbed.first] - perturbed.first
         keep = None if perturbed.keep is None else perturbed.keep[:, index.to(perturbed.keep.device)]
-        yield replace(perturbed, embeds=perturbed.embeds[:, index], keep=keep)
+        yield replace(perturbed, embeds=perturbed.embeds[:, sent(index, perturbed.embeds.device)], keep=keep)
 
 
 def join_forwards(forwards: Sequence[Forward]) -> Forward:

@@ -12,6 +12,7 @@ where a layer's attention has a window: the mask applies the window, so that any
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from tokensal.adapters.model import ModelAdapter, predicted_before
 from tokensal.adapters.one_axis import check_length, on_one_axis
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 from tokensal.types import Example, Forward, Original
 
 
@@ -32,7 +34,7 @@ class States:
 
     Attributes:
         layers: keys and values of each layer, (rows, heads, columns, width).
-        keep: (rows, columns) bool, where attention may look. Without it, a column may be of no source.
+        keep: (rows, columns) bool, on the CPU, where attention may look. Without it, a column may be of no source.
     """
 
     layers: list[tuple[Tensor, ...]]
@@ -42,8 +44,9 @@ class States:
         """What each perturbation goes on from, a row for each: its parent, or the sources before its first."""
         first, rows, parents = perturbed.first, len(perturbed), perturbed.parents
         if parents is not None:
-            layers = [tuple(part[parents.to(part.device)] for part in layer) for layer in self.layers]
-            return States(layers, self.keep[parents.to(self.keep.device)])
+            on = functools.cache(functools.partial(sent, parents))  # sent once to each device
+            layers = [tuple(part[on(part.device)] for part in layer) for layer in self.layers]
+            return States(layers, self.keep[parents])
         layers = [tuple(part[:, :, :first].expand(rows, -1, -1, -1) for part in layer) for layer in self.layers]
         return States(layers, self.keep[:, :first].expand(rows, -1))
 
@@ -70,7 +73,7 @@ class CausalAdapter(ModelAdapter):
         perturbed = PerturbedInputs(self.embed(example)[None])
         cache = self._cache([]) if share else None
         forward = self._run(example, perturbed, cache=cache)
-        return Original(forward, _states_in(cache, torch.ones_like(perturbed.embeds[..., 0], dtype=torch.bool)))
+        return Original(forward, _states_in(cache, _kept(perturbed)))
 
     def _states(self, example: Example, perturbed: PerturbedInputs, states: States | None) -> States | None:
         """As in `ModelAdapter`.
@@ -115,8 +118,8 @@ class CausalAdapter(ModelAdapter):
         embeds, keep, positions, predictors = _arrange(example, perturbed, earlier, start)
         inputs = {
             "inputs_embeds": embeds,
-            "attention_mask": torch.cat([earlier, keep], dim=1).long(),
-            "position_ids": positions,
+            "attention_mask": sent(torch.cat([earlier, keep], dim=1).long(), embeds.device),
+            "position_ids": sent(positions, embeds.device),
             "past_key_values": cache,
             "use_cache": cache is not None,
         }
@@ -156,15 +159,15 @@ def _states_in(cache: Any, keep: Tensor, places: Tensor | None = None) -> States
 def _in_place(tensor: Tensor, places: Tensor) -> Tensor:
     """(rows, heads, n, width) with its last columns where they belong."""
     start = tensor.shape[2] - places.shape[1]
-    index = places.to(tensor.device)[:, None, :, None].expand_as(tensor[:, :, start:])
+    index = sent(places, tensor.device)[:, None, :, None].expand_as(tensor[:, :, start:])
     return torch.cat([tensor[:, :, :start], tensor[:, :, start:].gather(2, index)], dim=2)
 
 
 def _kept(perturbed: PerturbedInputs) -> Tensor:
-    """(R, n) bool, which of the sources from the first on attention may see, where the embeddings are."""
+    """(R, n) bool, which of the sources from the first on attention may see. On the CPU, where it can be read."""
     if perturbed.keep is None:
-        return torch.ones_like(perturbed.embeds[..., 0], dtype=torch.bool)
-    return perturbed.keep.to(perturbed.embeds.device)
+        return torch.ones(perturbed.embeds.shape[:2], dtype=torch.bool)
+    return perturbed.keep.cpu()
 
 
 def _order(perturbed: PerturbedInputs, earlier: Tensor, predicting: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,17 +192,17 @@ def _front(staying: Tensor) -> Tensor:
 def _arrange(
     example: Example, perturbed: PerturbedInputs, earlier: Tensor, start: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings, mask, positions and, for each row, the columns (R, G - start) that predict targets."""
+    """Embeddings; on the CPU mask, positions and, for each row, the columns (R, G - start) that predict targets."""
     embeds, rows = perturbed.embeds, len(perturbed)
-    predictors = torch.tensor(example.predictors[start:], dtype=torch.int64, device=embeds.device) - perturbed.first
+    predictors = torch.tensor(example.predictors[start:], dtype=torch.int64) - perturbed.first
     predictors = predictors.expand(rows, -1)
-    columns = torch.arange(embeds.shape[1], device=embeds.device).expand(rows, -1)
+    columns = torch.arange(embeds.shape[1]).expand(rows, -1)
     if perturbed.keep is None:
         return embeds, _kept(perturbed), columns + perturbed.first, predictors
     order, staying = _order(
         perturbed, earlier, torch.zeros_like(columns, dtype=torch.bool).scatter(1, predictors, True)
     )
     predictors = staying.cumsum(1).gather(1, predictors) - 1
-    embeds = embeds.gather(1, order[..., None].expand(-1, -1, embeds.shape[2]))
+    embeds = embeds.gather(1, sent(order, embeds.device)[..., None].expand(-1, -1, embeds.shape[2]))
     positions = columns[:, : order.shape[1]] if perturbed.closed else order
     return embeds, _kept(perturbed).gather(1, order), positions + perturbed.first, predictors

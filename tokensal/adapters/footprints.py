@@ -24,4 +24,11 @@ def footprint_of(model: PreTrainedModel, sources: int, depth: int) -> Footprint:
     head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least
     shared = getattr(config, "num_key_value_heads", None) or heads
     states = 2 * size * hidden * shared // heads * depth
-    return Footprint(kept=size * layer * depth, moved=size * layer, head=head, states=states)
+    return Footprint(
+        kept=size * layer * depth,
+        moved=size * layer,
+        head=head,
+        states=states,
+        inputs=size * hidden * depth,
+        input=size * hidden,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,12 +13,15 @@ from torch import Tensor
 from tokensal.adapters.decomposed import decomposed
 from tokensal.adapters.footprints import footprint_of
 from tokensal.adapters.frozen import frozen
-from tokensal.adapters.hooks import edited, linear_head, recorded
+from tokensal.adapters.hooks import edited, linear_head, recorded, recorded_again
+from tokensal.adapters.layered import layered
 from tokensal.adapters.layers import layers_of
 from tokensal.adapters.placement import device_of
 from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.rules import ruled
 from tokensal.adapters.secants import compared
+from tokensal.adapters.secants_by_layer import compared_by_layer
+from tokensal.layer_call import LayerCall
 from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
 
 if TYPE_CHECKING:
@@ -51,7 +54,14 @@ class HookedModel(ABC):
         return len(layers_of(self.model))
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+        self,
+        point: HookPoint,
+        layers: Sequence[int],
+        *,
+        graph: bool,
+        layered: bool = False,
+        kept: bool = True,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; see `tokensal.adapters.hooks`."""
         if point is HookPoint.EMBEDDINGS:
@@ -60,7 +70,17 @@ class HookedModel(ABC):
             self._check_gradients()
         if point is HookPoint.ATTENTION_WEIGHTS:
             self._require_eager()
-        return recorded(self.model, point, layers, graph=graph)
+        return recorded(self.model, point, layers, graph=graph, layered=layered, kept=kept, each=each)
+
+    def layered(self) -> AbstractContextManager[list[LayerCall]]:
+        """Inside, a forward keeps no graph in its layers; see `tokensal.adapters.layered`."""
+        return layered(self.model)
+
+    def recorded_again(self, point: HookPoint, layer: int) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a layer that is run again fills the list with what it computes, on its graph."""
+        if point is HookPoint.EMBEDDINGS:
+            return nullcontext([])
+        return recorded_again(self.model, point, layer)
 
     def edited(
         self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
@@ -79,15 +99,22 @@ class HookedModel(ABC):
         """Inside, a forward has a graph above its layers alone; see `tokensal.adapters.hooks`."""
         return linear_head(self.model)
 
-    def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
-        """Inside, a forward builds the graph of the rules; see `tokensal.adapters.rules`."""
+    def ruled(self, rules: Rules, constants: Tensor | None, *, again: bool = False) -> AbstractContextManager[None]:
+        """Inside, a forward, or a layer that is run again, builds the graph of the rules."""
         self._check_gradients()
-        return ruled(self.model, rules, constants)
+        return ruled(self.model, rules, constants, again=again)
 
-    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+    def compared(self, secants: Secants, run_reference: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Inside, a forward builds the graph of secants from a reference; see `tokensal.adapters.secants`."""
         self._check_gradients()
         return compared(self.model, secants, run_reference)
+
+    def compared_by_layer(
+        self, secants: Secants, run_reference: Callable[[], Tensor]
+    ) -> AbstractContextManager[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """Inside, a layered forward builds the graph of secants; see `tokensal.adapters.secants_by_layer`."""
+        self._check_gradients()
+        return compared_by_layer(self.model, secants, run_reference)
 
     def _check_gradients(self) -> None:
         """Once, when they are first asked for: what needs none works with every quantised model."""

@@ -14,7 +14,10 @@
    them. Those that do not follow from the lowest layer, which are of an encoder below it, are leaves of their own.
 6. An edit replaces what the model goes on with: a layer's output by a hook, value vectors where the attention
    multiplies them (see `operations.py`).
-7. On leaving, hooks are removed and configurations restored, come what may.
+7. Where a forward keeps no graph in its layers (see `layered.py`), what is recorded is without a graph, too, and the
+   graph starts where the lowest recorded layer is entered. When that layer runs again, its activations are recorded
+   once more, now on its own graph.
+8. On leaving, hooks are removed and configurations restored, come what may.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
+from tokensal.transfers import sent
 from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
 if TYPE_CHECKING:
@@ -47,7 +51,14 @@ OUTPUTS = {HookPoint.ATTENTION_OUTPUT: (0, 3), HookPoint.ATTENTION_WEIGHTS: (-1,
 
 @contextmanager
 def recorded(
-    model: PreTrainedModel, point: HookPoint, selected: Sequence[int], *, graph: bool
+    model: PreTrainedModel,
+    point: HookPoint,
+    selected: Sequence[int],
+    *,
+    graph: bool,
+    layered: bool = False,
+    kept: bool = True,
+    each: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[list[LayerActivation]]:
     """Inside, a forward adds to the list what the selected layers compute, from the lowest to the highest.
 
@@ -56,6 +67,9 @@ def recorded(
         point: what is recorded.
         selected: indices of layers, ascending.
         graph: whether the graph begins at the lowest of them, and the tensors are on it.
+        layered: whether no graph is kept within the layers: the tensors are not on it, then.
+        kept: whether of a layered forward the tensors are kept; they are recorded again when a layer is run again.
+        each: what is recorded in place of a tensor, such as a mean over heads; by default the tensor itself.
 
     Yields:
         After a forward of R perturbations, one activation for each layer; two for the weights of a layer that also
@@ -66,22 +80,51 @@ def recorded(
     """
     layers = layers_of(model)
     activations: list[LayerActivation] = []
-    if point is HookPoint.VALUES:
-        with _graph_from(layers, selected, graph), _values(model, selected, _values_recorder(activations, graph)):
-            yield activations
-        return
     with ExitStack() as undo:
+        if graph:
+            undo.enter_context(_graph_from(layers, min(selected), layered))
+        undo.enter_context(_recorded(model, point, selected, activations, graph, each))
+        for index in selected if layered else ():
+            hook = in_this_thread(_detacher(activations) if kept else _dropper(activations))
+            undo.enter_context(layers[index].block.register_forward_hook(hook))
+        yield activations
+
+
+@contextmanager
+def recorded_again(model: PreTrainedModel, point: HookPoint, selected: int) -> Iterator[list[LayerActivation]]:
+    """Inside, one layer that is run again adds to the list what it computes, on the graph of what it is run on."""
+    activations: list[LayerActivation] = []
+    with _recorded(model, point, (selected,), activations, graph=True):
+        yield activations
+
+
+@contextmanager
+def _recorded(
+    model: PreTrainedModel,
+    point: HookPoint,
+    selected: Sequence[int],
+    activations: list[LayerActivation],
+    graph: bool,
+    each: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[None]:
+    layers = layers_of(model)
+    with ExitStack() as undo:
+        if point is HookPoint.VALUES:
+            undo.enter_context(_values(model, selected, _values_recorder(activations, graph)))
+            yield
+            return
         if point is HookPoint.ATTENTION_WEIGHTS:
             undo.enter_context(eager_attention(model))
-        undo.enter_context(_graph_from(layers, selected, graph))
+        followed: set[int] = set()
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
-                undo.enter_context(module.register_forward_hook(in_this_thread(_recorder(activations, point, label))))
+                hook = in_this_thread(_recorder(activations, point, label, each))
+                undo.enter_context(module.register_forward_hook(hook))
             if point is HookPoint.ATTENTION_OUTPUT:
                 for child in layer.block.children():
-                    undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations))))
-        yield activations
+                    undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations, followed))))
+        yield
 
 
 @contextmanager
@@ -165,7 +208,7 @@ def cut_at_the_head(head: nn.Module, predictors: Tensor) -> Iterator[list[Tensor
 
     def at_the_head(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         rows = torch.arange(len(predictors), device=inputs[0].device)[:, None]
-        hidden = inputs[0][rows, predictors.to(inputs[0].device)]
+        hidden = inputs[0][rows, sent(predictors, inputs[0].device)]
         leaf = hidden.detach().requires_grad_(hidden.requires_grad)
         cut[:] = hidden, leaf
         return leaf, *inputs[1:]
@@ -178,19 +221,20 @@ def cut_at_the_head(head: nn.Module, predictors: Tensor) -> Iterator[list[Tensor
 
 
 @contextmanager
-def _graph_from(layers: Sequence[Layer], selected: Sequence[int], graph: bool) -> Iterator[None]:
-    """Inside, the graph of a forward begins at the lowest of the selected layers, if there is to be a graph."""
+def _graph_from(layers: Sequence[Layer], lowest: int, layered: bool) -> Iterator[None]:
+    """Inside, the graph of a forward begins at the attention of a layer, or where the layer is entered."""
     with ExitStack() as undo:
-        for attention in _graph_starts(layers, min(selected)) if graph else ():
-            undo.enter_context(attention.register_forward_pre_hook(in_this_thread(_cut_graph), with_kwargs=True))
+        for layer in _graph_starts(layers, lowest):
+            module = layer.block if layered else layer.attention
+            undo.enter_context(module.register_forward_pre_hook(in_this_thread(_cut_graph), with_kwargs=True))
         yield
 
 
-def _graph_starts(layers: Sequence[Layer], lowest: int) -> list[nn.Module]:
-    """The attentions where the graph begins: a decoder's inputs, which carry none, enter above those of an encoder."""
+def _graph_starts(layers: Sequence[Layer], lowest: int) -> list[Layer]:
+    """The layers where the graph begins: a decoder's inputs, which carry none, enter above those of an encoder."""
     first = layers[lowest]
     decoder = [layer for layer in layers if layer.part is Part.LAST][:1] if first.part is Part.FIRST else []
-    return [layer.attention for layer in (first, *decoder)]
+    return [first, *decoder]
 
 
 def _recorded_modules(layer: Layer, point: HookPoint) -> Iterator[tuple[nn.Module, Part | None]]:
@@ -218,19 +262,38 @@ def _leaf(hidden: Tensor) -> Tensor:
     return hidden.detach().requires_grad_()
 
 
-def _recorder(activations: list[LayerActivation], point: HookPoint, label: Label) -> Callable[..., None]:
+def _recorder(
+    activations: list[LayerActivation], point: HookPoint, label: Label, each: Callable[[Tensor], Tensor] | None
+) -> Callable[..., None]:
     def record(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        activations.append(label(_read(module, output, point)))
+        tensor = _read(module, output, point)
+        activations.append(label(tensor if each is None else each(tensor)))
 
     return record
 
 
-def _follower(activations: list[LayerActivation]) -> Callable[..., None]:
+def _follower(activations: list[LayerActivation], followed: set[int]) -> Callable[..., None]:
     def follow(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        if activations and arguments and arguments[0] is activations[-1].tensor:
-            activations[-1] = replace(activations[-1], tensor=output)
+        place = len(activations) - 1
+        if activations and place not in followed and arguments and arguments[0] is activations[place].tensor:
+            followed.add(place)  # no further: Bloom's MLP reads what its norm returned, and the next layer reads that
+            activations[place] = replace(activations[place], tensor=output)
 
     return follow
+
+
+def _detacher(activations: list[LayerActivation]) -> Callable[..., None]:
+    def detach(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        activations[:] = [replace(each, tensor=each.tensor.detach()) for each in activations]
+
+    return detach
+
+
+def _dropper(activations: list[LayerActivation]) -> Callable[..., None]:
+    def drop(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        activations.clear()
+
+    return drop
 
 
 def _replacer(write: Write, label: Label) -> Callable[..., Any]:

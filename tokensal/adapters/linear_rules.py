@@ -95,8 +95,12 @@ def add(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[
     if mode.constants is None or len(args) < 2 or in_place or varies(args[0]) == varies(args[1]):
         return function(*args, **kwargs)
     [varying] = filter(varies, args[:2])
-    terms = [scaled(mode, torch.as_tensor(term).to(varying)) if _is_constant(term) else term for term in args[:2]]
+    terms = [scaled(mode, _as_tensor(term, varying)) if _is_constant(term) else term for term in args[:2]]
     return function(*terms, *args[2:], **kwargs)
+
+
+def _as_tensor(term: Any, varying: Tensor) -> Tensor:
+    return term.to(varying) if isinstance(term, Tensor) else varying.new_full((), term)
 
 
 def _is_constant(term: Any) -> bool:

@@ -203,9 +203,25 @@ def _remedy(name: str, options: Mapping[str, Any]) -> str:
 def _usable_device(device: str | torch.device | None) -> torch.device:
     """The device that was asked for, else the accelerator if there is one, else the CPU."""
     if device is None:
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if accelerator is None else _own_device(accelerator, torch.accelerator.device_count())
     with foreign(InputError, f"Cannot use device {str(device)!r}", "Try 'cpu'."):
         return torch.empty(0, device=device).device
+
+
+def _own_device(accelerator: torch.device, count: int, environment: Mapping[str, str] = os.environ) -> torch.device:
+    """The accelerator of this process: a launcher numbers the processes of a machine by LOCAL_RANK.
+
+    With more processes than accelerators they share them, and so they do where each process sees its own one alone.
+    """
+    rank = environment.get("LOCAL_RANK")
+    if rank is None:
+        return accelerator
+    if not rank.isdecimal():
+        raise InputError(
+            f"LOCAL_RANK is {rank!r} in the environment, but should be a number: unset it, or name a device."
+        )
+    return torch.device(accelerator.type, int(rank) % count)
 
 
 def _move(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:

@@ -38,6 +38,7 @@ from tokensal.types import Secants
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Tape = deque[tuple[tuple[Tensor, int], ...]]  # the tensors that each operation read, and their versions
 Slope = Callable[[Tensor, Tensor], Tensor]  # of a secant, from both ends
 REVERSED_DIVISION: Any = Tensor.__rtruediv__
 OTHERS = "Choose another method, such as 'lrp' or 'integrated_gradients'."
@@ -45,13 +46,13 @@ KINKED = (F.relu, torch.relu, Tensor.relu, F.relu6, F.leaky_relu, F.hardswish)
 
 
 @contextmanager
-def compared(model: PreTrainedModel, secants: Secants, run_reference: Callable[[], Tensor]) -> Iterator[Tensor]:
+def compared(model: PreTrainedModel, secants: Secants, run_reference: Callable[[], Any]) -> Iterator[Any]:
     """Inside, a forward of the model builds the graph of secants.
 
     Args:
         model: the model.
         secants: how products are shared.
-        run_reference: a forward of the reference, run first.
+        run_reference: a forward of the reference, or of one layer of it, run first.
 
     Yields:
         What it returned.
@@ -78,7 +79,7 @@ class SecantMode(OperationMode):
     def __init__(self, secants: Secants, model: nn.Module) -> None:
         super().__init__(model)
         self.secants = secants
-        self._tape: deque[tuple[tuple[Tensor, int], ...]] = deque()
+        self._tape: Tape = deque()
         self._recording = True
 
     def compare(self) -> None:

@@ -27,6 +27,7 @@ from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_wit
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 from tokensal.types import Example, Forward, Original, Role
 
 
@@ -121,9 +122,9 @@ class Seq2SeqAdapter(ModelAdapter):
         inputs = {
             "inputs_embeds": embeds * self._scale if encoded is None else None,
             "encoder_outputs": encoded,
-            "attention_mask": keep.long(),
+            "attention_mask": sent(keep.long(), embeds.device),
             "decoder_inputs_embeds": decoder_embeds,
-            "decoder_attention_mask": _causal_mask(decoder_keep, decoder_embeds.dtype),
+            "decoder_attention_mask": sent(_causal_mask(decoder_keep, decoder_embeds.dtype), embeds.device),
             "use_cache": False,
         }
         return self._called(inputs, predictors, start)
@@ -169,16 +170,16 @@ def _split_halves(example: Example, perturbed: PerturbedInputs, start: int) -> t
         InputError: a perturbation removes everything that the encoder reads.
     """
     embeds, size, rows = perturbed.embeds, example.encoder, len(perturbed)
-    keep = embeds.new_ones(embeds.shape[:2], dtype=torch.bool)
+    keep = torch.ones(embeds.shape[:2], dtype=torch.bool)  # on the CPU, where it can be read
     if perturbed.keep is not None:
-        keep = perturbed.keep.to(embeds.device)
+        keep = perturbed.keep.cpu()
     if not keep[:, :size].any(1).all():
         raise InputError(
             "With these sources taken away, the encoder has nothing to read: "
             "use a replacement such as 'zero', a smaller window, or a prompt with special tokens, which are kept "
             "by default."
         )
-    predictors = torch.tensor(example.predictors[start:], device=embeds.device).expand(rows, -1) - size
+    predictors = torch.tensor(example.predictors[start:]).expand(rows, -1) - size
     first, last = (embeds[:, :size], keep[:, :size]), (embeds[:, size:], keep[:, size:])
     if not perturbed.closed:
         return first, last, predictors
@@ -188,7 +189,7 @@ def _split_halves(example: Example, perturbed: PerturbedInputs, start: int) -> t
 
 def _close_gaps(embeds: Tensor, keep: Tensor) -> Half:
     order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
-    return embeds.gather(1, order[..., None].expand_as(embeds)), keep.gather(1, order)
+    return embeds.gather(1, sent(order, embeds.device)[..., None].expand_as(embeds)), keep.gather(1, order)
 
 
 def _causal_mask(keep: Tensor, dtype: torch.dtype) -> Tensor:

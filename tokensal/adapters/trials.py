@@ -7,6 +7,10 @@
    perturbation runs from its beginning. The same of a row two of whose tokens are masked says whether perturbations can
    go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
+6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
+   they are not, the plain graph is all there is.
+7. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
+   prompt by itself, by half of what `tokensal.adapters.batches` allows. Else answers are generated one by one.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
 """
@@ -16,13 +20,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.batches import MARGINS, generate_watched
+from tokensal.adapters.generating import generate_options
 from tokensal.adapters.hooks import eager_attention
 from tokensal.adapters.support import OTHERS, refuse
 from tokensal.errors import UnsupportedModel, foreign, is_shortage
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tokensal")
 
 LENGTH = 8  # tokens of a trial
+STEPS = 3  # tokens that are generated in one
 # How far logits may be apart, relative to their range: rounding depends on the sizes of batches and chunks
 TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
 COARSE = 5e-2  # half precision, TF32, quantised weights
@@ -52,6 +59,8 @@ class Findings:
     continues: bool
     skips: bool
     eager_agrees: bool = False
+    batches: dict[bool, bool] = field(default_factory=dict)  # by whether they are padded
+    rebuilds: bool | None = None  # not known yet
 
 
 _FINDINGS: WeakKeyDictionary[nn.Module, Findings] = WeakKeyDictionary()
@@ -98,6 +107,81 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
     findings.eager_agrees = True
 
 
+def agrees_in_batches(adapter: ModelAdapter, findings: Findings, padded: bool) -> bool:
+    """Whether a model answers in a batch as it does by itself: to prompts of equal lengths, or of others (`padded`)."""
+    known = findings.batches
+    if padded not in known:
+        with _prepared(adapter):
+            known[padded] = _agree(
+                adapter,
+                "Answers of %s are not generated together",
+                lambda: _scores_in_batch(adapter, padded),
+                MARGINS[adapter.model.dtype] / 2,
+            )
+    return known[padded]
+
+
+def _scores_in_batch(adapter: ModelAdapter, padded: bool) -> tuple[Tensor, Tensor]:
+    """(2 prompts, steps, V) in a batch, and of each by itself."""
+    ids = _ordinary_ids(adapter)
+    prompts = [ids, ids[LENGTH // 2 :] if padded else ids[::-1]]
+    options = generate_options(adapter.model, adapter.tokenizer, {"min_new_tokens": STEPS}, STEPS)
+
+    def scores(several: list[list[int]]) -> Tensor:
+        steps: list[Tensor] = []
+        generate_watched(adapter, several, options, lambda each: steps.append(each.clone()))
+        return torch.stack(steps, dim=1)
+
+    return torch.cat([scores([prompt]) for prompt in prompts]), scores(prompts)
+
+
+def rebuilt_gradients_agree(adapter: ModelAdapter, findings: Findings) -> bool:
+    """Whether gradients through layers that are run again are those of the plain graph."""
+    if findings.rebuilds is None:
+        with _prepared(adapter), torch.enable_grad():
+            example = _example(adapter)
+            first = example.encoder or LENGTH // 2
+            findings.rebuilds = _agree(
+                adapter, "Graphs of %s are not rebuilt", lambda: _both_gradients(adapter, example, 0, None)
+            ) and (
+                not findings.shares_states
+                or _agree(
+                    adapter,
+                    "Graphs of %s are not rebuilt",
+                    lambda: _both_gradients(adapter, example, first, adapter.original(example).states),
+                )
+            )
+    return findings.rebuilds
+
+
+def _both_gradients(adapter: ModelAdapter, example: Example, first: int, states: Any) -> tuple[Tensor, Tensor]:
+    """The gradients of the sum of all hidden states, from the plain graph, and through layers that are run again."""
+    embeds = adapter.embed(example)[None, first:].requires_grad_()
+    inputs = PerturbedInputs(embeds, first=first)
+    plain = adapter.forward(example, inputs, states).hidden
+    weights = torch.linspace(-1, 1, plain.numel(), dtype=plain.dtype, device=plain.device).view_as(plain)
+    [expected] = torch.autograd.grad(plain, embeds, weights)
+    with adapter.layered() as calls:
+        hidden = adapter.forward(example, inputs, states).hidden
+    leaves = [embeds, *(leaf for call in calls for leaf in call.outputs)]
+    sums = [torch.zeros_like(leaf) for leaf in leaves]
+
+    def arrive(tensor: Tensor, gradient: Tensor) -> None:
+        below = torch.autograd.grad(tensor, leaves, gradient, retain_graph=True, allow_unused=True)
+        sums[:] = [each if part is None else each + part for each, part in zip(sums, below, strict=True)]
+
+    arrive(hidden, weights)
+    stop = len(leaves)
+    for call in reversed(calls):
+        copies = [tensor.detach().requires_grad_() for tensor in call.inputs]
+        outputs = call.run(copies)
+        cotangents = sums[stop - len(outputs) : stop]
+        stop -= len(outputs)
+        for tensor, gradient in zip(call.inputs, torch.autograd.grad(outputs, copies, cotangents), strict=True):
+            arrive(tensor, gradient)
+    return expected[0].flatten(), sums[0].flatten()
+
+
 def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool, bool]:
     """Whether the example's states can be shared, those of perturbations too, and masked sources be skipped."""
     with _prepared(adapter):
@@ -114,22 +198,31 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool,
                 f"its logits for token ids are {apart} those for the embeddings of the same tokens",
             )
         adapter.footprint(len(example.sources))
-        shares = _agree_from_states(adapter, lambda: _unaltered_from_states(adapter, example, plain))
-        continues = shares and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example))
-        skips = continues and _agree_from_states(adapter, lambda: _altered_from_states(adapter, example, skip=True))
+        shares = _agree(adapter, "States of %s are not shared", lambda: _unaltered_from_states(adapter, example, plain))
+        continues = shares and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example)
+        )
+        skips = continues and _agree(
+            adapter, "States of %s are not shared", lambda: _altered_from_states(adapter, example, skip=True)
+        )
         return shares, continues, skips
 
 
-def _agree_from_states(adapter: ModelAdapter, logits: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
-    """Whether logits can be had from states, and are what they should be."""
+def _agree(
+    adapter: ModelAdapter,
+    what: str,
+    numbers: Callable[[], tuple[Tensor, Tensor] | None],
+    tolerance: float | None = None,
+) -> bool:
+    """Whether numbers can be had in another way, and are what they should be."""
     try:
-        both = logits()
-    except Exception as error:  # whatever the model raises for states that are not of its kind
+        both = numbers()
+    except Exception as error:  # whatever the model raises for states, or for a layer, that are not of its kind
         if is_shortage(error):
             raise
-        log.debug("States of %s are not shared: %s", adapter.name, error)
+        log.debug(f"{what}: %s", adapter.name, error)
         return False
-    return both is not None and not _difference(adapter, *both)
+    return both is not None and not _difference(adapter, *both, tolerance)
 
 
 def _unaltered_from_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -208,15 +301,16 @@ def _adapted_logits(adapter: ModelAdapter, example: Example) -> Tensor:
     return logits
 
 
-def _difference(adapter: ModelAdapter, logits: Tensor, others: Tensor) -> str:
+def _difference(adapter: ModelAdapter, logits: Tensor, others: Tensor, tolerance: float | None = None) -> str:
     """How far logits are apart, in words; empty where that may be rounding."""
     logits, others = logits.double().cpu(), others.double().cpu()
     finite = logits.isfinite() & others.isfinite()
     if not finite.any():
         return ""
+    limit = _tolerance(adapter) if tolerance is None else tolerance
     spread = float(logits[finite].max() - logits[finite].min())
     apart = float((logits - others)[finite].abs().max())
-    return f"{apart:.3g} (in a range of {spread:.3g}) from" if apart > _tolerance(adapter) * spread else ""
+    return f"{apart:.3g} (in a range of {spread:.3g}) from" if apart > limit * spread else ""
 
 
 def _tolerance(adapter: ModelAdapter) -> float:

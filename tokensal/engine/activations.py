@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tokensal.questions.masks import branch_sources
+from tokensal.transfers import sent
 from tokensal.types import Example, LayerActivation, Part
 
 
@@ -52,5 +53,5 @@ def _on_all_sources(example: Example, activation: LayerActivation, tensor: Tenso
             places = axis[: example.encoder] if part is Part.FIRST else axis[example.encoder :]
             shape = [*tensor.shape]
             shape[dimension] = sources
-            tensor = tensor.new_zeros(shape).index_copy(dimension, places.to(tensor.device), tensor)
+            tensor = tensor.new_zeros(shape).index_copy(dimension, sent(places, tensor.device), tensor)
     return tensor

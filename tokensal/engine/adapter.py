@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from tokensal.layer_call import LayerCall
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.types import (
     AttentionParts,
@@ -73,9 +74,29 @@ class Adapter(Protocol):
         ...
 
     def recorded(
-        self, point: HookPoint, layers: Sequence[int], *, graph: bool
+        self,
+        point: HookPoint,
+        layers: Sequence[int],
+        *,
+        graph: bool,
+        layered: bool = False,
+        kept: bool = True,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
+        ...
+
+    def layered(self) -> AbstractContextManager[list[LayerCall]]:
+        """Inside, a forward keeps no graph within its layers, and fills the list with how each was called."""
+        ...
+
+    def recorded_again(self, point: HookPoint, layer: int) -> AbstractContextManager[list[LayerActivation]]:
+        """Inside, a layer that is run again fills the list with what it computes, on its own graph."""
+        ...
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether gradients through layers that are run again are those of the plain graph."""
         ...
 
     def edited(
@@ -94,12 +115,21 @@ class Adapter(Protocol):
         """Inside, a forward fills the list with what the highest layer returns, as a leaf of a linear graph."""
         ...
 
-    def ruled(self, rules: Rules, constants: Tensor | None) -> AbstractContextManager[None]:
-        """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one."""
+    def ruled(self, rules: Rules, constants: Tensor | None, *, again: bool = False) -> AbstractContextManager[None]:
+        """Inside, a forward builds the graph of the rules; constants are multiplied by the leaf `constants`, a one.
+
+        Or a layer that is run `again`.
+        """
         ...
 
-    def compared(self, secants: Secants, run_reference: Callable[[], Tensor]) -> AbstractContextManager[Tensor]:
+    def compared(self, secants: Secants, run_reference: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Inside, a forward builds the graph of secants from what `run_reference` runs first; yields its result."""
+        ...
+
+    def compared_by_layer(
+        self, secants: Secants, run_reference: Callable[[], Tensor]
+    ) -> AbstractContextManager[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """As `compared`, for a `layered` forward: also yields what runs each layer on the reference's arguments."""
         ...
 
     def prepared(self) -> AbstractContextManager[None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from tokensal.engine.memory import free_memory
-from tokensal.errors import MemoryShortage, is_shortage
+from tokensal.errors import InputError, MemoryShortage, is_shortage
 from tokensal.types import Footprint
 from tokensal.values import read_whole, store
 
@@ -48,13 +48,17 @@ class Budget:
         memory: bytes that activations may take; None takes half of what the device has free at that moment.
         rows: the most rows (tokens × perturbations × cotangents) in one backward; None leaves it to the device:
             1024 on a CPU (256 in a forward before it), as many as the memory holds elsewhere.
+        rebuild: whether the graph of a layer is built anew when its backward comes, for which the inputs of layers are
+            kept in place of all that they compute: the same gradients in less memory, for one more forward. "auto" does
+            so where the graph of one perturbation does not fit the memory.
 
     Raises:
-        InputError: one of these is no whole number.
+        InputError: memory or rows is no whole number, or rebuild is something else.
     """
 
     memory: int | None = None
     rows: int | None = None
+    rebuild: Literal["auto"] | bool = "auto"
 
     def __post_init__(self) -> None:
         store(
@@ -62,6 +66,14 @@ class Budget:
             memory=read_whole("budget.memory", self.memory, optional=True),
             rows=read_whole("budget.rows", self.rows, optional=True),
         )
+        if self.rebuild != "auto" and not isinstance(self.rebuild, bool):
+            raise InputError(f"budget.rebuild is {self.rebuild!r}, but should be true, false or 'auto'.")
+
+    def rebuilds(self, rows: int, footprint: Footprint, device: torch.device) -> bool:
+        """Whether the graph over `rows` tokens of one perturbation is built layer by layer."""
+        if self.rebuild == "auto":
+            return rows * footprint.kept > self._bytes(device)
+        return self.rebuild
 
     def perturbations(self, wanted: Tensor, sources: int, footprint: Footprint, device: torch.device) -> int:
         """How many perturbations go into one forward whose graph is kept.
@@ -112,6 +124,11 @@ class Budget:
         """How many of `total` cotangents go into one backward through `rows` tokens (perturbations × sources)."""
         fitting = (self._bytes(device) - rows * footprint.kept) // (rows * footprint.moved)
         return _within(total, fitting, self._rows(device) // rows)
+
+    def carried(self, total: int, rows: int, footprint: Footprint, device: torch.device) -> int:
+        """How many of `total` cotangents are at hand while they go through one layer after another, a few at a time."""
+        free = self._bytes(device) - rows * (footprint.kept + footprint.moved)
+        return _within(total, free // (2 * rows * footprint.input))  # above a layer, and below it
 
     def require_graph(self, rows: int, footprint: Footprint, device: torch.device) -> None:
         """Refuse a graph over `rows` tokens that the device cannot hold: a CPU would end the process, and say nothing.

@@ -39,11 +39,12 @@ def over_contributions(parts: AttentionParts, read: Read, budget: Budget, *, hea
     _, rows, columns = weights.shape
     table = weights.new_zeros(len(weights) if heads else 1, rows, columns)
     scaled = bool((scale != 1).any())
+    # the last column that any head looks at, of each row; read once, and not for each piece
+    last = (weights.any(0) * torch.arange(columns, device=weights.device)).amax(1).tolist()
 
     def piece(chunk: slice) -> None:
         looking = weights[:, chunk]
-        looked_at = looking.any(0).any(0).nonzero().flatten().tolist()
-        seen = 1 + max([min(chunk.stop, columns) - 1, *looked_at])
+        seen = 1 + max(min(chunk.stop, columns) - 1, *last[chunk])
         if heads:
             vectors = looking[:, :, :seen, None].movedim(0, 1) * projected[:, :seen]
         else:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tokensal.engine.activations import by_layer, raised
+from tokensal.engine.rebuilding import Rebuilding
 from tokensal.engine.reductions import Rows
 from tokensal.errors import InputError, foreign
 from tokensal.questions.masks import predictor_places
 from tokensal.types import Example, Forward, LayerActivation
 
 # From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
+Step = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]  # see `FromTheTop`
 Collect = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Sequence[Tensor]]
 
 
@@ -33,6 +36,7 @@ class Graph:
         totals: (n, G - start) with backward rules, the score as a linear function of the logits, ⟨∂y/∂logits, logits⟩;
             with a reference, the change of the score from there.
         constants: with backward rules, the leaf of one that constants are multiplied by.
+        rebuilding: how a backward goes through layers that keep no graph; None where all is on one graph.
     """
 
     index: Tensor
@@ -44,6 +48,7 @@ class Graph:
     head: Tensor
     totals: Tensor | None = None
     constants: Tensor | None = None
+    rebuilding: Rebuilding | None = None
 
     @property
     def head_constants(self) -> Tensor:
@@ -59,6 +64,16 @@ class Graph:
         self, example: Example, cotangents: Tensor, rows: Rows, activations: Sequence[Tensor], collect: Collect
     ) -> list[Tensor]:
         """What `collect` makes of the gradients for k cotangents (k, n, G - start, H); last, those of the constants."""
+        *gradients, share = self.gradients(cotangents)
+        collected = list(collect(activations, self._by_layer(example, gradients, add=True), rows))
+        if self.constants is not None:  # a model without biases has none
+            collected.append(cotangents.new_zeros(len(cotangents)) if share is None else share)
+        return collected
+
+    def gradients(self, cotangents: Tensor) -> list[Any]:
+        """Those of the tensors (k, …) for k cotangents; last, that of the constants (k,), or None."""
+        if self.rebuilding is not None:
+            return self.rebuilding.gradients(self.forward.hidden, self.tensors, cotangents)
         inputs = self.tensors if self.constants is None else (*self.tensors, self.constants)
         gradients = torch.autograd.grad(
             self.forward.hidden,
@@ -66,14 +81,30 @@ class Graph:
             cotangents,
             is_grads_batched=True,
             retain_graph=True,
-            allow_unused=self.constants is not None,  # a model without biases has none
+            allow_unused=self.constants is not None,
         )
-        tensors = self._by_layer(example, gradients[: len(self.tensors)], add=True)
-        collected = list(collect(activations, tensors, rows))
-        if self.constants is not None:
-            share = gradients[-1]
-            collected.append(cotangents.new_zeros(len(cotangents)) if share is None else share)
-        return collected
+        return [*gradients, *([None] if self.constants is None else [])]
+
+    def layers(self, example: Example, cotangents: Tensor, rows: Rows, step: Step) -> Tensor:
+        """What `step` makes of the gradients at one layer after another, (k, n, S), for k cotangents.
+
+        Of a graph that is rebuilt: only one layer has its activations and gradients in memory.
+        """
+        assert self.rebuilding is not None
+        totals = raised(self.head.new_zeros(*rows.groups.shape, len(example.sources)))
+
+        def visit(
+            recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], chunk: slice, numbers: Sequence[int]
+        ) -> None:
+            if recorded:
+                tensors = [activation.tensor.detach() for activation in recorded]
+                [activation] = by_layer(example, recorded, tensors, self.head.device, add=False)
+                [gradient] = by_layer(example, recorded, gradients, self.head.device, add=True)
+                about = replace(rows, groups=rows.groups[chunk])
+                totals[chunk] = step(totals[chunk], activation, gradient, about)
+
+        self.rebuilding.walk(self.forward.hidden, (), cotangents, visit)
+        return totals
 
     def _by_layer(self, example: Example, tensors: Sequence[Tensor], *, add: bool) -> list[Tensor]:
         if not self.recorded:

@@ -36,6 +36,7 @@ from tokensal.engine.scoring import Scoring
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
+from tokensal.transfers import sent
 from tokensal.types import AttentionParts, Edit, Example, HookPoint, Rules, Secants
 
 Read = Callable[
@@ -167,12 +168,12 @@ class Engine(Forwards):
         """
         self.kept = None
         values = Scoring.of(self, example, perturbations, tally).scores()
-        return values @ group_weights(example).to(values).T
+        return values @ sent(group_weights(example), values).T
 
     def original(self, example: Example) -> Tensor:
         """The score of each group as things are: (K,)."""
         values = self.unaltered(example)
-        return values @ group_weights(example).to(values).T
+        return values @ sent(group_weights(example), values).T
 
     def likeliest(self, example: Example, count: int) -> tuple[Tensor, Tensor]:
         """The tokens that the model held most likely in the place of each target: ids and probabilities (G, count)."""
@@ -196,6 +197,7 @@ class Engine(Forwards):
         at: HookPoint,
         layers: Sequence[int],
         edit: Edit | None = None,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Read what layers compute, forward only and without a graph, so that quantised models work too.
 
@@ -206,6 +208,8 @@ class Engine(Forwards):
             at: what is read.
             layers: indices of layers, ascending.
             edit: changes activations of the same layers on the way.
+            each: applied to what each layer computes as soon as it is computed, such as a mean of attention weights
+                (n, heads, rows, columns) over heads; (n, …, rows, columns) of all layers are in memory together.
 
         Yields:
             What `read` returns, of as many perturbations as went at once, in their order.
@@ -221,7 +225,7 @@ class Engine(Forwards):
         def piece(rows: slice) -> Tensor:
             index = torch.arange(rows.start, rows.stop)
             with self.prepared(), torch.no_grad(), ExitStack() as undo:
-                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False))
+                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False, each=each))
                 if edit is not None:
                     undo.enter_context(
                         self.adapter.edited(edit.points, layers, lambda activation: edit.write(activation, index))

@@ -16,6 +16,7 @@ from tokensal.engine.differentiation import Graph
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob, non_finite_cause
 from tokensal.surroundings import exact_surroundings
+from tokensal.transfers import sent
 from tokensal.types import Example, Forward, Progress, Rules, Secants
 
 
@@ -97,7 +98,7 @@ class Forwards:
             NonFiniteScores: one of them is NaN or infinite.
         """
         explained = example.targets[forward.start :]
-        targets = torch.tensor([token.id for token in explained], device=forward.logits.device)
+        targets = sent(torch.tensor([token.id for token in explained]), forward.logits.device)
         values = self.score(forward.logits, targets)  # (n, G - start)
         if not values.isfinite().all():
             row, column = (~values.isfinite()).nonzero()[0].tolist()

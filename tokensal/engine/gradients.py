@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tokensal.engine.budget import in_chunks
-from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
+from tokensal.engine.differentiation import Collect, Graph, Step, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.moments import Moments, moments_of, unbiased
-from tokensal.engine.reductions import Reduction, Rows
+from tokensal.engine.rebuilding import Rebuilding, require_reached
+from tokensal.engine.reductions import FromTheTop, Reduction, Rows
 from tokensal.errors import UnsupportedModel
+from tokensal.layer_call import LayerCall
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
-from tokensal.types import Example, HookPoint
+from tokensal.transfers import sent
+from tokensal.types import Example, Footprint, HookPoint, LayerActivation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +44,7 @@ class Gradients:
     constants: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Differentiation:
     """Which gradients are taken, and of what.
 
@@ -73,21 +77,24 @@ class Differentiation:
         yield from in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
 
     def _reduced_chunk(self, reduce: Reduction, rows: slice, wanted: Tensor, tally: Tally) -> Gradients:
-        graph, turns, sources = self._graph(rows), turns_of(wanted), len(self.example.sources)
+        streams = self._rebuilds and len(self.layers) > 0 and isinstance(reduce, FromTheTop)
+        graph, turns, sources = self._graph(rows, kept=not streams), turns_of(wanted), len(self.example.sources)
 
         def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
             return [reduce(activations, gradients, about)]
 
-        reduced, *shares = self._products(graph, wanted, tally, collect)
+        step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
+        reduced, *shares = self._products(graph, wanted, tally, collect, step)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
-        table[torch.arange(len(table)), turns, sources - reduced.shape[-1] :] = reduced
-        table[~wanted] = 0
+        groups = sent(turns, table.device)
+        table[torch.arange(len(table), device=table.device), groups, sources - reduced.shape[-1] :] = reduced
+        table.masked_fill_(sent(~wanted, table.device)[..., None], 0)
         totals = constants = None
         if graph.totals is not None:
             totals = (graph.totals @ self._groups(graph).T).to(table)  # the head may be on another device
         if shares:
             constants = (graph.head_constants @ self._groups(graph).T).to(table)
-            constants[0, turns[:, 0]] += shares[0].to(table)
+            constants[0, there[:, 0]] += shares[0].to(table)
         return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
     def averaged(self, reduce: Reduction, average: Tensor, *, variance: bool) -> Gradients:
@@ -119,7 +126,7 @@ class Differentiation:
         def piece(rows: slice) -> Moments:
             with self.engine.prepared():
                 graph = self._graph(rows)
-                weights = average[:, rows].to(graph.head.device)
+                weights = sent(average[:, rows], graph.head.device)
 
                 def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
                     return moments_of(gradients, weights, squares=squares)
@@ -137,7 +144,7 @@ class Differentiation:
         chunks = in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
         return functools.reduce(Moments.plus, chunks)
 
-    def _graph(self, rows: slice) -> Graph:
+    def _graph(self, rows: slice, *, kept: bool = True) -> Graph:
         """One forward of a chunk, with its graph; that of the unperturbed example serves several methods."""
         engine, index = self.engine, torch.arange(rows.start, rows.stop)
         at_embeddings = self.point is HookPoint.EMBEDDINGS
@@ -146,21 +153,33 @@ class Differentiation:
             return engine.kept[1]
         engine.kept = None
         self._require_memory(len(index))
-        states = engine.remembered(self.example)[1] if self.first else None
-        inputs, constants, before = self.perturbations.rows(index, self.first), None, None
+        inputs, constants = self.perturbations.rows(index, self.first), None
         if at_embeddings:
             inputs = replace(inputs, embeds=inputs.embeds.detach().requires_grad_())
+        if engine.rules is not None and at_embeddings and len(index) == 1:
+            constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
+        graph = self._built(index, inputs, constants, kept)
+        if shared:
+            engine.kept = self.example, graph
+        return graph
+
+    def _built(self, index: Tensor, inputs: PerturbedInputs, constants: Tensor | None, kept: bool) -> Graph:
+        """The graph of these perturbations, under the rules or secants of the engine; what is recorded may be kept."""
+        engine, adapter = self.engine, self.engine.adapter
+        states = engine.remembered(self.example)[1] if self.first else None
+        before, calls = None, None
+        references: Sequence[Callable[[], Any]] = ()
         with ExitStack() as undo:
             if engine.rules is not None:
-                if at_embeddings and len(index) == 1:
-                    constants = torch.ones((), dtype=inputs.embeds.dtype, device=inputs.embeds.device).requires_grad_()
-                undo.enter_context(engine.adapter.ruled(engine.rules, constants))
+                undo.enter_context(adapter.ruled(engine.rules, constants))
             if engine.reference is not None:
-                reference, secants = engine.reference
-                other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
-                before = undo.enter_context(engine.adapter.compared(secants, lambda: self._scores(other, states)))
-            recorded = undo.enter_context(engine.adapter.recorded(self.point, self.layers, graph=True))
-            forward = engine.adapter.forward(self.example, inputs, states)
+                before, references = undo.enter_context(self._compared(inputs, states))
+            recorded = undo.enter_context(
+                adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds, kept=kept)
+            )
+            if self._rebuilds:
+                calls = undo.enter_context(adapter.layered())
+            forward = adapter.forward(self.example, inputs, states)
             if before is not None:  # secants are also those of the score, rules of the model alone
                 values = engine.values(self.example, forward)
         if before is None:
@@ -169,28 +188,69 @@ class Differentiation:
         if before is not None:
             totals = (values.detach() - before).to(head)
         tensors = tuple(activation.tensor for activation in recorded) or (inputs.embeds,)
-        if not all(tensor.requires_grad for tensor in tensors):
-            raise UnsupportedModel(
-                "The layers of this model cannot be read: what is recorded there does not follow from what enters the "
-                "lowest of them. Choose a method that works on the embeddings, such as 'input_x_gradient'."
-            )
+        require_reached(calls is not None or all(tensor.requires_grad for tensor in tensors))
         graph = Graph(index, inputs.first, tensors, tuple(recorded), forward, values, head, totals, constants)
-        if shared:
-            engine.kept = self.example, graph
-        return graph
+        return graph if calls is None else replace(graph, rebuilding=self._rebuilding(graph, calls, references))
 
-    def _scores(self, inputs: PerturbedInputs, states: Any) -> Tensor:
-        """(n, G - start) of a forward without a graph."""
-        return self.engine.values(self.example, self.engine.adapter.forward(self.example, inputs, states))
+    @contextmanager
+    def _compared(self, inputs: PerturbedInputs, states: Any) -> Iterator[tuple[Tensor, Sequence[Callable[[], Any]]]]:
+        """Inside, a forward builds secants; yields the scores of the reference, and what runs its layers again."""
+        assert self.engine.reference is not None
+        (reference, secants), adapter = self.engine.reference, self.engine.adapter
+        other = replace(inputs, embeds=reference[self.first :].to(inputs.embeds).expand_as(inputs.embeds))
 
-    def _products(self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect) -> list[Tensor]:
-        """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,)."""
-        groups, turns, activations = self._groups(graph), turns_of(wanted), graph.activations(self.example)
+        def run_reference() -> Tensor:
+            return self.engine.values(self.example, adapter.forward(self.example, other, states))
+
+        if self._rebuilds:
+            with adapter.compared_by_layer(secants, run_reference) as scores_and_layers:
+                yield scores_and_layers
+        else:
+            with adapter.compared(secants, run_reference) as scores:
+                yield scores, ()
+
+    def _rebuilding(
+        self, graph: Graph, calls: Sequence[LayerCall], references: Sequence[Callable[[], Any]]
+    ) -> Rebuilding:
+        """How a backward goes through the layers of a forward of so many perturbations."""
+        rules, reference, adapter = self.engine.rules, self.engine.reference, self.engine.adapter
+
+        @contextmanager
+        def again(number: int) -> Iterator[list[LayerActivation]]:
+            layer = calls[number].layer
+            with ExitStack() as undo:
+                if rules is not None:
+                    undo.enter_context(adapter.ruled(rules, graph.constants, again=True))
+                if reference is not None:
+                    undo.enter_context(adapter.compared(reference[1], references[number]))
+                point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
+                yield undo.enter_context(adapter.recorded_again(point, layer))
+
+        rows, footprint = len(graph.index) * (len(self.example.sources) - self.first), self._footprint
+        if self.layers:  # the gradient of what is recorded in a layer, and what a reduction makes of it
+            width = adapter.width(self.point, len(self.example.sources))
+            footprint = replace(footprint, moved=footprint.moved + 8 * width)
+        size = self.engine.budget.cotangents(len(self.example.groups), rows, footprint, adapter.device)
+        recorded = [self.layers[each.layer] for each in graph.recorded]
+        return Rebuilding(calls, again, size, recorded, graph.constants)
+
+    def _products(
+        self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect, step: Step | None = None
+    ) -> list[Tensor]:
+        """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,).
+
+        With `step`, what that makes of one layer after another.
+        """
+        groups, turns = self._groups(graph), turns_of(wanted)
+        activations = [] if step else graph.activations(self.example)
 
         def products(chunk: slice) -> list[Tensor]:
-            cotangents = groups[turns[chunk]][..., None] * graph.head  # (k, n, G, H); turns stays on the CPU: an index
+            cotangents = groups[sent(turns[chunk], groups.device)][..., None] * graph.head  # (k, n, G, H)
             rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device)
-            collected = graph.products(self.example, cotangents, rows, activations, collect)
+            if step:
+                collected = [graph.layers(self.example, cotangents, rows, step)]
+            else:
+                collected = graph.products(self.example, cotangents, rows, activations, collect)
             tally.add(int(wanted.sum(1).clamp(max=chunk.stop).sub(chunk.start).clamp(min=0).sum()))
             return collected
 
@@ -199,34 +259,72 @@ class Differentiation:
 
     def _groups(self, graph: Graph) -> Tensor:
         """(K, G - start) the weights of the targets that the forward predicts, in each group."""
-        return group_weights(self.example).to(graph.head)[:, graph.forward.start :]
+        return sent(group_weights(self.example), graph.head)[:, graph.forward.start :]
 
     def _values(self, graph: Graph) -> Tensor:
         """(n, K) the scores of the groups; what is predicted before the first altered source keeps its score."""
         values = self.engine.with_unaltered(self.example, graph.forward, graph.values.detach())
-        return values @ group_weights(self.example).to(values).T
+        return values @ sent(group_weights(self.example), values).T
 
     # How much goes at once
 
+    @cached_property  # what is free changes meanwhile
+    def _rebuilds(self) -> bool:
+        """Whether no graph is kept within the layers.
+
+        Raises:
+            UnsupportedModel: that is asked for, and cannot be.
+        """
+        adapter, budget = self.engine.adapter, self.engine.budget
+        if not budget.rebuilds(self._rows(1), self._plain_footprint, adapter.device):
+            return False
+        # secants are of the embeddings alone
+        if (self.engine.reference is None or not self.layers) and adapter.rebuilds:
+            return True
+        if budget.rebuild == "auto":
+            return False
+        raise UnsupportedModel(
+            "budget.rebuild is true, but the graph of this model cannot be rebuilt layer by layer with the same "
+            "gradients: leave it at 'auto', and shorten the prompt where the memory is short."
+        )
+
+    @property
+    def _plain_footprint(self) -> Footprint:
+        """With a graph in all layers above the lowest that is differentiated."""
+        adapter = self.engine.adapter
+        footprint = adapter.footprint(len(self.example.sources))
+        if not self.layers:
+            return footprint
+        above = adapter.layer_count - min(self.layers)
+        return replace(footprint, kept=footprint.kept * above // adapter.layer_count)
+
+    @property
+    def _footprint(self) -> Footprint:
+        """With the graph of one layer alone, where it is rebuilt."""
+        footprint = self._plain_footprint
+        if not self._rebuilds:
+            return footprint
+        return replace(footprint, kept=footprint.inputs + footprint.moved)
+
+    def _rows(self, count: int) -> int:
+        """The tokens of so many perturbations on the graph; what a reference read is kept, too."""
+        return count * (len(self.example.sources) - self.first) * (1 if self.engine.reference is None else 2)
+
     def _groups_at_once(self, graph: Graph, total: int) -> int:
-        footprint = self.engine.adapter.footprint(len(self.example.sources))
-        rows = graph.tensors[0][..., 0].numel()
+        budget, device = self.engine.budget, self.engine.adapter.device
+        footprint, rows = self._footprint, graph.tensors[0][..., 0].numel()
         if graph.recorded:  # the gradients at all layers are in hand together, on top of what a backward moves
             rows = len(graph.index) * len(self.example.sources)
             recorded = sum(tensor.nbytes for tensor in graph.tensors) // rows
-            footprint = replace(footprint, moved=footprint.moved + recorded)
-        return self.engine.budget.cotangents(total, rows, footprint, self.engine.adapter.device)
+            footprint = replace(footprint, moved=footprint.moved + recorded, input=footprint.input + recorded)
+        if graph.rebuilding is not None:
+            return budget.carried(total, rows, footprint, device)
+        return budget.cotangents(total, rows, footprint, device)
 
     def _require_memory(self, count: int) -> None:
         """Refuse a graph that cannot fit; at layers, it begins at the lowest of them."""
-        adapter, sources = self.engine.adapter, len(self.example.sources)
-        footprint = adapter.footprint(sources)
-        if self.layers:
-            above = adapter.layer_count - min(self.layers)
-            footprint = replace(footprint, kept=footprint.kept * above // adapter.layer_count)
-        rows = count * (sources - self.first) * (1 if self.engine.reference is None else 2)  # what it read is kept too
-        self.engine.budget.require_graph(rows, footprint, adapter.device)
+        self.engine.budget.require_graph(self._rows(count), self._footprint, self.engine.adapter.device)
 
     def _perturbations_at_once(self, wanted: Tensor) -> int:
         adapter, sources = self.engine.adapter, len(self.example.sources)
-        return self.engine.budget.perturbations(wanted.sum(1), sources, adapter.footprint(sources), adapter.device)
+        return self.engine.budget.perturbations(wanted.sum(1), sources, self._footprint, adapter.device)

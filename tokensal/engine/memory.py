@@ -21,10 +21,24 @@ VERSIONS = (
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on the device."""
     if device.type == "cuda":
-        free: int = torch.cuda.mem_get_info(device)[0]
-        return free
+        free, total = torch.cuda.mem_get_info(device)
+        reserved, allocated = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+        limit = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+        return free_on_device(free, reserved, allocated, limit)
     limits: list[int] = [psutil.virtual_memory().available, *_left_by_control_groups(), *_left_by_address_space()]
     return max(0, min(limits))
+
+
+def free_on_device(free: int, reserved: int, allocated: int, limit: int) -> int:
+    """Bytes that tensors can take: what the device has free, and what PyTorch holds of it without a tensor in it.
+
+    Args:
+        free: bytes that no process holds.
+        reserved: bytes that this process holds.
+        allocated: those of them that are of tensors.
+        limit: the most bytes that this process may hold (`torch.cuda.set_per_process_memory_fraction`).
+    """
+    return max(0, min(free + reserved, limit) - allocated)
 
 
 def peak_memory(device: torch.device) -> tuple[int, int]:

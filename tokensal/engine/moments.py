@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.transfers import sent
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
@@ -82,4 +84,4 @@ def _between(weights: Tensor, others: Tensor, sums: Tensor, other_sums: Tensor) 
 
 def _along(numbers: Tensor, table: Tensor) -> Tensor:
     """Numbers (A,) that go with the second axis of a table (k, A, …)."""
-    return numbers.to(table).reshape(-1, *[1] * (table.ndim - 2))
+    return sent(numbers, table).reshape(-1, *[1] * (table.ndim - 2))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from tokensal.questions.masks import attention_mask, predictor_mask, visible_sources
+from tokensal.transfers import sent
 from tokensal.types import Example
 
 
@@ -46,20 +47,38 @@ class Rows:
     @property
     def visible(self) -> Tensor:
         """(k, n, S) bool, the sources that each group sees."""
-        return visible_sources(self.example)[self.groups].to(self.device)
+        return sent(visible_sources(self.example)[self.groups], self.device)
 
     @property
     def predictors(self) -> Tensor:
         """(k, n, S) bool, the sources that predict a target of each group."""
-        return predictor_mask(self.example)[self.groups].to(self.device)
+        return sent(predictor_mask(self.example)[self.groups], self.device)
 
     @property
     def attention_mask(self) -> Tensor:
         """(S, S) bool, which sources (columns) each source (row) may attend to."""
-        return attention_mask(self.example).to(self.device)
+        return sent(attention_mask(self.example), self.device)
 
 
 Reduction = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class FromTheTop:
+    """A reduction that takes one layer after another, so that those of the others need not be in memory.
+
+    Attributes:
+        step: from what the layers above came to, (k, n, S), which is zero above the highest, the activations of a
+            layer, its gradients, and the rows, to (k, n, S).
+    """
+
+    step: Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
+
+    def __call__(self, activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+        total = activations[0].new_zeros(*rows.groups.shape, len(rows.example.sources))
+        for activation, gradient in zip(reversed(activations), reversed(gradients), strict=True):
+            total = self.step(total, activation, gradient, rows)
+        return total
 
 
 def l1(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:

@@ -22,6 +22,7 @@ from tokensal.engine.budget import in_chunks
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.prefixes import Prefixes, by_pattern, by_start, with_best_cuts
 from tokensal.perturbations.inputs import Patterned, Perturbations, PerturbedInputs
+from tokensal.transfers import sent
 from tokensal.types import Example
 
 
@@ -78,7 +79,7 @@ class Scoring:
     def scores(self) -> Tensor:
         """(R, G), in the order of the perturbations."""
         values = self._scored(torch.arange(len(self.perturbations)), self.prefixes.cuts, EXAMPLE)
-        return values[self.prefixes.order.argsort().to(values.device)]
+        return values[sent(self.prefixes.order.argsort(), values.device)]
 
     def _scored(self, rows: Tensor, cuts: Sequence[int], origin: Origin) -> Tensor:
         """(n, G) of consecutive rows that go on from an origin."""
@@ -120,7 +121,7 @@ class Scoring:
             return values
 
         values = torch.cat(list(in_chunks(len(rows), self._size(rows[order], origin), piece)))
-        return values[order.argsort().to(values.device)]
+        return values[sent(order.argsort(), values.device)]
 
     # Forwards
 

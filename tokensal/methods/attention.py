@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
+from tokensal.engine.activations import raised
 from tokensal.errors import InputError
 from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
@@ -68,10 +69,12 @@ class Attention(MixingMethod):
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
-            return torch.stack([self._over_heads(each) for each in weights], 1)
+            return torch.stack([*weights], 1)
 
         unperturbed = Unperturbed(engine.embed(example))
-        [chunk] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
+        [chunk] = engine.activations(
+            example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers, each=self._over_heads
+        )
         return Mixing(chunk[0])
 
     def rows(self, example: Example, layers: Tensor) -> Tensor:
@@ -85,12 +88,13 @@ class Attention(MixingMethod):
         return predictors @ looking.mean(0) / attentions
 
     def _over_heads(self, weights: Tensor) -> Tensor:
-        """(n, S, S) of the weights (n, heads, S, S) of a layer."""
+        """(n, rows, columns) of the weights (n, heads, rows, columns) of a layer."""
         if isinstance(self.heads, int):
             if self.heads >= weights.shape[1]:
                 count = weights.shape[1]
                 raise InputError(
                     f"heads is {self.heads}, but the model has {count} heads: choose from 0 to {count - 1}."
                 )
-            return weights[:, self.heads]
+            return weights[:, self.heads].clone()  # not a view, which would keep all heads
+        weights = raised(weights)
         return weights.mean(1) if self.heads == "mean" else weights.amax(1)

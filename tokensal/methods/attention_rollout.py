@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
+from tokensal.engine.activations import raised
 from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.types import Example, HookPoint
@@ -50,10 +51,17 @@ class AttentionRollout(MixingMethod):
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
         def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
-            return torch.stack([heads.mean(1) for heads in weights], 1)
+            return torch.stack([*weights], 1)
 
         unperturbed = Unperturbed(engine.embed(example))
-        [chunk] = engine.activations(example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers)
+        [chunk] = engine.activations(
+            example,
+            unperturbed,
+            read,
+            at=HookPoint.ATTENTION_WEIGHTS,
+            layers=layers,
+            each=lambda weights: raised(weights).mean(1),
+        )
         attention = chunk[0]
         mixed = attention + torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
         return Mixing(mixed / mixed.sum(-1, keepdim=True))

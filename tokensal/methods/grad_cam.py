@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.engine.reductions import Reduction, Rows
+from tokensal.engine.reductions import FromTheTop, Reduction, Rows
 from tokensal.errors import require_known
 from tokensal.methods.layers import Layers, check_layers, select_layers
 from tokensal.methods.method import GradientMethod
@@ -92,11 +92,10 @@ class GradCAM(LayerGradientMethod):
     def reduction(self) -> Reduction:
         rule = OUTPUT_RULES[self.rule]
 
-        def reduce(outputs: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
-            maps = [rule(output, gradient, rows).relu() for output, gradient in zip(outputs, gradients, strict=True)]
-            return torch.stack(maps).sum(0) * rows.visible
+        def add(total: Tensor, output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+            return total + rule(output, gradient, rows).relu() * rows.visible
 
-        return reduce
+        return FromTheTop(add)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +145,10 @@ class AttentionGradCAM(LayerGradientMethod):
     def reduction(self) -> Reduction:
         rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
 
-        def reduce(weights: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
-            pairs = zip(weights, gradients, strict=True)
-            return torch.stack([read(rule(weight, gradient, rows), rows) for weight, gradient in pairs]).sum(0)
+        def add(total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+            return total + read(rule(weight, gradient, rows), rows)
 
-        return reduce
+        return FromTheTop(add)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,17 +184,14 @@ class GradientRollout(LayerGradientMethod):
         check_layers(self.layers)
 
     def reduction(self) -> Reduction:
-        return _chained
+        return FromTheTop(_chained)
 
 
-def _chained(weights: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
-    """Some rows of the product (I + Ā_top) … (I + Ā_bottom), less the identity's, added up: (k, n, S)."""
-    own = rows.predictors.to(weights[0])  # the rows of the identity
-    total = torch.zeros_like(own)
-    for weight, gradient in zip(reversed(weights), reversed(gradients), strict=True):
-        attention = (gradient * weight).relu().mean(-3)  # (k, n, S, S)
-        total = total + torch.einsum("knr,knrs->kns", total + own, attention)
-    return total
+def _chained(total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+    """Some rows of the product (I + Ā_top) … (I + Ā), less the identity's, added up: (k, n, S)."""
+    own = rows.predictors.to(weight)  # the rows of the identity
+    attention = (gradient * weight).relu().mean(-3)  # (k, n, S, S)
+    return total + torch.einsum("knr,knrs->kns", total + own, attention)
 
 
 def _elementwise_outputs(output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:

@@ -12,14 +12,13 @@ own inputs by its self-attention, and the encoder's tokens by its cross-attentio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from tokensal.engine.reductions import Reduction, Rows
+from tokensal.engine.reductions import FromTheTop, Reduction, Rows
 from tokensal.errors import require_known
 from tokensal.methods.grad_cam import LayerGradientMethod
 from tokensal.methods.layers import Layers, check_layers
@@ -68,9 +67,8 @@ class ValueXGradient(LayerGradientMethod):
         return self.rule == "signed"
 
     def reduction(self) -> Reduction:
-        def reduce(values: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
-            pairs = zip(values, gradients, strict=True)
-            maps = [torch.einsum("nhsw,knhsw->kns", value, gradient) for value, gradient in pairs]
-            return torch.stack(maps if self.signed else [each.relu() for each in maps]).sum(0) * rows.visible
+        def add(total: Tensor, values: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+            products = torch.einsum("nhsw,knhsw->kns", values, gradient)
+            return total + (products if self.signed else products.relu()) * rows.visible
 
-        return reduce
+        return FromTheTop(add)

@@ -22,6 +22,7 @@ from torch import Tensor
 from tokensal.engine import Engine
 from tokensal.methods.mixing import Mixing, MixingMethod
 from tokensal.perturbations.inputs import Unperturbed
+from tokensal.transfers import sent
 from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part
 
 
@@ -94,7 +95,8 @@ class Zeroing:
         zeroed = index - self._sources(activation.rows).start
         inside = (zeroed >= 0) & (zeroed < activation.tensor.shape[-2])
         values = activation.tensor.clone()
-        values[inside.nonzero()[:, 0], :, zeroed[inside]] = 0
+        rows, columns = (sent(each, values.device) for each in (inside.nonzero()[:, 0], zeroed[inside]))
+        values[rows, :, columns] = 0
         return values
 
     def changes(self, outputs: Sequence[Tensor], index: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,5 +35,5 @@ class Blends:
         return torch.full((len(self),), self.first)
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        shares = self.shares[index.to(self.shares.device), first:, None].to(self.embeds)
+        shares = sent(self.shares[index.to(self.shares.device), first:, None], self.embeds)
         return PerturbedInputs((1 - shares) * self.baseline[first:] + shares * self.embeds[first:], None, first)

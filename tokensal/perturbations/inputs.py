@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from tokensal.transfers import sent
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PerturbedInputs:
@@ -38,7 +40,7 @@ class PerturbedInputs:
         return torch.full((len(self),), self.first)
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        rows = index.to(self.embeds.device)
+        rows = sent(index, self.embeds.device)
         keep = None if self.keep is None else self.keep[index.to(self.keep.device)]
         return PerturbedInputs(self.embeds[rows], keep, self.first, self.closed)
 

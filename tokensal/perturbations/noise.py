@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tokensal.perturbations.draws import generator
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +38,8 @@ class Noise:
         return torch.full((self.count,), int(self.noisy.int().argmax()))
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        noise = torch.stack([self._drawn(row) for row in index.tolist()])[:, first:].to(self.embeds)
-        noisy = self.noisy[first:, None].to(self.embeds.device)
+        noise = torch.stack([self._drawn(row) for row in index.tolist()])[:, first:]
+        noisy, noise = sent(self.noisy[first:, None], self.embeds.device), sent(noise, self.embeds)
         return PerturbedInputs(
             torch.where(noisy, self.embeds[first:] + self.deviation * noise, self.embeds[first:]), first=first
         )

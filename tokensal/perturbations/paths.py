@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tokensal.perturbations.draws import generator
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Path:
         return torch.full((len(self),), self.first)
 
     def rows(self, index: Tensor, first: int) -> PerturbedInputs:
-        points = self.points[index.to(self.points.device), None, None].to(self.embeds)
+        points = sent(self.points[index.to(self.points.device), None, None], self.embeds)
         # as a mixture, so that both ends are met to the last bit
         start, end = self.baseline[first:], self.embeds[first:]
         return PerturbedInputs((1 - points) * start + points * end, None, first)
@@ -85,7 +86,11 @@ class RandomPoints:
         """Where the lines begin and end, (n, S - first, D), and where on them the points are, (n, 1, 1)."""
         draws = [self._draw(int(number), first) for number in self.numbers[index]]
         baselines, points, ends = (torch.stack(part) for part in zip(*draws, strict=True))
-        return self.baselines[baselines.to(self.embeds.device), first:], ends, points[:, None, None].to(self.embeds)
+        return (
+            self.baselines[sent(baselines, self.embeds.device), first:],
+            ends,
+            sent(points[:, None, None], self.embeds),
+        )
 
     def _draw(self, number: int, first: int) -> tuple[Tensor, Tensor, Tensor]:
         """The baseline, the point within [0, 1) and the noisy copy (S - first, D) of that number."""
@@ -94,6 +99,6 @@ class RandomPoints:
         point = torch.rand((), generator=random, dtype=torch.float64)
         end = self.embeds[first:]
         if self.deviation:
-            noise = torch.randn(self.embeds.shape, generator=random, dtype=torch.float64)[first:].to(end)
-            end = torch.where(self.altered[first:, None].to(end.device), end + self.deviation * noise, end)
+            noise = sent(torch.randn(self.embeds.shape, generator=random, dtype=torch.float64)[first:], end)
+            end = torch.where(sent(self.altered[first:, None], end.device), end + self.deviation * noise, end)
         return baseline, point, end

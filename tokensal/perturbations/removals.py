@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tokensal.errors import InputError, unknown
 from tokensal.perturbations.inputs import PerturbedInputs
+from tokensal.transfers import sent
 
 NAMED_TOKENS = ("pad", "eos", "bos", "unk")
 TEXT_PREFIX = "text:"  # what follows is tokenized
@@ -105,15 +106,15 @@ class Removals:
         embeds = self.embeds.expand(*absent.shape, -1)[:, first:]
 
         def placed(mask: Tensor, others: Tensor) -> Tensor:
-            return torch.where(mask[:, first:, None].to(embeds.device), others[..., first:, :], embeds)
+            return torch.where(sent(mask[:, first:, None], embeds.device), others[..., first:, :], embeds)
 
         if self.replacement is not None:
             embeds = placed(absent, self.replacement)
         if self.fillers is not None and filled is not None:
-            choice = self._choice[index].to(embeds.device)
+            choice = sent(self._choice[index], embeds.device)
             places = torch.arange(absent.shape[1], device=embeds.device)
             embeds = placed(filled, self.fillers.embeds[choice, places])
-        keep = None if seen is None else seen[:, first:].to(embeds.device)
+        keep = None if seen is None else seen[:, first:]
         return PerturbedInputs(embeds, keep, first, self.closed)
 
 

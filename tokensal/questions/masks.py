@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tokensal.transfers import sent
 from tokensal.types import Example
 
 
@@ -71,8 +72,8 @@ def pool_to_units(matrix: Tensor, example: Example) -> Tensor:
     """Scores of sources (K, S), added up to those of their units (K, J), over what each group sees."""
     if len(example.units) == len(example.sources):
         return matrix
-    visible = torch.where(visible_sources(example).to(matrix.device), matrix, 0)
-    return visible @ unit_membership(example).to(visible).T
+    visible = torch.where(sent(visible_sources(example), matrix.device), matrix, 0)
+    return visible @ sent(unit_membership(example), visible).T
 
 
 def first_credited(example: Example) -> int:

@@ -161,7 +161,12 @@ def resampled_means(values: Tensor, resamples: int, seed: int) -> Tensor:
 
 def bca_interval(values: Tensor, means: Tensor, level: float) -> tuple[float, float]:
     """The interval of the mean of values (n,), of which not all are equal, from means of resamples."""
-    shift, acceleration = _corrections(values, means)
+    return corrected_interval(means, *_corrections(values, means), level)
+
+
+def corrected_interval(means: Tensor, shift: Tensor, acceleration: Tensor, level: float) -> tuple[float, float]:
+    """The interval that the BCa bootstrap reads off the means of resamples: how far they are off the centre, and how
+    skewed the values are, decide by which quantiles it ends."""
     tails = torch.special.ndtri(torch.tensor([1 - level, 1 + level], dtype=torch.float64) / 2)
     stretch = 1 - acceleration * (shift + tails)
     ends = shift + torch.where(stretch > 0, (shift + tails) / stretch, tails.sign() * torch.inf)
@@ -201,14 +206,17 @@ def _tail(level: Tensor, shift: Tensor, acceleration: Tensor) -> float:
 
 def _corrections(values: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
     """How far the means of resamples are off the centre, and how skewed the values are: both as in Efron 1987."""
-    shift = torch.special.ndtri(_share_below(means, float(values.mean()), values))
+    shift = torch.special.ndtri(share_below(means, float(values.mean()), float(values.abs().max())))
     influences = values - values.mean()
     return shift, influences.pow(3).sum() / (6 * influences.square().sum().pow(1.5))
 
 
-def _share_below(means: Tensor, point: float, values: Tensor) -> Tensor:
-    """The share of means below a point; of those that are equal to it, half. Neither 0 nor 1."""
-    rounding = ROUNDING * values.abs().max()
+def share_below(means: Tensor, point: float, largest: float) -> Tensor:
+    """The share of means below a point; of those that are equal to it, half. Neither 0 nor 1.
+
+    `largest` is the largest magnitude of what they are means of, which decides what is equal.
+    """
+    rounding = ROUNDING * largest
     below, equal = (means < point - rounding).sum(), ((means - point).abs() <= rounding).sum()
     share = (below + equal.double() / 2) / len(means)
     return share.clamp(1 / (len(means) + 1), 1 - 1 / (len(means) + 1))

@@ -7,6 +7,7 @@ rows.py         rows and what their columns hold; a row becomes an attribution a
 parquet.py      rows as Parquet
 folder.py       the folder: settings, parts, logs
 card.py         its README
+explainer.py    what explains records wherever an engine sends it
 running.py      `run`: examples in, parts out
 plan.py         `plan_run`: what a run would take
 stored.py       `Run` and `load_run`: the rows of a folder

@@ -38,6 +38,7 @@ from tokensal.runs.explaining import Explained
 from tokensal.runs.rows import KEY, Row
 from tokensal.values import described
 
+ROWS = "tokensal/rows"  # a folder that has no settings
 SETTINGS, CARD, PARTS, LOG = "run.json", "README.md", "parts", "log"
 OWN = {SETTINGS, CARD, PARTS, LOG, "lost+found"}  # the last one is in every folder that is a disk of its own
 ABANDONED = 3600  # seconds after which nobody is still writing a file; the clocks of machines may differ by minutes
@@ -81,11 +82,13 @@ class Folder:
 
     @classmethod
     def of(cls, path: str | PathLike[str]) -> Folder:
-        """The folder of a run that has begun.
+        """The folder of a run that has begun; or one of Parquet files with rows, as `tokensal.integrations` write them.
 
         Raises:
-            FormatError: it is none.
+            FormatError: it is neither.
         """
+        if not (Path(path) / SETTINGS).exists() and (methods := _methods_of_rows(Path(path))):
+            return cls(Path(path), {"schema": ROWS, "methods": dict.fromkeys(methods, "")})
         try:
             settings = json.loads((Path(path) / SETTINGS).read_text("utf-8"))
             if not isinstance(settings, dict) or settings.get("schema") != "tokensal/run":
@@ -113,7 +116,9 @@ class Folder:
             )
 
     def parts(self) -> list[Path]:
-        """The files of all parts, in the order of the examples."""
+        """The files of all parts, in the order of the examples; of rows without settings all files, by their names."""
+        if self.settings["schema"] == ROWS:
+            return sorted(self.path.rglob("*.parquet"))
         return sorted((self.path / PARTS).glob("part-*.parquet"))
 
     def keys(self, part: int) -> list[Row]:
@@ -175,10 +180,11 @@ class Folder:
                 "complete: the same call goes on there."
             ) from error
 
-    def method_seconds(self, part: int) -> list[float]:
-        """How many seconds the method alone took in each row of a part; none where its log is missing."""
+    def method_seconds(self, file: Path) -> list[float]:
+        """How many seconds the method alone took in each row of a file of `parts`; none where its log is missing."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return list(map(float, json.loads(self._log(part).read_bytes())["method_seconds"]))
+            log = self.path / LOG / f"{file.stem}.json"
+            return list(map(float, json.loads(log.read_bytes())["method_seconds"]))
         return []
 
     def _part(self, part: int) -> Path:
@@ -194,9 +200,15 @@ def require_parquet() -> None:
         import_module("tokensal.runs.parquet")
 
 
-def number_of(path: Path) -> int:
-    """The number of the part in a file."""
-    return int(path.stem.removeprefix("part-"))
+def _methods_of_rows(place: Path) -> list[str]:
+    """The methods of the first file of rows in a folder, in the order of an example; none without such a file."""
+    with requiring("data"):
+        from tokensal.runs.parquet import read_rows
+    for file in sorted(place.rglob("*.parquet")):
+        with suppress(FormatError, ValueError, KeyError):
+            if methods := list(dict.fromkeys(row["method"] for row in read_rows(file, ["method"]))):
+                return methods
+    return []
 
 
 def digest_of(settings: Mapping[str, Any]) -> str:

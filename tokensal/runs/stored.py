@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, groupby, islice, repeat
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tokensal.render.tables import ARRAYS, Array, columns_of, frame
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS as OF_TABLE
 from tokensal.results.comparison import Comparison
-from tokensal.runs.folder import Folder, number_of
+from tokensal.runs.folder import Folder
 from tokensal.runs.hub import push
 from tokensal.runs.rows import COLUMNS, Row, attribution_of
 
@@ -30,6 +31,25 @@ if TYPE_CHECKING:
 
 
 COMPARED = 10_000  # ids at most, to offer the nearest of them
+
+
+@dataclass(frozen=True)
+class StoredExample:
+    """All rows of an example.
+
+    Attributes:
+        number: its place in the source, from 0 on.
+        id: its name.
+        record: the example as it was read; None where it could not be read.
+        attributions: by the names of the methods, in the order of the run.
+        errors: of methods that failed, and why.
+    """
+
+    number: int
+    id: str
+    record: Mapping[str, Any] | None
+    attributions: Mapping[str, Attribution]
+    errors: Mapping[str, str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,8 +117,27 @@ class Run:
         with requiring("data"):
             from tokensal.runs.parquet import read_rows
         for path in self.folder.parts():
-            seconds = chain(self.folder.method_seconds(number_of(path)), repeat(0.0))
+            seconds = chain(self.folder.method_seconds(path), repeat(0.0))
             yield from zip(read_rows(path, columns), seconds, strict=False)
+
+    def examples(self) -> Iterator[StoredExample]:
+        """The rows of each example together, one example after another.
+
+        Raises:
+            FormatError: a part is damaged.
+        """
+        for _, group in groupby(self._rows(), key=lambda pair: pair[0]["number"]):
+            rows = list(group)
+            first = rows[0][0]
+            yield StoredExample(
+                number=first["number"],
+                id=first["id"],
+                record=None if first["record"] is None else json.loads(first["record"]),
+                attributions={
+                    row["method"]: attribution_of(row, seconds) for row, seconds in rows if row["error"] is None
+                },
+                errors={row["method"]: row["error"] for row, _ in rows if row["error"] is not None},
+            )
 
     def __iter__(self) -> Iterator[Attribution]:
         return (attribution_of(row, seconds) for row, seconds in self._rows() if row["error"] is None)
@@ -138,7 +177,7 @@ class Run:
         for path in self.folder.parts():
             numbers = [row["number"] for row in read_rows(path, ["number", "id"]) if row["id"] == id]
             if numbers:
-                seconds = chain(self.folder.method_seconds(number_of(path)), repeat(0.0))
+                seconds = chain(self.folder.method_seconds(path), repeat(0.0))
                 pairs = zip(read_rows(path), seconds, strict=False)
                 return [(row, each) for row, each in pairs if row["number"] == numbers[0]]
         names = list(islice(dict.fromkeys(row["id"] for row in self.rows(["id"])), COMPARED))
@@ -199,9 +238,9 @@ class Run:
 
 
 def load_run(path: str | PathLike[str]) -> Run:
-    """The rows that `run` wrote into a folder, complete or not.
+    """The rows that `run` wrote into a folder, complete or not; or that Ray or datatrove wrote, which have no settings.
 
     Raises:
-        FormatError: it is no folder of a run.
+        FormatError: it is no folder of a run, and has no rows.
     """
     return Run(Folder.of(path))

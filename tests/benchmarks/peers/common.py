@@ -20,7 +20,7 @@ from typing import Any
 THREADS = 2
 COALITIONS = 256  # of methods that are fitted to random coalitions
 UNITS = 20  # that the prompt is cut into for these
-REPEATED = 4  # the passage after itself, for sizes beyond its own three hundred tokens
+REPEATED = 12  # the passage after itself, for sizes beyond its own three hundred tokens
 
 # Written for this benchmark. Sentences are rotated until prompt and continuation meet between two words.
 SENTENCES = """\

@@ -94,7 +94,7 @@ class Differentiation:
             totals = (graph.totals @ self._groups(graph).T).to(table)  # the head may be on another device
         if shares:
             constants = (graph.head_constants @ self._groups(graph).T).to(table)
-            constants[0, there[:, 0]] += shares[0].to(table)
+            constants[0, groups[:, 0]] += shares[0].to(table)
         return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
     def averaged(self, reduce: Reduction, average: Tensor, *, variance: bool) -> Gradients:

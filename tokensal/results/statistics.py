@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ RESAMPLES = 9999
 AT_ONCE = 2**22  # numbers of resamples that are in memory
 ROUNDING = 1e-12  # means that differ by less, relative to the largest number, are equal
 CORRECTIONS = ("holm", "none")
+
+Name = TypeVar("Name", str, tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,9 @@ def stand(
     best = min(defined, key=lambda name: (-sign * means[name].value, -means[name].prompts, name), default=None)
     differences = {name: table[name] - table[best] for name in defined if name != best} if best else {}
     differences = {name: row for name, row in differences.items() if not row.isnan().all()}
-    p_values = {name: _p_value(row, resamples, seed) for name, row in differences.items()}
+    p_values = {name: p_value(row, resamples, seed) for name, row in differences.items()}
     if correction == "holm":
-        p_values = _holm(p_values)
+        p_values = holm(p_values)
     return [
         Standing(
             name,
@@ -174,8 +176,11 @@ def corrected_interval(means: Tensor, shift: Tensor, acceleration: Tensor, level
     return low, high
 
 
-def _p_value(differences: Tensor, resamples: int, seed: int) -> float:
-    """1 less the level at which the BCa interval of the mean difference reaches 0; at least 2^(1−n)."""
+def p_value(differences: Tensor, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """How probable so large a mean of differences in pairs (N,) would be by chance; NaN is left out.
+
+    1 less the level at which the BCa interval of the mean reaches 0; at least 2^(1−n).
+    """
     numbers = _defined(differences)
     least = 2.0 ** (1 - len(numbers))
     if len(numbers) < 2 or (numbers == 0).all():
@@ -222,9 +227,9 @@ def share_below(means: Tensor, point: float, largest: float) -> Tensor:
     return share.clamp(1 / (len(means) + 1), 1 - 1 / (len(means) + 1))
 
 
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Each p-value times the number of those that are not smaller, and none below that of a smaller one (Holm 1979)."""
-    corrected: dict[str, float] = {}
+    corrected: dict[Name, float] = {}
     least = 0.0
     for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
         least = corrected[name] = max(least, min(1.0, (len(p_values) - place) * p_value))

@@ -460,7 +460,10 @@ def opened_without_magnitude(patch):
 
 
 def score_of_a_passage_to_each_unit(patch):
-    patch.setattr(hierarchical, "_shared", lambda values, sizes: values.repeat_interleave(sizes, dim=-1))
+    original = hierarchical._shared
+    patch.setattr(
+        hierarchical, "_shared", lambda values, sizes: original(values * sizes if values.ndim == 2 else values, sizes)
+    )
 
 
 def passages_alone_in_the_game(patch):

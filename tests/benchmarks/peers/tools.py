@@ -70,7 +70,7 @@ OURS = Tool(
 PEERS = (
     Tool(
         "inseq",
-        (("inseq==0.7.1", "transformers", "torch"),),
+        (("inseq==0.7.1", "transformers", "torch", "datasets"),),  # `throughput.py` reads files with the last
         {
             "gradient": Call("saliency", faster=4),
             "input_x_gradient": Call("input_x_gradient", faster=4),

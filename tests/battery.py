@@ -14,6 +14,7 @@ from twins import (
     by_norm,
     deep_lift,
     gradient_shap,
+    hierarchical,
     kernel_shap,
     lrp,
     rectified,
@@ -44,6 +45,7 @@ from tokensal.methods import (
     GradientRollout,
     GradientSHAP,
     GuidedBackprop,
+    Hierarchical,
     HierarchicalOcclusion,
     InformationFlowRoutes,
     InputXGradient,
@@ -187,6 +189,11 @@ ROWS = {
     "owen_values": Row(OwenValues(samples=8, **PADDED), **OF_COALITIONS),
     "hierarchical_occlusion": Row(
         HierarchicalOcclusion(levels=("message",), **PADDED), left_out, linear=True, additive=False, everywhere=False
+    ),
+    "hierarchical": Row(
+        Hierarchical(method=ShapleyValues(**PADDED), levels=("message", "word"), opened=1),
+        hierarchical("word", 1),
+        **OF_COALITIONS,
     ),
     "rise": Row(
         RISE(samples=24, window=2, seed=3, tolerance=1e-6, **PADDED),

@@ -286,6 +286,7 @@ def test_the_example_configurations_name_every_setting_and_are_valid(command):
         "tokensal.results.attribution",
         "tokensal.runs.running",
         "tokensal.runs.stored",
+        "tokensal.runs.summary",
     ],
 )
 def test_examples_in_docstrings_run(name):

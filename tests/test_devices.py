@@ -16,6 +16,7 @@ from tokensal import (
     ExtremalPerturbation,
     GradCAM,
     GradientSHAP,
+    Hierarchical,
     IntegratedGradients,
     KernelSHAP,
     Occlusion,
@@ -29,7 +30,7 @@ from tokensal.methods.removal import RemovalMethod
 
 NAMES = ["Llama", "GPT-2", "Gemma 3", "OPT", "T5", "BART", "M2M100"]
 # These ask for nothing but the scores of coalitions, as occlusion and KernelSHAP do
-SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod)} - {
+SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod | Hierarchical)} - {
     "occlusion",
     "kernel_shap",
 }

@@ -196,15 +196,15 @@ def test_options_of_a_metric_are_its_own():
 
 @pytest.mark.parametrize("finished", [0, 1, 2, 3])
 def test_what_was_interrupted_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypatch, finished):
-    journal, real, calls = tmp_path / "journal", measuring._measured, []
+    journal, real, calls = tmp_path / "journal", measuring.measured, []
 
-    def interrupted(prompt, *others):
+    def interrupted(id, *others):
         if len(calls) == finished:
             raise KeyboardInterrupt
-        calls.append(prompt.id)
-        return real(prompt, *others)
+        calls.append(id)
+        return real(id, *others)
 
-    monkeypatch.setattr(measuring, "_measured", interrupted)
+    monkeypatch.setattr(measuring, "measured", interrupted)
     if finished < 3:
         with pytest.raises(KeyboardInterrupt):
             measured(journal=journal)
@@ -213,22 +213,20 @@ def test_what_was_interrupted_goes_on_and_ends_with_the_same_numbers(tmp_path, m
     kept = journal.read_text().splitlines()
     assert len(kept) == 1 + finished and len(calls) == finished
     calls.clear()
-    monkeypatch.setattr(
-        measuring, "_measured", lambda prompt, *others: (calls.append(prompt.id), real(prompt, *others))[1]
-    )
+    monkeypatch.setattr(measuring, "measured", lambda id, *others: (calls.append(id), real(id, *others))[1])
     result = measured(journal=journal)
     assert len(calls) == 3 - finished and same(result, once())
     assert journal.read_text().splitlines()[: len(kept)] == kept
 
 
 def test_which_prompts_of_a_suite_count_is_kept_too(tmp_path, monkeypatch):
-    journal, real = tmp_path / "journal", measuring._measured
-    monkeypatch.setattr(measuring, "_measured", lambda *all: (_ for _ in ()).throw(KeyboardInterrupt))
+    journal, real = tmp_path / "journal", measuring.measured
+    monkeypatch.setattr(measuring, "measured", lambda *all: (_ for _ in ()).throw(KeyboardInterrupt))
     suite = {"prompts": None, "suite": "dates", "count": 2, "metrics": ["pointing_game"], "journal": journal}
     with pytest.raises(KeyboardInterrupt):
         measured(**suite)
     assert len(journal.read_text().splitlines()) == 2
-    monkeypatch.setattr(measuring, "_measured", real)
+    monkeypatch.setattr(measuring, "measured", real)
     monkeypatch.setattr(measuring, "draw_suite", lambda *all, **options: pytest.fail("prompts are drawn again"))
     result = measured(**suite)
     assert result.facts["answered"].endswith(" dates") and result.facts["answered"].startswith("2 of ")

@@ -99,7 +99,7 @@ def prompts_in_their_order(patch):
 
 def holm_without_steps(patch):
     patch.setattr(
-        statistics, "_holm", lambda p_values: {name: min(1, len(p_values) * p) for name, p in p_values.items()}
+        statistics, "holm", lambda p_values: {name: min(1, len(p_values) * p) for name, p in p_values.items()}
     )
 
 

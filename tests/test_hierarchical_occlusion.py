@@ -45,9 +45,9 @@ def test_what_makes_no_difference_is_not_opened():
     assert scores.diagnostics["coalitions"].values.tolist() == [4]
 
 
-def test_a_passage_that_is_a_part_of_itself_is_taken_away_once():
+def test_a_level_that_divides_nothing_takes_no_forward():
     scores, engine = scored(WEIGHTS, levels=("message", "sentence", "sentence"), opened=1)
-    assert len(engine.listed) == 1 + 4 + 3
+    assert len(engine.listed) == 4 + 3
     assert len({tuple(row.tolist()) for row in engine.listed}) == len(engine.listed)
     torch.testing.assert_close(scores.matrix[0, 4:7], WEIGHTS[3:6])
 

@@ -14,6 +14,7 @@ import test_engine
 import test_extremal_perturbation
 import test_further
 import test_gradients
+import test_hierarchical
 import test_hierarchical_occlusion
 import test_integrated_gradients
 import test_noisy_gradients
@@ -42,6 +43,7 @@ from tokensal.methods import (
     extremal_perturbation,
     gim,
     gradient,
+    hierarchical,
     hierarchical_occlusion,
     kernel_shap,
     lime,
@@ -457,6 +459,17 @@ def opened_without_magnitude(patch):
     patch.setattr(torch.Tensor, "topk", lambda self, count, dim=-1: original(self, 1, dim=dim))
 
 
+def score_of_a_passage_to_each_unit(patch):
+    patch.setattr(hierarchical, "_shared", lambda values, sizes: values.repeat_interleave(sizes, dim=-1))
+
+
+def passages_alone_in_the_game(patch):
+    original = hierarchical.PassageGame.scores
+    patch.setattr(
+        hierarchical.PassageGame, "scores", lambda game, present: original(game, present | (game.membership.sum(1) > 1))
+    )
+
+
 def slopes_of_the_input_itself(patch):
     patch.setattr(
         extremal_perturbation.Blending,
@@ -538,6 +551,7 @@ LIME_OF_CAPTUM = test_surrogates.test_lime_is_captums_with_the_same_coalitions_k
 KEPT = partial(test_rise.test_estimates_are_as_far_off_as_their_standard_errors_say, 1)
 MASK_WINDOWS = test_rise.test_every_player_is_kept_as_often_and_neighbours_together
 OPENED = test_hierarchical_occlusion.test_units_of_opened_passages_have_their_own_drop_and_others_a_share
+LEVELS = test_hierarchical.test_each_level_is_what_a_slow_twin_says
 SLOPES_OF_MASKS = test_extremal_perturbation.test_slopes_are_finite_differences
 AREAS = test_extremal_perturbation.test_scores_are_the_mean_of_masks_within_zero_and_one
 COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient(), 25, 3)
@@ -622,6 +636,9 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (windows_that_do_not_move, MASK_WINDOWS),
         (drops_not_shared, OPENED),
         (opened_without_magnitude, OPENED),
+        (score_of_a_passage_to_each_unit, OPENED),
+        (score_of_a_passage_to_each_unit, LEVELS),
+        (passages_alone_in_the_game, LEVELS),
         (slopes_of_the_input_itself, SLOPES_OF_MASKS),
         (area_of_all_units, AREAS),
     ],

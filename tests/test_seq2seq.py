@@ -629,7 +629,7 @@ def cross_attention_overlooked(patch):
 
 
 def graph_begins_at_the_encoder_alone(patch):
-    patch.setattr(hooks, "_graph_starts", lambda layers, lowest: [layers[lowest].attention])
+    patch.setattr(hooks, "_graph_starts", lambda layers, lowest: [layers[lowest]])
 
 
 MASKED = partial(test_a_masked_source_has_no_influence, "T5", READ)

@@ -136,11 +136,11 @@ def test_few_prompts_show_no_difference_however_equal_they_are():
 
 
 def test_holm_by_hand():
-    assert statistics._holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}) == pytest.approx(
+    assert statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}) == pytest.approx(
         {"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5}
     )
-    assert statistics._holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
-    assert statistics._holm({}) == {}
+    assert statistics.holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
+    assert statistics.holm({}) == {}
     values = {name: drawn("normal", 20, seed) for seed, name in enumerate("abcdefgh")}
     holm, none = stand(values, "lower"), stand(values, "lower", correction="none")
     pairs = [(one.p_value, other.p_value) for one, other in zip(holm, none, strict=True) if other.p_value is not None]

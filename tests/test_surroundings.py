@@ -14,6 +14,7 @@ from tokensal import (
     Budget,
     ExtremalPerturbation,
     GradientSHAP,
+    Hierarchical,
     IntegratedGradients,
     KernelSHAP,
     SmoothGrad,
@@ -27,7 +28,7 @@ from tokensal.methods import METHODS
 from tokensal.methods.removal import RemovalMethod
 
 # These ask for nothing but the scores of coalitions, as occlusion and KernelSHAP do
-SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod)} - {
+SCORED_ALIKE = {name for name, method in METHODS.items() if issubclass(method, RemovalMethod | Hierarchical)} - {
     "occlusion",
     "kernel_shap",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from tokensal.questions.selection import passages_of_units
 from tokensal.types import Example, Role
 
 Twin = Callable[[nn.Module, Example, int], list[float]]  # the scores of one target, by the number of the target
@@ -539,6 +541,41 @@ def shapley_values(network: nn.Module, example: Example, target: int) -> list[fl
     """By the definition: the mean contribution over all orders."""
     players = prompt_players(example)
     return mean_contributions(network, example, target, itertools.permutations(players))
+
+
+def hierarchical(level: str, opened: int) -> Twin:
+    """Around Shapley values: those of passages, then of these with each target's largest taken apart."""
+
+    def twin(network: nn.Module, example: Example, target: int) -> list[float]:
+        passages: dict[int, list[int]] = {}
+        for player in prompt_players(example):
+            passages.setdefault(passages_of_units(example, level)[player], []).append(player)
+        parts = [frozenset(passage) for passage in passages.values()]
+        largest = set()
+        for each in range(len(example.targets)):
+            values = shapley_values_of(parts, network, example, each)
+            largest |= set(sorted(parts, key=lambda part, values=values: -abs(values[part]))[:opened])
+        parts = [piece for part in parts for piece in (map(frozenset, zip(part)) if part in largest else [part])]
+        scores = torch.zeros(example.predictors[target] + 1, dtype=torch.float64)
+        for part, value in shapley_values_of(parts, network, example, target).items():
+            scores[list(part)] = value / len(part)
+        return padded(scores, len(example.sources))
+
+    return twin
+
+
+def shapley_values_of(parts, network: nn.Module, example: Example, target: int) -> dict[frozenset[int], float]:
+    """By the formula: over all coalitions of the others."""
+    values = dict.fromkeys(parts, 0.0)
+    for part in parts:
+        others = [other for other in parts if other != part]
+        for size in range(len(parts)):
+            for coalition in itertools.combinations(others, size):
+                before = frozenset().union(*coalition)
+                change = padded_value(network, example, target, before | part)
+                change -= padded_value(network, example, target, before)
+                values[part] += change / (len(parts) * math.comb(len(others), size))
+    return values
 
 
 def shapley_sampling(samples: int, seed: int) -> Twin:

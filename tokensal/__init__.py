@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     from tokensal.results.attribution import Attribution as Attribution
     from tokensal.results.comparison import Comparison as Comparison
     from tokensal.results.evaluation import Evaluation as Evaluation
+    from tokensal.results.summary import Summary as Summary
+    from tokensal.runs.evaluating import evaluate_run as evaluate_run
     from tokensal.runs.plan import Plan as Plan
     from tokensal.runs.plan import plan_run as plan_run
     from tokensal.runs.running import run as run
     from tokensal.runs.stored import Run as Run
     from tokensal.runs.stored import load_run as load_run
+    from tokensal.runs.summary import summarize as summarize
     from tokensal.types import Diagnostic as Diagnostic
     from tokensal.types import Scores as Scores
 
@@ -63,16 +66,19 @@ _MODULES = {
     "Scores": "tokensal.types",
     "Seq2SeqAdapter": "tokensal.adapters",
     "ServedAdapter": "tokensal.adapters",
+    "Summary": "tokensal.results.summary",
     "TokensalError": "tokensal.errors",
     "adapt": "tokensal.adapters",
     "attribute": "tokensal.api",
     "compare": "tokensal.api",
     "evaluate": "tokensal.evaluation.measuring",
+    "evaluate_run": "tokensal.runs.evaluating",
     "load": "tokensal.adapters",
     "load_run": "tokensal.runs.stored",
     "plan_run": "tokensal.runs.plan",
     "register": "tokensal.methods.registry",
     "run": "tokensal.runs.running",
+    "summarize": "tokensal.runs.summary",
 }
 
 

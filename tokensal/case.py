@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -209,15 +209,18 @@ def adapter_of(model: AnyAdapter | str | PathLike[str]) -> AnyAdapter:
 
 def _example(model: AnyAdapter, question: Question, **answer: Any) -> Example:
     """The example of a prompt and its answer, with what the question selects of it."""
-    unit, marked = (
-        (question.unit, question.unit == "marked") if isinstance(question.unit, str) else ("marked", question.unit)
-    )
-    example = model.example(**answer, explain=question.explain, marked=marked)
+    unit = question.unit if isinstance(question.unit, str) else "marked"
+    example = model.example(**answer, explain=question.explain, marked=marks_of(question))
     if question.contrast is None:
         example = select_targets(example, question.targets)
     else:
         example = model.contrasted(*select_contrasted(example, question.targets), question.contrast)
     return select_sources(example, unit, question.sources)
+
+
+def marks_of(question: Question) -> bool | Sequence[tuple[int, int]]:
+    """Whether passages of the prompt are marked, or the characters of each."""
+    return question.unit == "marked" if isinstance(question.unit, str) else question.unit
 
 
 def _alternatives(

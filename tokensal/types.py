@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 Progress = Callable[[int, int], None]  # (pieces done, pieces in all)
 
 
@@ -339,6 +338,7 @@ class Diagnostic:
         deletion, insertion (K,) the areas under the score as the best units are masked first, and put back first
         better_than_chance  (K,) the share of random rankings that the map does better than
         random_target       (K,) how alike the map is to that of another target, as a rank correlation
+        unopened            (K,) the share of the |credit| in passages that a hierarchy did not open
         through_the_answer  (K,) of traced scores, the share of the |credit| that tokens of the answer passed on
 
     Attributes:

@@ -227,9 +227,10 @@ def certified(diagnostics: Sequence[Diagnostics]) -> str:
     if not diagnostics:
         return ""
     missed = median(
-        float(entry["convergence_delta"].values.abs() / entry["total"].values.abs()) for entry in diagnostics
+        float((entry["convergence_delta"].values.abs() / entry["total"].values.abs()).median()) for entry in diagnostics
     )
-    return f"{missed:.1%}, {fmean(float(entry['convergence_delta'].reached) for entry in diagnostics):.0%} reached"
+    reached = fmean(float(entry["convergence_delta"].reached.float().mean()) for entry in diagnostics)
+    return f"{missed:.1%}, {reached:.0%} reached"
 
 
 def table(model: tokensal.CausalAdapter, methods: Mapping[str, Method], prompts: Sequence[Prompt]) -> None:

@@ -5,23 +5,31 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
+from tokensal.adapters.batches import answers_together, is_batchable
 from tokensal.adapters.branches import join_forwards, split_branches, split_inputs
 from tokensal.adapters.frozen import seeded
 from tokensal.adapters.generating import generate_options
 from tokensal.adapters.hooked import HookedModel
 from tokensal.adapters.hooks import cut_at_the_head
+from tokensal.adapters.layers import unscaled_length
 from tokensal.adapters.prompted import PromptAdapter
 from tokensal.adapters.prompting import Prompt, baseline_ids
 from tokensal.adapters.quiet import quiet_libraries
 from tokensal.adapters.support import check_model, unwrapped
-from tokensal.adapters.trials import findings_of, rebuilt_gradients_agree, require_eager_agreement, running
+from tokensal.adapters.trials import (
+    agrees_in_batches,
+    findings_of,
+    rebuilt_gradients_agree,
+    require_eager_agreement,
+    running,
+)
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -70,6 +78,7 @@ class ModelAdapter(PromptAdapter, HookedModel):
         with running(self.model):
             check_model(self.model)
         self._shift: Tensor | None = None
+        self._answers: dict[Hashable, list[int]] = {}  # that are generated ahead
         self._shares_states = True  # as long as they are tried
         self._findings = findings_of(self, model)
         self._shares_states = self._findings.shares_states
@@ -104,8 +113,23 @@ class ModelAdapter(PromptAdapter, HookedModel):
 
     def _generate(self, ids: Sequence[int], options: dict[str, Any], limit: int, seed: int | None) -> list[int]:
         """All that `generate` returns, from the prompt on or, of an encoder–decoder model, from its start token on."""
+        if (known := self._answers.get(_key(ids, options, limit))) is not None:
+            return list(known)
         options = generate_options(self.model, self.tokenizer, options, limit)
-        prompt = torch.tensor([list(ids)], device=self.device)
+        prompt = torch.tensor([list(ids)])
+        sequences = self.generate(prompt, torch.ones_like(prompt), options, seed)
+        if len(sequences) != 1:
+            raise InputError(
+                f"Generation returned {len(sequences)} sequences, but one is explained at a time: ask for one."
+            )
+        return sequences[0].tolist()
+
+    def generate(self, ids: Tensor, mask: Tensor, options: dict[str, Any], seed: int | None = None) -> Tensor:
+        """The sequences that the model generates after padded prompts (rows, columns), of which some are masked.
+
+        Raises:
+            InputError: the model cannot generate with these options.
+        """
         with (
             quiet_libraries(),
             foreign(InputError, "The model cannot generate with these options"),
@@ -113,13 +137,38 @@ class ModelAdapter(PromptAdapter, HookedModel):
             self.prepared(),
             torch.no_grad(),
         ):
-            output = self.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
-        sequences = output if isinstance(output, Tensor) else output.sequences
-        if len(sequences) != 1:
-            raise InputError(
-                f"Generation returned {len(sequences)} sequences, but one is explained at a time: ask for one."
-            )
-        return sequences[0].tolist()
+            inputs = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+            output = self.model.generate(**inputs, **options)
+        sequences: Tensor = output if isinstance(output, Tensor) else output.sequences
+        return sequences
+
+    def generates_together(self, lengths: Collection[int], options: dict[str, Any], limit: int) -> bool:
+        """Whether answers to prompts of so many tokens can be generated in a batch; see `tokensal.adapters.batches`."""
+        known = generate_options(self.model, self.tokenizer, options, limit)
+        padded = len(set(lengths)) > 1
+        scaled = max(lengths) + limit > unscaled_length(self.model.config.get_text_config())
+        return (
+            is_batchable(self.model, known)
+            and not (padded and scaled)
+            and agrees_in_batches(self, self._findings, padded)
+        )
+
+    def generate_ahead(self, prompts: Sequence[Sequence[int]], options: dict[str, Any], limit: int) -> None:
+        """Generate the answers to several prompts in a batch; `example` takes them from there until they are forgotten.
+
+        Args:
+            prompts: token ids, which `generates_together`.
+            options: those of `Generation`.
+            limit: new tokens at most.
+        """
+        known = generate_options(self.model, self.tokenizer, options, limit)
+        for ids, answer in zip(prompts, answers_together(self, prompts, known), strict=True):
+            if answer is not None:
+                self._answers[_key(ids, options, limit)] = answer
+
+    def forget_answers(self) -> None:
+        """Forget what was generated ahead."""
+        self._answers.clear()
 
     # What the engine needs
 
@@ -241,6 +290,11 @@ class ModelAdapter(PromptAdapter, HookedModel):
     @property
     def _dtype(self) -> str:
         return str(self.model.dtype).removeprefix("torch.")
+
+
+def _key(ids: Sequence[int], options: Mapping[str, Any], limit: int) -> Hashable:
+    """What an answer that is generated ahead is known by."""
+    return tuple(ids), repr(sorted(options.items())), limit
 
 
 def predicted_before(example: Example, first: int) -> int:

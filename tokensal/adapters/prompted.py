@@ -60,9 +60,7 @@ class PromptAdapter(ABC):
             InputError: an empty prompt or continuation, or one longer than the model's context.
         """
         require_known("part to explain:", explain, PARTS)
-        self._check_template(template)
-        tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
-        self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
+        tokenized = self._read(prompt, messages, template, marked)
         options = dict(generation.generation or {})
         if explain == "prompt":
             if generation.continuation is not None or generation.max_new_tokens is not None or options:
@@ -72,9 +70,41 @@ class PromptAdapter(ABC):
             return self._with_continuation(tokenized, None, explain)
         if generation.continuation is not None:
             return self._with_continuation(tokenized, generation.continuation, explain)
-        limit = most_new_tokens(generation, self._before_answer(tokenized))
-        self._check_length(len(tokenized.ids), limit)
-        return self._with_generation(tokenized, options, limit, generation.seed, explain)
+        return self._with_generation(
+            tokenized, options, self._most_tokens(tokenized, generation), generation.seed, explain
+        )
+
+    @flattened(generation=Generation)
+    def unanswered(
+        self,
+        prompt: Text | None = None,
+        *,
+        messages: Messages | None = None,
+        template: Mapping[str, Any] | None = None,
+        generation: Generation,
+        marked: bool | Sequence[tuple[int, int]] = False,
+    ) -> tuple[tuple[int, ...], int]:
+        """The ids of a prompt or a chat, and how many tokens may follow; with the arguments and errors of `example`."""
+        tokenized = self._read(prompt, messages, template, marked)
+        return tokenized.ids, self._most_tokens(tokenized, generation)
+
+    def _read(
+        self,
+        prompt: Text | None,
+        messages: Messages | None,
+        template: Mapping[str, Any] | None,
+        marked: bool | Sequence[tuple[int, int]],
+    ) -> Prompt:
+        self._check_template(template)
+        tokenized = read_prompt(self.tokenizer, prompt, messages, marked, template)
+        self._in_vocabulary([*tokenized.ids, *(id for slot in tokenized.slots for ids in slot.fillers for id in ids)])
+        return tokenized
+
+    def _most_tokens(self, prompt: Prompt, generation: Generation) -> int:
+        """How many tokens may be generated, of which the model's context has room for all."""
+        limit = most_new_tokens(generation, self._before_answer(prompt))
+        self._check_length(len(prompt.ids), limit)
+        return limit
 
     @abstractmethod
     def _with_continuation(self, prompt: Prompt, continuation: Text | None, explain: str) -> Example:

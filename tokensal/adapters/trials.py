@@ -9,6 +9,8 @@
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
 6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
    they are not, the plain graph is all there is.
+7. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
+   prompt by itself, by half of what `tokensal.adapters.batches` allows. Else answers are generated one by one.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
 """
@@ -18,13 +20,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.batches import MARGINS, generate_watched
+from tokensal.adapters.generating import generate_options
 from tokensal.adapters.hooks import eager_attention
 from tokensal.adapters.support import OTHERS, refuse
 from tokensal.errors import UnsupportedModel, foreign, is_shortage
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tokensal")
 
 LENGTH = 8  # tokens of a trial
+STEPS = 3  # tokens that are generated in one
 # How far logits may be apart, relative to their range: rounding depends on the sizes of batches and chunks
 TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
 COARSE = 5e-2  # half precision, TF32, quantised weights
@@ -54,6 +59,7 @@ class Findings:
     continues: bool
     skips: bool
     eager_agrees: bool = False
+    batches: dict[bool, bool] = field(default_factory=dict)  # by whether they are padded
     rebuilds: bool | None = None  # not known yet
 
 
@@ -99,6 +105,34 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
             "attention weights, such as 'input_x_gradient'.",
         )
     findings.eager_agrees = True
+
+
+def agrees_in_batches(adapter: ModelAdapter, findings: Findings, padded: bool) -> bool:
+    """Whether a model answers in a batch as it does by itself: to prompts of equal lengths, or of others (`padded`)."""
+    known = findings.batches
+    if padded not in known:
+        with _prepared(adapter):
+            known[padded] = _agree(
+                adapter,
+                "Answers of %s are not generated together",
+                lambda: _scores_in_batch(adapter, padded),
+                MARGINS[adapter.model.dtype] / 2,
+            )
+    return known[padded]
+
+
+def _scores_in_batch(adapter: ModelAdapter, padded: bool) -> tuple[Tensor, Tensor]:
+    """(2 prompts, steps, V) in a batch, and of each by itself."""
+    ids = _ordinary_ids(adapter)
+    prompts = [ids, ids[LENGTH // 2 :] if padded else ids[::-1]]
+    options = generate_options(adapter.model, adapter.tokenizer, {"min_new_tokens": STEPS}, STEPS)
+
+    def scores(several: list[list[int]]) -> Tensor:
+        steps: list[Tensor] = []
+        generate_watched(adapter, several, options, lambda each: steps.append(each.clone()))
+        return torch.stack(steps, dim=1)
+
+    return torch.cat([scores([prompt]) for prompt in prompts]), scores(prompts)
 
 
 def rebuilt_gradients_agree(adapter: ModelAdapter, findings: Findings) -> bool:
@@ -174,7 +208,12 @@ def _run_trials(adapter: ModelAdapter, original: nn.Module) -> tuple[bool, bool,
         return shares, continues, skips
 
 
-def _agree(adapter: ModelAdapter, what: str, numbers: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
+def _agree(
+    adapter: ModelAdapter,
+    what: str,
+    numbers: Callable[[], tuple[Tensor, Tensor] | None],
+    tolerance: float | None = None,
+) -> bool:
     """Whether numbers can be had in another way, and are what they should be."""
     try:
         both = numbers()
@@ -183,7 +222,7 @@ def _agree(adapter: ModelAdapter, what: str, numbers: Callable[[], tuple[Tensor,
             raise
         log.debug(f"{what}: %s", adapter.name, error)
         return False
-    return both is not None and not _difference(adapter, *both)
+    return both is not None and not _difference(adapter, *both, tolerance)
 
 
 def _unaltered_from_states(adapter: ModelAdapter, example: Example, plain: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -262,15 +301,16 @@ def _adapted_logits(adapter: ModelAdapter, example: Example) -> Tensor:
     return logits
 
 
-def _difference(adapter: ModelAdapter, logits: Tensor, others: Tensor) -> str:
+def _difference(adapter: ModelAdapter, logits: Tensor, others: Tensor, tolerance: float | None = None) -> str:
     """How far logits are apart, in words; empty where that may be rounding."""
     logits, others = logits.double().cpu(), others.double().cpu()
     finite = logits.isfinite() & others.isfinite()
     if not finite.any():
         return ""
+    limit = _tolerance(adapter) if tolerance is None else tolerance
     spread = float(logits[finite].max() - logits[finite].min())
     apart = float((logits - others)[finite].abs().max())
-    return f"{apart:.3g} (in a range of {spread:.3g}) from" if apart > _tolerance(adapter) * spread else ""
+    return f"{apart:.3g} (in a range of {spread:.3g}) from" if apart > limit * spread else ""
 
 
 def _tolerance(adapter: ModelAdapter) -> float:

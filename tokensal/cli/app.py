@@ -1,4 +1,4 @@
-"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `show`, `render`, and two lists.
+"""The command line: `tokensal attribute`, `compare`, `report`, `evaluate`, `run`, `summarize`, `show` and others.
 
 Data goes to stdout, messages and progress to stderr. Exit codes: 0; 2 for anything the user can put right, with one
 sentence and no traceback; 1 for a bug. Heavy imports wait until a command runs, so that help is instant.
@@ -20,12 +20,13 @@ import tokensal
 from tokensal.cli import references
 from tokensal.cli.catalogue import details, listing, metric_details, metric_listing
 from tokensal.cli.delivery import NOT_TRACED, deliver, require_places, require_reader, tell
-from tokensal.cli.evaluating import records_of, require_curves
+from tokensal.cli.evaluating import evaluate_folder, evaluate_prompts, require_curves
 from tokensal.cli.flags import HEADINGS, complete_methods, complete_metrics, flags_of, read_flags, require_text
 from tokensal.cli.loading import load_model
 from tokensal.cli.running import run
 from tokensal.cli.showing import load_result, render, show
 from tokensal.cli.streams import open_streams, writing_to_stdout
+from tokensal.cli.summarizing import summarize
 from tokensal.config import (
     COMMANDS,
     DEFAULTS_OF_REPORT,
@@ -105,7 +106,10 @@ REPORT = (Reporting, *COMMANDS["compare"][1:])
 REDRAWN = options_of(Output, Drawing)  # what a report on a saved result still takes
 Records = Annotated[
     Path | None,
-    typer.Argument(help="Prompts of your own: a .jsonl or .csv file of records; or else --suite.", show_default=False),
+    typer.Argument(
+        help="A .jsonl or .csv file of prompts; or the folder of a run, whose maps are measured; or else --suite.",
+        show_default=False,
+    ),
 ]
 MetricName = Annotated[str | None, typer.Argument(help="A metric.", autocompletion=complete_metrics)]
 MethodName = Annotated[str | None, typer.Argument(help="A method.", autocompletion=complete_methods)]
@@ -221,7 +225,8 @@ def _require_nothing_new(settings: Settings, **others: object) -> None:
 
 @command(COMMANDS["evaluate"], example="tokensal evaluate --suite copy --methods lrp,gradient -o table.html")
 def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -> None:
-    """Measure which methods point at what an answer rests on: on prompts that ship, or on your own."""
+    """Measure which methods point at what an answer rests on: on prompts that ship, on your own, or on
+    the explanations that a run has stored."""
     settings = resolve("evaluate", read_flags(COMMANDS["evaluate"], flags), config)
     loading, measuring = build(Loading, settings), build(Measuring, settings)
     output, drawing = build(Output, settings), build(Drawing, settings)
@@ -230,27 +235,16 @@ def evaluate(prompts: Records = None, config: ConfigFile = None, **flags: Any) -
         raise InputError(NOT_TRACED)
     arguments = build(Evaluated, settings).arguments()
     require_curves(output, arguments["metrics"])
-    records = records_of(prompts, measuring)
-
-    from tokensal.cli.progress import stages
-
     require_places(output)
-    with stages(quiet=output.quiet) as stage:
-        stage("loading the model")
-        model = load_model(loading, output.quiet)
-        stage("drawing prompts" if measuring.suite else "evaluating")
-        result = tokensal.evaluate(
-            model,
-            records,
-            **arguments,
-            **values_of(measuring),
-            progress=lambda done, total: stage("evaluating", done, total),
-            config=settings,
-        )
+    if prompts is not None and prompts.is_dir():
+        result = evaluate_folder(prompts, settings, loading, measuring)
+    else:
+        result = evaluate_prompts(prompts, settings, loading, measuring)
     deliver(result, output, drawing)
 
 
 command(COMMANDS["run"], example="tokensal run questions.jsonl -o maps/ --methods lrp,occlusion")(run)
+command([Output, Drawing], example="tokensal summarize maps/ -o summary.html")(summarize)
 command([Output, Drawing], example="tokensal show paris.json --matrix")(show)
 command([Output, Drawing], example="tokensal render paris.json -o paris.html")(render)
 

@@ -18,11 +18,12 @@ from tokensal.errors import InputError, OutputError, TokensalError
 from tokensal.options import values_of
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison, Evaluation
+    from tokensal import Attribution, Comparison, Evaluation, Summary
 
-    AnyResult = Attribution | Comparison | Evaluation
+    AnyResult = Attribution | Comparison | Evaluation | Summary
 
 NOT_TRACED = "--trace shows credit through an answer, and an evaluation has none: leave it out."
+SUMMARY_NOT_TRACED = NOT_TRACED.replace("an evaluation", "a summary")
 
 
 def tell(*sentences: object) -> int:
@@ -106,8 +107,8 @@ def deliver(
 
 def _with_trace(result: AnyResult) -> tuple[AnyResult, list[Exception]]:
     """The result beside its credit through the answer; or by itself, and why that cannot be told."""
-    if isinstance(result, tokensal.Evaluation):
-        return result, [InputError(NOT_TRACED)]
+    if isinstance(result, tokensal.Evaluation | tokensal.Summary):
+        return result, [InputError(NOT_TRACED if isinstance(result, tokensal.Evaluation) else SUMMARY_NOT_TRACED)]
     attributions = result.attributions if isinstance(result, tokensal.Comparison) else [result]
     try:
         return tokensal.Comparison.of_traced(attributions), []

@@ -15,13 +15,14 @@ def load_model(loading: Loading, quiet: bool) -> AnyAdapter:
     """The model, loaded without the messages of other libraries."""
     from tokensal.adapters import load
 
-    logging.getLogger("tokensal").setLevel(logging.WARNING if quiet else logging.INFO)
-    _silence_libraries()
+    silence_libraries(quiet)
     return load(**values_of(loading))
 
 
-def _silence_libraries() -> None:
+def silence_libraries(quiet: bool) -> None:
+    """Leave the messages of other libraries out, and if wanted our own."""
     # In a process of our own; a user's process is never touched. Errors come in our own sentences.
+    logging.getLogger("tokensal").setLevel(logging.WARNING if quiet else logging.INFO)
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as transformers_logging
 

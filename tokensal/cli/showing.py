@@ -18,7 +18,7 @@ from tokensal.errors import InputError
 from tokensal.options import build
 
 if TYPE_CHECKING:
-    from tokensal import Attribution, Comparison, Evaluation
+    from tokensal import Attribution, Comparison, Evaluation, Summary
 
 LISTED = 5  # ids in an error
 
@@ -54,7 +54,9 @@ def _draw_again(file: Path, id: str | None, method: str | None, flags: Mapping[s
     deliver(load_result(file, id, method), output, drawing, shown=shown)
 
 
-def load_result(file: Path, id: str | None = None, method: str | None = None) -> Attribution | Comparison | Evaluation:
+def load_result(
+    file: Path, id: str | None = None, method: str | None = None
+) -> Attribution | Comparison | Evaluation | Summary:
     """A saved result, or that of an example in the folder of a run.
 
     Raises:
@@ -69,7 +71,7 @@ def load_result(file: Path, id: str | None = None, method: str | None = None) ->
         )
     from tokensal.render import load
 
-    result: Attribution | Comparison | Evaluation = load(sys.stdin.buffer if str(file) == "-" else file)
+    result: Attribution | Comparison | Evaluation | Summary = load(sys.stdin.buffer if str(file) == "-" else file)
     return result
 
 

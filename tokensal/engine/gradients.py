@@ -86,15 +86,15 @@ class Differentiation:
         step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
         reduced, *shares = self._products(graph, wanted, tally, collect, step)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
-        columns = sent(turns, table.device)
-        table[torch.arange(len(table), device=table.device), columns, sources - reduced.shape[-1] :] = reduced
+        groups = sent(turns, table.device)
+        table[torch.arange(len(table), device=table.device), groups, sources - reduced.shape[-1] :] = reduced
         table.masked_fill_(sent(~wanted, table.device)[..., None], 0)
         totals = constants = None
         if graph.totals is not None:
             totals = (graph.totals @ self._groups(graph).T).to(table)  # the head may be on another device
         if shares:
             constants = (graph.head_constants @ self._groups(graph).T).to(table)
-            constants[0, columns[:, 0]] += shares[0].to(table)
+            constants[0, groups[:, 0]] += shares[0].to(table)
         return Gradients(self._values(graph), pool_to_units(table, self.example), totals, constants)
 
     def averaged(self, reduce: Reduction, average: Tensor, *, variance: bool) -> Gradients:

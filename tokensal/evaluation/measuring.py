@@ -50,11 +50,10 @@ PAIRS = 2  # of opposite random rankings of a prompt, whose mean is chance; each
 
 @dataclass(frozen=True)
 class Study:
-    """What is measured: methods and metrics by the names that tables call them, and what is settings of each prompt."""
+    """What is measured: methods and metrics by the names that tables call them, and the seed of all that is drawn."""
 
-    methods: dict[str, Method]
-    metrics: dict[str, Metric]
-    question: Question
+    methods: Mapping[str, Method]
+    metrics: Mapping[str, Metric]
     seed: int
 
 
@@ -91,7 +90,7 @@ def evaluate(
         TokensalError: one sentence about what to put right; see `tokensal.errors`.
     """
     question = Question(unit=measuring.unit, sources=measuring.sources, score=measuring.score)
-    study = Study(named_methods(methods), named_metrics(metrics, replacements), question, measuring.seed)
+    study = Study(named_methods(methods), named_metrics(metrics, replacements), measuring.seed)
     if (prompts is None) == (measuring.suite is None):
         raise InputError("Give either prompts or the name of a suite, such as 'copy', and not both.")
     if measuring.suite is not None:
@@ -99,17 +98,23 @@ def evaluate(
     own = None if prompts is None else read_prompts(prompts)
     model = adapter_of(model)
     with reporting(progress) as report:
-        notes = Journal.of(measuring.journal, _settings(study, model, measuring, own or ()))
+        measured_prompts: list[Any] = [repr(each) for each in own] if own else [measuring.suite, measuring.count]
+        notes = Journal.of(measuring.journal, settings_of(study, model, question, measured_prompts))
         accepted = None if own else notes.accepted or notes.accept(_accepted(model, measuring, report))
         drawn = own or prompts_of(accepted.ids if accepted else ())
         lines: list[Line] = []
         for number, prompt in enumerate(drawn):
             if report is not None:
                 report(number, len(drawn))
-            lines.append(notes.finished.get(prompt.id) or notes.add(_measured(prompt, model, study, budget)))
+            if (line := notes.finished.get(prompt.id)) is None:
+                trial = trial_of(prompt, model, seed=study.seed, question=question, budget=budget)
+                line = notes.add(measured(prompt.id, trial, study))
+            lines.append(line)
         if report is not None:
             report(len(drawn), len(drawn))
-    return _evaluation(study, drawn, lines, {**_facts(study, model), **_acceptance(drawn, accepted)}, config or {})
+    described = {"score": str(question.score), **question.differences()}
+    facts = {**facts_of(study, model, described), **_acceptance(drawn, accepted)}
+    return evaluation_of(study, drawn, lines, facts, config or {})
 
 
 def _accepted(model: AnyAdapter, measuring: Measuring, report: Progress | None) -> Accepted:
@@ -135,16 +140,15 @@ def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[st
     return {"answered": ", ".join(f"{counts[kind]} of {tried} {kind}" for kind, tried in accepted.tried.items())}
 
 
-def _measured(prompt: Prompt, model: AnyAdapter, study: Study, budget: Budget | None) -> Line:
-    """All numbers of one prompt."""
-    trial = trial_of(prompt, model, seed=study.seed, question=study.question, budget=budget)
+def measured(id: str, trial: Trial, study: Study) -> Line:
+    """All numbers of one prompt, by the name that its line has."""
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
     maps, seconds, failures = _explained(trial, study.methods)
     score_together(trial, [attribution for each in maps for attribution in each], list(metrics.values()))
     values = {name: [_value(trial, metric, each) for each in maps] for name, metric in metrics.items()}
     missing = [torch.nan] * len(study.methods)
     return Line(
-        id=prompt.id,
+        id=id,
         text=trial.case.example.text,
         targets=len(trial.case.example.groups),
         values=[values.get(name, missing) for name in study.metrics],
@@ -154,7 +158,9 @@ def _measured(prompt: Prompt, model: AnyAdapter, study: Study, budget: Budget | 
     )
 
 
-def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attribution]], list[float], dict[int, str]]:
+def _explained(
+    trial: Trial, methods: Mapping[str, Method]
+) -> tuple[list[list[Attribution]], list[float], dict[int, str]]:
     """The maps of each method, several of chance and else one, how long that took, and why some have none."""
     maps: list[list[Attribution]] = []
     seconds, failures = [], {}
@@ -162,7 +168,7 @@ def _explained(trial: Trial, methods: dict[str, Method]) -> tuple[list[list[Attr
         started = time.perf_counter()
         try:
             attribution = trial.explain(method)
-            seconds.append(round(time.perf_counter() - started, 3))
+            seconds.append(attribution.provenance.seconds)
             maps.append(chances(trial, PAIRS) if isinstance(method, Random) else [attribution])
         except TokensalError as error:
             seconds.append(round(time.perf_counter() - started, 3))
@@ -191,32 +197,33 @@ def _curve(trial: Trial, metrics: Mapping[str, Metric], maps: Sequence[Attributi
     return mean
 
 
-def _settings(study: Study, model: AnyAdapter, measuring: Measuring, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What decides the numbers; two calls with the same settings measure the same."""
+def settings_of(study: Study, model: AnyAdapter, question: Question, prompts: Sequence[Any]) -> dict[str, Any]:
+    """What decides the numbers, prompts as plain data; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
         "methods": {name: repr(method) for name, method in study.methods.items()},
         "metrics": {name: repr(metric) for name, metric in study.metrics.items()},
-        "question": {"score": str(study.question.score), **study.question.differences()},
+        "question": {"score": str(question.score), **question.differences()},
         "seed": study.seed,
         "version": versions()["tokensal"],
-        "prompts": [repr(prompt) for prompt in prompts] or [measuring.suite, measuring.count],
+        "prompts": list(prompts),
     }
 
 
-def _facts(study: Study, model: AnyAdapter) -> dict[str, str]:
+def facts_of(study: Study, model: AnyAdapter, question: Mapping[str, str]) -> dict[str, str]:
+    """Where the numbers come from."""
     described = {name: str(value) for name, value in model.describe().items() if value}
-    question = {"score": str(study.question.score), **study.question.differences()}
     return {**described, **question, "seed": str(study.seed), **versions()}
 
 
-def _evaluation(
+def evaluation_of(
     study: Study,
     prompts: Sequence[Prompt],
     lines: Sequence[Line],
     facts: Mapping[str, str],
     config: Mapping[str, Any],
 ) -> Evaluation:
+    """The evaluation that the lines of the prompts make."""
     missing = torch.full((2, FRACTIONS), torch.nan, dtype=torch.float64).tolist()
     return Evaluation(
         methods=tuple(

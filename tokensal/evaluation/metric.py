@@ -6,6 +6,7 @@ source, what it does with signs, ties and the sink, and how it differs from publ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -35,6 +36,7 @@ class Trial:
         seed: of all that is drawn, such as coalitions and the order of equal scores.
         games: what each way to take sources away gives, as far as it is known; see `game`.
         explained: attributions and the methods that they are of, by the identity of the attribution; see `explain`.
+        stored: what was explained before, by the repr of the method: the attribution, or why there is none.
     """
 
     case: Case
@@ -42,11 +44,21 @@ class Trial:
     seed: int = 0
     games: dict[str, Game] = field(default_factory=dict, repr=False)
     explained: dict[int, tuple[Attribution, Method]] = field(default_factory=dict, repr=False)
+    stored: Mapping[str, Attribution | str] = field(default_factory=dict, repr=False)
 
     def explain(self, method: str | Method | type[Method]) -> Attribution:
-        """What a method says of the case; metrics that let it explain something else, too, find it by `method_of`."""
+        """What a method says of the case, or said of it before, where that is stored; metrics that let it explain
+        something else, too, find it by `method_of`.
+
+        Raises:
+            TokensalError: it has no explanation; the sentence says why.
+        """
         built = build(method)
-        attribution = self.case.explain(built)
+        attribution = self.stored.get(repr(built))
+        if isinstance(attribution, str):
+            raise InputError(attribution)
+        if attribution is None:
+            attribution = self.case.explain(built)
         self.explained[id(attribution)] = attribution, built
         return attribution
 

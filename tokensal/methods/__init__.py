@@ -46,6 +46,7 @@ from tokensal.methods.owen_values import OwenValues as OwenValues
 from tokensal.methods.lime import LIME as LIME
 from tokensal.methods.context_cite import ContextCite as ContextCite
 from tokensal.methods.rise import RISE as RISE
+from tokensal.methods.hierarchical import Hierarchical as Hierarchical
 from tokensal.methods.extremal_perturbation import ExtremalPerturbation as ExtremalPerturbation
 # isort: on
 

@@ -85,7 +85,7 @@ class KernelSHAP(SampledMethod):
         players, most = len(game.players), self.samples // 2
         sampler = KernelPairs(tuple(likelihood_of_sizes(players).tolist()), self.seed)
         fit, drawn = _Fit(game, min(BATCHES, most)), 0
-        game.tally.total = 1 + 2 * most  # with the empty coalition
+        game.tally.total = game.tally.done + 1 + 2 * most  # with the empty coalition
 
         def estimate(blocks: int) -> Estimate:
             nonlocal drawn

@@ -154,12 +154,16 @@ class RemovalMethod(ABC):
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         game = self.game(example, engine)
-        scores, diagnostics = self.estimate(game)
-        by_unit = {
-            name: each if each.values.ndim == 1 else replace(each, values=game.on_units(each.values))
-            for name, each in diagnostics.items()
-        }
-        return Scores(game.on_units(scores), engine.original(example), by_unit, scored=game.leaving.any(1))
+        return scores_of_units(game, *self.estimate(game))
+
+
+def scores_of_units(game: Game, scores: Tensor, diagnostics: Diagnostics) -> Scores:
+    """Scores of players (K, P), and what is known of their error, as a method returns them."""
+    by_unit = {
+        name: each if each.values.ndim == 1 else replace(each, values=game.on_units(each.values))
+        for name, each in diagnostics.items()
+    }
+    return Scores(game.on_units(scores), game.engine.original(game.example), by_unit, scored=game.leaving.any(1))
 
 
 def scores_without(

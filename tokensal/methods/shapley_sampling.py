@@ -63,7 +63,8 @@ class ShapleySampling(SampledMethod):
 def from_permutations(game: Game, hierarchy: Hierarchy, options: ShapleySampling) -> tuple[Tensor, Diagnostics]:
     """The mean marginal contribution of each player over orders in which those of a group follow one another."""
     sampler, mean, most = Permutations(hierarchy, options.seed), RunningMean(), options.samples // 2
-    game.tally.total = 1 + 2 * most * (len(game.players) + 1)  # with the empty coalition, for the tolerance
+    coalitions = 1 + 2 * most * (len(game.players) + 1)  # with the empty one, for the tolerance
+    game.tally.total = game.tally.done + coalitions
 
     def estimate(blocks: int) -> Estimate:
         numbers = range(mean.count, blocks)

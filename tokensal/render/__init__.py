@@ -13,23 +13,26 @@ from tokensal.render.layout import (
     EvaluationTables,
     Heatmap,
     HeatmapComparison,
+    SummaryTables,
     lay_out,
     lay_out_comparison,
     lay_out_evaluation,
+    lay_out_summary,
 )
 from tokensal.render.layout.report import lay_out_report
-from tokensal.render.renderers import EXTRAS, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
+from tokensal.render.renderers import EXTRAS, FIGURES, RENDERERS, REPORTS, STORES, module_of, renderer, reporter, store
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
 from tokensal.results.row import Row
+from tokensal.results.summary import Summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-AnyResult = Attribution | Comparison | Evaluation
+AnyResult = Attribution | Comparison | Evaluation | Summary
 Drawn = TypeVar("Drawn", bound=AnyResult)
-Loaded = TypeVar("Loaded", Attribution, Comparison, Evaluation)
+Loaded = TypeVar("Loaded", Attribution, Comparison, Evaluation, Summary)
 
 DEFAULT = Drawing()
 
@@ -148,11 +151,12 @@ def encode_report(
 
     Raises:
         OutputError: a format that has no reports, or an unknown suffix.
-        InputError: an unknown format, or an evaluation.
+        InputError: an unknown format, or a result that is not about one answer.
     """
     suffix = check_report(path, format)
-    if isinstance(result, Evaluation):
-        raise InputError("A report is about an answer, but this is an evaluation: write it by 'tokensal render'.")
+    if isinstance(result, Evaluation | Summary):
+        noun = "an evaluation" if isinstance(result, Evaluation) else "a summary"
+        raise InputError(f"A report is about an answer, but this is {noun}: write it by 'tokensal render'.")
     if suffix in STORES:
         return encode(result, path, drawing, format=format)
     report = lay_out_report(_drawn(result, drawing), drawing)
@@ -189,6 +193,16 @@ def suffix_of(path: str | PathLike[str], format: str | None) -> str:
     return _ready(suffix)
 
 
+def require_tables(suffix: str) -> None:
+    """Refuse formats of figures, where there are tables alone.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if suffix in FIGURES:
+        raise OutputError(f"A summary has tables and no figure, so it is no {suffix[1:]}: write .html, .md or .tex.")
+
+
 def _ready(suffix: str) -> str:
     """The suffix, of a format whose packages are installed."""
     if suffix in EXTRAS:
@@ -210,7 +224,11 @@ def load(source: str | PathLike[str] | BinaryIO, kind: type[Loaded] | None = Non
 def _document(result: AnyResult, suffix: str, drawing: Drawing) -> str | bytes:
     if suffix in STORES:
         return store(suffix).dumps(result)
+    if isinstance(result, Summary):
+        require_tables(suffix)
     layout, draw = _layout(result, drawing), renderer(suffix)
+    if isinstance(layout, SummaryTables):
+        return draw.draw_summary(layout, drawing)
     if isinstance(layout, EvaluationTables):
         return draw.draw_evaluation(layout, drawing)
     return draw.draw_heatmap(layout, drawing) if isinstance(layout, Heatmap) else draw.draw_comparison(layout, drawing)
@@ -221,7 +239,9 @@ def _drawn(result: Drawn, drawing: Drawing) -> Drawn:
     return cast(Drawn, result.anonymous()) if drawing.anonymous else result
 
 
-def _layout(result: AnyResult, drawing: Drawing) -> Heatmap | HeatmapComparison | EvaluationTables:
+def _layout(result: AnyResult, drawing: Drawing) -> Heatmap | HeatmapComparison | EvaluationTables | SummaryTables:
     if isinstance(result, Evaluation):
         return lay_out_evaluation(result)
+    if isinstance(result, Summary):
+        return lay_out_summary(result)
     return lay_out_comparison(result, drawing) if isinstance(result, Comparison) else lay_out(result, drawing)

@@ -2,7 +2,7 @@
 
 Every text is in quotes, so that one may hold commas, quotes and line breaks; numbers, True and False are not. A number
 that is missing is an empty text. Scores are float32, written with nine significant digits, as in JSON; the numbers of
-an evaluation are float64, written such that they are read back exactly.
+an evaluation and of a summary are float64, written such that they are read back exactly.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from tokensal.render.tables import Array, columns_of
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
+from tokensal.results.summary import Summary
 
 
-def dumps(result: Attribution | Comparison | Evaluation) -> str:
+def dumps(result: Attribution | Comparison | Evaluation | Summary) -> str:
     """The table of a result as CSV."""
     columns, document = columns_of(result), io.StringIO()
     writer = csv.writer(document, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

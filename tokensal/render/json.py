@@ -45,6 +45,23 @@ An `Evaluation` of N prompts, M methods and Q metrics is
 
 whose numbers are float64, written such that they are read back exactly.
 
+A `Summary` of N examples and M methods is
+
+    {
+      "schema": "tokensal/summary", "version": 1,
+      "examples": N,
+      "methods": [{"name", "method_repr", "examples", "targets", "seconds": mean, "sink": mean,
+                   "unexplained": {"median", "ninety", "examples"}}, …],
+      "breakdowns": [{"name", "meaning", "categories": [{"name", "sources": number, "means": [mean, …]}, …]}, …],
+      "agreements": [{"first", "second", "correlation": mean, "overlap": mean}, …],
+      "top_sources": [{"method", "text", "targets", "examples", "share"}, …],
+      "failures": [{"method", "reason", "count"}, …],
+      "top": int, "facts": {name: text, …}, "config": {…}
+    }
+
+where a mean is {"value", "low", "high", "prompts", "missing"}: over how many examples it is, and how many have no
+number. These are float64, too; null for NaN.
+
 Numbers are float32, written with nine significant digits, which is enough to read back the same float32. In "config",
 what JSON has not (infinity, a dtype, …) is a string. What is read must be of these types exactly (see `stored`).
 
@@ -68,14 +85,16 @@ from tokensal.errors import FormatError
 from tokensal.results.attribution import DIRECT, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
+from tokensal.results.summary import Summary
 from tokensal.types import Diagnostic, Unit
 
 ATTRIBUTION, COMPARISON, EVALUATION = "tokensal/attribution", "tokensal/comparison", "tokensal/evaluation"
-VERSION, EVALUATION_VERSION = 3, 1
-READABLE = {ATTRIBUTION: (2, 3), COMPARISON: (2, 3), EVALUATION: (1,)}
+SUMMARY = "tokensal/summary"
+VERSION, EVALUATION_VERSION, SUMMARY_VERSION = 3, 1, 1
+READABLE = {ATTRIBUTION: (2, 3), COMPARISON: (2, 3), EVALUATION: (1,), SUMMARY: (1,)}
 
-AnyResult = Attribution | Comparison | Evaluation
-Result = TypeVar("Result", Attribution, Comparison, Evaluation)
+AnyResult = Attribution | Comparison | Evaluation | Summary
+Result = TypeVar("Result", Attribution, Comparison, Evaluation, Summary)
 
 
 def dumps(result: AnyResult) -> str:
@@ -86,6 +105,8 @@ def dumps(result: AnyResult) -> str:
 def _document(result: AnyResult) -> dict[str, Any]:
     if isinstance(result, Evaluation):
         return evaluation_document(result)
+    if isinstance(result, Summary):
+        return summary_document(result)
     return attribution_document(result) if isinstance(result, Attribution) else _from_comparison(result)
 
 
@@ -104,6 +125,21 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "facts": dict(evaluation.facts),
         "config": _plain(evaluation.config),
     }
+
+
+def summary_document(summary: Summary) -> dict[str, Any]:
+    """A summary as JSON has it."""
+    document = {**asdict(summary), "facts": dict(summary.facts), "config": _plain(summary.config)}
+    return {"schema": SUMMARY, "version": SUMMARY_VERSION, **_finite_only(document)}
+
+
+def _finite_only(value: Any) -> Any:
+    """Plain data in any nesting, null for NaN."""
+    if isinstance(value, dict):
+        return {name: _finite_only(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_finite_only, value))
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _exact(numbers: Any) -> Any:

@@ -6,8 +6,8 @@ document under "tokensal":
     {"schema": "tokensal/table", "version": 1, "text": str, "attributions": [{"provenance": …, "signed": bool}, …]}
 
 where `text` is the shown text, which characters refer to, and provenance is as in `tokensal.render.json`; of an
-evaluation, {"schema": "tokensal/table", "version": 1, "facts": …, "config": …, "failures": …} as there. `pandas`,
-`polars` and `datasets` read such a file as it is:
+evaluation or a summary, {"schema": "tokensal/table", "version": 1, "facts": …, "config": …, "failures": …} as there.
+`pandas`, `polars` and `datasets` read such a file as it is:
 
     pandas.read_parquet("paris.parquet")                        # equal to result.to_pandas()
     datasets.load_dataset("parquet", data_files="paris.parquet")
@@ -26,15 +26,17 @@ import pyarrow.parquet
 
 from tokensal.render.evaluation_table import COLUMNS as OF_EVALUATION
 from tokensal.render.files import storable
-from tokensal.render.json import evaluation_document, provenance_document
+from tokensal.render.json import evaluation_document, provenance_document, summary_document
+from tokensal.render.summary_table import COLUMNS as OF_SUMMARY
 from tokensal.render.tables import attributions_of, columns_of, frame
 from tokensal.results.attribution import Attribution
-from tokensal.results.columns import COLUMNS
+from tokensal.results.columns import COLUMNS, Column
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
+from tokensal.results.summary import Summary
 
 SCHEMA, VERSION = "tokensal/table", 1
-OF_TABLE = ("facts", "config", "failures")  # of the document of an evaluation
+OF_TABLE = ("facts", "config", "failures")  # of the document of an evaluation, or of a summary
 TYPES = {
     "str": pyarrow.string(),
     "int64": pyarrow.int64(),
@@ -45,9 +47,10 @@ TYPES = {
 }
 
 
-def dumps(result: Attribution | Comparison | Evaluation) -> bytes:
+def dumps(result: Attribution | Comparison | Evaluation | Summary) -> bytes:
     """The table of a result as a Parquet file."""
-    columns = OF_EVALUATION if isinstance(result, Evaluation) else COLUMNS
+    others: dict[type, tuple[Column, ...]] = {Evaluation: OF_EVALUATION, Summary: OF_SUMMARY}
+    columns = others.get(type(result), COLUMNS)
     fields = [
         pyarrow.field(column.name, TYPES[column.dtype], metadata={"description": column.meaning}) for column in columns
     ]
@@ -58,13 +61,13 @@ def dumps(result: Attribution | Comparison | Evaluation) -> bytes:
     return file.getvalue()
 
 
-def _metadata(result: Attribution | Comparison | Evaluation) -> bytes:
+def _metadata(result: Attribution | Comparison | Evaluation | Summary) -> bytes:
     return storable(json.dumps(_described(result), ensure_ascii=False, allow_nan=False)).encode()
 
 
-def _described(result: Attribution | Comparison | Evaluation) -> dict[str, Any]:
-    if isinstance(result, Evaluation):
-        document = evaluation_document(result)
+def _described(result: Attribution | Comparison | Evaluation | Summary) -> dict[str, Any]:
+    if isinstance(result, Evaluation | Summary):
+        document = evaluation_document(result) if isinstance(result, Evaluation) else summary_document(result)
         return {"schema": SCHEMA, "version": VERSION, **{name: document[name] for name in OF_TABLE}}
     attributions = attributions_of(result)
     return {

@@ -11,11 +11,12 @@ from typing import Protocol, cast
 
 from tokensal.drawing import Drawing
 from tokensal.render.extras import requiring
-from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison, SummaryTables
 from tokensal.render.layout.report import Report
 from tokensal.results.attribution import Attribution
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
+from tokensal.results.summary import Summary
 
 RENDERERS = {
     ".html": "tokensal.render.html",
@@ -35,6 +36,7 @@ STORES = {
     ".json": "tokensal.render.json",
     ".parquet": "tokensal.render.parquet",
 }
+FIGURES = (".pdf", ".png", ".svg")  # formats that draw no tables
 EXTRAS = {".parquet": "data", ".pdf": "figures", ".png": "figures", ".svg": "figures"}  # of tokensal, for a format
 
 
@@ -53,6 +55,10 @@ class Renderer(Protocol):
         """A whole document about the tables and curves of an evaluation."""
         ...
 
+    def draw_summary(self, summary: SummaryTables, drawing: Drawing, /) -> str | bytes:
+        """A whole document about the tables of a summary; formats of figures alone have none."""
+        ...
+
 
 class Reporter(Protocol):
     """Draws a report, as a `Renderer` does a heatmap."""
@@ -65,7 +71,7 @@ class Reporter(Protocol):
 class Store(Protocol):
     """Writes down what a result says; the same result gives the same file."""
 
-    def dumps(self, result: Attribution | Comparison | Evaluation, /) -> str | bytes:
+    def dumps(self, result: Attribution | Comparison | Evaluation | Summary, /) -> str | bytes:
         """A whole document."""
         ...
 

@@ -11,27 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tokensal.errors import FormatError, InputError
-from tokensal.render.json import ATTRIBUTION, COMPARISON, EVALUATION
+from tokensal.render.json import ATTRIBUTION, COMPARISON, EVALUATION, SUMMARY
+from tokensal.render.stored_parts import LARGEST as LARGEST
+from tokensal.render.stored_parts import Cell, Exact, Index, Integer, Number, Stored
+from tokensal.render.stored_summary import SummaryVersion1, summary_of
 from tokensal.results.attribution import DIRECT, Alternative, Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import EvaluatedMethod, EvaluatedMetric, EvaluatedPrompt, Evaluation, Failure
+from tokensal.results.summary import Summary
 from tokensal.types import Diagnostic, Role, Unit
 
 DEEPEST = 50  # levels of a configuration; to write more of them again, Python's stack may not suffice
-
-LARGEST = torch.finfo(torch.float32).max
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
-Exact = Annotated[float, Field(allow_inf_nan=False)]  # a float64
-Integer = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-Index = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Cell = Integer | Number | None
-
-
-class Stored(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class StoredUnit(Stored):
@@ -68,10 +61,10 @@ class StoredProvenance(Stored):
     seconds: Annotated[Number, Field(ge=0)]
     versions: dict[str, str]
     config: dict[str, Any]
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     credit: str = DIRECT
     quantity: str = ""
-    request: dict[str, Any] = {}
+    request: dict[str, Any] = Field(default_factory=dict)
 
 
 class StoredDiagnostic(Stored):
@@ -176,10 +169,11 @@ MODELS: Mapping[tuple[str, int], type[Stored]] = {
     (COMPARISON, 2): ComparisonVersion2,
     (COMPARISON, 3): ComparisonVersion3,
     (EVALUATION, 1): EvaluationVersion1,
+    (SUMMARY, 1): SummaryVersion1,
 }
 
 
-def result_of(data: dict[str, Any]) -> Attribution | Comparison | Evaluation:
+def result_of(data: dict[str, Any]) -> Attribution | Comparison | Evaluation | Summary:
     """The result that a JSON document of a known schema and version holds.
 
     Raises:
@@ -191,6 +185,9 @@ def result_of(data: dict[str, Any]) -> Attribution | Comparison | Evaluation:
             return Comparison(tuple(map(_attribution, stored.attributions)))
         if isinstance(stored, EvaluationVersion1):
             return _evaluation(stored)
+        if isinstance(stored, SummaryVersion1):
+            _require_shallow(stored.config)
+            return summary_of(stored)
         assert isinstance(stored, AttributionVersion2 | AttributionVersion3)
         return _attribution(stored)
     except ValidationError as error:

@@ -12,11 +12,14 @@ from tokensal.render.evaluation_table import COLUMNS as OF_EVALUATION
 from tokensal.render.evaluation_table import columns_of_evaluation
 from tokensal.render.extras import requiring
 from tokensal.render.files import storable
+from tokensal.render.summary_table import COLUMNS as OF_SUMMARY
+from tokensal.render.summary_table import columns_of_summary
 from tokensal.results.attribution import Attribution
 from tokensal.results.columns import COLUMNS, OF_ROW
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
 from tokensal.results.row import Row
+from tokensal.results.summary import Summary
 from tokensal.types import Unit
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 ARRAYS = {"str": object, "int64": np.int64, "Int64": object, "float32": np.float32, "bool": np.bool_}
-DTYPES = {column.name: column.dtype for column in (*COLUMNS, *OF_EVALUATION)}  # of arrays of objects
+DTYPES = {column.name: column.dtype for column in (*COLUMNS, *OF_EVALUATION, *OF_SUMMARY)}  # of arrays of objects
 STANDARD_ERROR = "standard_error"
 
 
@@ -33,10 +36,12 @@ def attributions_of(result: Attribution | Comparison) -> tuple[Attribution, ...]
     return result.attributions if isinstance(result, Comparison) else (result,)
 
 
-def columns_of(result: Attribution | Comparison | Evaluation) -> dict[str, Array]:
+def columns_of(result: Attribution | Comparison | Evaluation | Summary) -> dict[str, Array]:
     """The columns by name, as arrays of one length; a number that is missing is None, or NaN."""
     if isinstance(result, Evaluation):
         return columns_of_evaluation(result)
+    if isinstance(result, Summary):
+        return columns_of_summary(result)
     parts = [_columns(number, attribution) for number, attribution in enumerate(attributions_of(result))]
     return {column.name: np.concatenate([part[column.name] for part in parts]) for column in COLUMNS}
 

@@ -27,10 +27,11 @@ from typing import Any, TypeVar
 from tokensal.results.attribution import Attribution, Provenance
 from tokensal.results.comparison import Comparison
 from tokensal.results.evaluation import Evaluation
+from tokensal.results.summary import Summary
 
 log = logging.getLogger("tokensal")
 
-AnyResult = TypeVar("AnyResult", Attribution, Comparison, Evaluation)
+AnyResult = TypeVar("AnyResult", Attribution, Comparison, Evaluation, Summary)
 
 USER, HOST, HOME, ORGANISATION, FOLDER = "[user]", "[host]", "[home]", "[organisation]", "FOLDER"
 LEFT_OUT = ("output",)  # settings
@@ -62,6 +63,8 @@ def anonymous(result: AnyResult) -> AnyResult:
         return replace(result, attributions=tuple(map(_anonymous, result.attributions)))
     if isinstance(result, Evaluation):
         return _anonymous_evaluation(result)
+    if isinstance(result, Summary):
+        return _anonymous_summary(result)
     return _anonymous(result)
 
 
@@ -91,6 +94,35 @@ def _anonymous_evaluation(evaluation: Evaluation) -> Evaluation:
         ),
         metrics=tuple(replace(each, metric_repr=rooted(each.metric_repr)) for each in evaluation.metrics),
         failures=tuple(replace(each, reason=rooted(each.reason)) for each in evaluation.failures),
+        facts={name: str(text) for name, text in _settings(facts, names.without, rooted, names).items()},
+        config=_settings(config, anywhere, rooted, names),
+    )
+
+
+def _anonymous_summary(summary: Summary) -> Summary:
+    """Facts, settings, options and names of methods, and reasons of failures; the texts of sources are as they were."""
+    facts, config = summary.facts, summary.config
+    names = _names_in([facts, config, [each.method_repr for each in summary.methods]], [facts.get("model")])
+    _warn_of(names, [source.text for source in summary.top_sources])
+
+    def rooted(text: str) -> str:
+        return names.without(_without_places(text, (URL, ABSOLUTE)))
+
+    def anywhere(text: str) -> str:
+        return names.without(_without_places(text, (URL, ABSOLUTE, RELATIVE)))
+
+    return replace(
+        summary,
+        methods=tuple(
+            replace(each, name=rooted(each.name), method_repr=rooted(each.method_repr)) for each in summary.methods
+        ),
+        agreements=tuple(
+            replace(each, first=rooted(each.first), second=rooted(each.second)) for each in summary.agreements
+        ),
+        top_sources=tuple(replace(each, method=rooted(each.method)) for each in summary.top_sources),
+        failures=tuple(
+            replace(each, method=rooted(each.method), reason=rooted(each.reason)) for each in summary.failures
+        ),
         facts={name: str(text) for name, text in _settings(facts, names.without, rooted, names).items()},
         config=_settings(config, anywhere, rooted, names),
     )

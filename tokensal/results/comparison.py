@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from tokensal.errors import InputError, resolve_name
 from tokensal.ranks import rank_correlations
 from tokensal.results.attribution import Attribution
 from tokensal.results.result import Result
-from tokensal.values import described, is_whole, plain
+from tokensal.values import described, is_whole, plain, read_whole
 
 FEWEST = 3  # sources that make a ranking; two can only agree or disagree
 
@@ -104,14 +104,39 @@ class Comparison(Result):
 
         Source: Spearman, "The Proof and Measurement of Association between Two Things", 1904.
         """
+        return self._mean_over_targets(rank_correlations, FEWEST, sink)
+
+    def overlap(self, k: int = 5, *, sink: bool = False) -> Tensor:
+        """How many of the k most important sources two methods have in common: (M, M) float64, a share, from 0 to 1.
+
+        The most important sources are those of the largest |score|, of those that all methods score; of equal ones the
+        earlier count as larger. The share is averaged over the targets; those with at most k sources are skipped, since
+        any two methods agree on all of them. NaN where none is left. By chance, the share is k over their number.
+
+        Args:
+            k: how many.
+            sink: let the sink token be one of them.
+
+        Raises:
+            InputError: k is no whole number from 1 on.
+        """
+        k = int(read_whole("k", k, least=1))
+
+        def shares_in_common(sizes: Tensor) -> Tensor:
+            best = torch.zeros_like(sizes, dtype=torch.float64)
+            best.scatter_(1, sizes.sort(dim=1, descending=True, stable=True).indices[:, :k], 1.0)
+            return best @ best.T / k
+
+        return self._mean_over_targets(shares_in_common, k + 1, sink)
+
+    def _mean_over_targets(self, table: Callable[[Tensor], Tensor], fewest: int, sink: bool) -> Tensor:
+        """The mean of tables (M, M), each of the |scores| (M, n) of a target that has enough sources."""
         first = self.attributions[0]
         ranked = torch.stack([attribution.visible for attribution in self.attributions]).all(0)
         if first.sink is not None and not sink:
             ranked[:, first.sink] = False
         sizes = torch.stack([attribution.scores.abs() for attribution in self.attributions])
-        tables = [
-            rank_correlations(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= FEWEST
-        ]
+        tables = [table(sizes[:, target, seen]) for target, seen in enumerate(ranked) if seen.sum() >= fewest]
         undefined = sizes.new_full((len(sizes), len(sizes)), torch.nan, dtype=torch.float64)
         return torch.stack([undefined, *tables]).nanmean(0)
 

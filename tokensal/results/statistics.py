@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ RESAMPLES = 9999
 AT_ONCE = 2**22  # numbers of resamples that are in memory
 ROUNDING = 1e-12  # means that differ by less, relative to the largest number, are equal
 CORRECTIONS = ("holm", "none")
+
+Name = TypeVar("Name", str, tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,9 @@ def stand(
     best = min(defined, key=lambda name: (-sign * means[name].value, -means[name].prompts, name), default=None)
     differences = {name: table[name] - table[best] for name in defined if name != best} if best else {}
     differences = {name: row for name, row in differences.items() if not row.isnan().all()}
-    p_values = {name: _p_value(row, resamples, seed) for name, row in differences.items()}
+    p_values = {name: p_value(row, resamples, seed) for name, row in differences.items()}
     if correction == "holm":
-        p_values = _holm(p_values)
+        p_values = holm(p_values)
     return [
         Standing(
             name,
@@ -161,7 +163,12 @@ def resampled_means(values: Tensor, resamples: int, seed: int) -> Tensor:
 
 def bca_interval(values: Tensor, means: Tensor, level: float) -> tuple[float, float]:
     """The interval of the mean of values (n,), of which not all are equal, from means of resamples."""
-    shift, acceleration = _corrections(values, means)
+    return corrected_interval(means, *_corrections(values, means), level)
+
+
+def corrected_interval(means: Tensor, shift: Tensor, acceleration: Tensor, level: float) -> tuple[float, float]:
+    """The interval that the BCa bootstrap reads off the means of resamples: how far they are off the centre, and how
+    skewed the values are, decide by which quantiles it ends."""
     tails = torch.special.ndtri(torch.tensor([1 - level, 1 + level], dtype=torch.float64) / 2)
     stretch = 1 - acceleration * (shift + tails)
     ends = shift + torch.where(stretch > 0, (shift + tails) / stretch, tails.sign() * torch.inf)
@@ -169,8 +176,11 @@ def bca_interval(values: Tensor, means: Tensor, level: float) -> tuple[float, fl
     return low, high
 
 
-def _p_value(differences: Tensor, resamples: int, seed: int) -> float:
-    """1 less the level at which the BCa interval of the mean difference reaches 0; at least 2^(1−n)."""
+def p_value(differences: Tensor, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """How probable so large a mean of differences in pairs (N,) would be by chance; NaN is left out.
+
+    1 less the level at which the BCa interval of the mean reaches 0; at least 2^(1−n).
+    """
     numbers = _defined(differences)
     least = 2.0 ** (1 - len(numbers))
     if len(numbers) < 2 or (numbers == 0).all():
@@ -201,22 +211,25 @@ def _tail(level: Tensor, shift: Tensor, acceleration: Tensor) -> float:
 
 def _corrections(values: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
     """How far the means of resamples are off the centre, and how skewed the values are: both as in Efron 1987."""
-    shift = torch.special.ndtri(_share_below(means, float(values.mean()), values))
+    shift = torch.special.ndtri(share_below(means, float(values.mean()), float(values.abs().max())))
     influences = values - values.mean()
     return shift, influences.pow(3).sum() / (6 * influences.square().sum().pow(1.5))
 
 
-def _share_below(means: Tensor, point: float, values: Tensor) -> Tensor:
-    """The share of means below a point; of those that are equal to it, half. Neither 0 nor 1."""
-    rounding = ROUNDING * values.abs().max()
+def share_below(means: Tensor, point: float, largest: float) -> Tensor:
+    """The share of means below a point; of those that are equal to it, half. Neither 0 nor 1.
+
+    `largest` is the largest magnitude of what they are means of, which decides what is equal.
+    """
+    rounding = ROUNDING * largest
     below, equal = (means < point - rounding).sum(), ((means - point).abs() <= rounding).sum()
     share = (below + equal.double() / 2) / len(means)
     return share.clamp(1 / (len(means) + 1), 1 - 1 / (len(means) + 1))
 
 
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Each p-value times the number of those that are not smaller, and none below that of a smaller one (Holm 1979)."""
-    corrected: dict[str, float] = {}
+    corrected: dict[Name, float] = {}
     least = 0.0
     for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
         least = corrected[name] = max(least, min(1.0, (len(p_values) - place) * p_value))

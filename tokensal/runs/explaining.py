@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -19,9 +18,10 @@ from tokensal.engine import Budget
 from tokensal.errors import ModelError, TokensalError, reason
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.options import Generation
+from tokensal.runs.answering import answered_ahead
 from tokensal.runs.rows import Row, error_row, row_of
 from tokensal.runs.source import Entry
-from tokensal.runs.task import Task
+from tokensal.runs.task import Task, text_of_prompt
 
 log = logging.getLogger("tokensal")
 
@@ -32,7 +32,8 @@ class Explained:
 
     Attributes:
         row: of one example and one method.
-        seconds: all of it; the first row of an example has the generation of its answer in it.
+        seconds: all of it; the first row of an example has the generation of its answer in it, or an
+            equal share where the answers of a part are generated together.
         method_seconds: the method alone, as `Provenance.seconds`; 0 where it failed.
     """
 
@@ -41,9 +42,22 @@ class Explained:
     method_seconds: float = 0.0
 
 
+def explain_entries(
+    entries: Sequence[Entry], model: AnyAdapter, task: Task, budget: Budget | None = None
+) -> Iterator[list[Explained]]:
+    """The rows of each example of a part, whose answers are generated together."""
+    started = time.perf_counter()
+    with answered_ahead(entries, model, task, budget):
+        share = (time.perf_counter() - started) / max(1, len(entries))
+        for entry in entries:
+            first, *others = explain_entry(entry, model, task, budget)
+            yield [replace(first, seconds=round(first.seconds + share, 3)), *others]
+
+
 def explain_entry(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None = None) -> list[Explained]:
     """The rows of an example, in the order of the methods; never an exception that is of the example alone."""
-    return list(_explained(entry, model, task, budget))
+    with model.prepared():  # once for all of an example's forwards
+        return list(_explained(entry, model, task, budget))
 
 
 def _explained(entry: Entry, model: AnyAdapter, task: Task, budget: Budget | None) -> Iterator[Explained]:
@@ -107,12 +121,3 @@ def case_of_entry(prompt: Prompt, id: str, model: AnyAdapter, task: Task, budget
         generation=task.generation_of(id) if answer is None else Generation(continuation=answer),
         budget=budget,
     )
-
-
-def text_of_prompt(prompt: Prompt, task: Task) -> tuple[str | None, list[Any] | None]:
-    """The text of an example, or the messages of a chat; one of both is None."""
-    text, messages = prompt.prompt, list(prompt.messages)
-    if task.reading.chat and text is not None:
-        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
-        return None, [*system, {"role": "user", "content": text}]
-    return text, messages or None

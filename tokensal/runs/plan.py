@@ -32,11 +32,11 @@ from tokensal.options import Generation, flattened
 from tokensal.quantities import counted, duration, gibibytes
 from tokensal.questions.question import Question
 from tokensal.run_options import PART_SIZE, TRIALS, Reading
-from tokensal.runs.explaining import explain_entry, text_of_prompt
+from tokensal.runs.explaining import explain_entries, explain_entry
 from tokensal.runs.folder import SETTINGS, Folder
 from tokensal.runs.running import parts_of, shard_of_task
 from tokensal.runs.source import Entry, Opened, Source, open_source
-from tokensal.runs.task import Task, methods_by_name
+from tokensal.runs.task import Task, methods_by_name, text_of_prompt
 from tokensal.values import read_whole
 
 READ = 10_000  # examples at most; of a larger source, these tell about the rest
@@ -290,8 +290,7 @@ def _try(
     trials = []
     for entry in islice(entries, 1):
         explain_entry(entry, model, task, budget)
-    for entry in entries:
-        explained = explain_entry(entry, model, task, budget)
+    for entry, explained in zip(entries, explain_entries(entries, model, task, budget), strict=True):
         errors = [each.row["error"] for each in explained if each.row["error"]]
         seconds = sum(each.seconds for each in explained)
         trials.append(Trial(entry.id, lengths[entry.number], seconds, errors[0] if errors else ""))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import count, islice, repeat
 from os import PathLike
 from typing import Any
 
@@ -24,7 +24,7 @@ from tokensal.options import Generation, flattened
 from tokensal.progress import reporting
 from tokensal.questions.question import Question
 from tokensal.run_options import PART_SIZE, Reading, Shard, read_shard
-from tokensal.runs.explaining import Explained, explain_entry
+from tokensal.runs.explaining import Explained, explain_entries
 from tokensal.runs.folder import Folder, require_parquet
 from tokensal.runs.rows import key_of
 from tokensal.runs.source import Entry, Opened, Source, open_source
@@ -122,8 +122,7 @@ def explain_source(
     for part, entries in parts_of(opened.entries, task.part_size, shard):
         complete = folder.holds(part, [key_of(each, name) for each in entries for name in task.methods], retry=retry)
         rows: list[Explained] = []
-        for entry in entries:
-            explained = [] if complete else explain_entry(entry, model, task, budget)
+        for explained in repeat([], len(entries)) if complete else explain_entries(entries, model, task, budget):
             rows += explained
             done += 1
             if watch is not None:

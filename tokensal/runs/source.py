@@ -16,8 +16,8 @@ How columns become the fields of an example is said in `tokensal.runs.columns`, 
 `tokensal.evaluation.prompts.records`.
 
 1. The source is opened, and its identity is taken: of files a digest of their bytes, of a data set on the hub the
-   commit, of one in memory its fingerprint. Of a generator or a stream there is none: who goes on with a run passes the
-   same one again.
+   commit, of one in memory its fingerprint. Of a list, a generator or a stream there is none: who goes on with a run
+   passes the same one again, or a longer one; finished parts are compared with what it has at their places.
 2. The columns are tried on the first records, so that a wrong name is an error before a model is loaded.
 3. Examples are numbered from 0 on, those that cannot be read included: so numbers are the same whenever it is read.
 4. An example is read only when `RawEntry.read` is called. One that cannot be read has a reason in place of a prompt.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, groupby, islice, repeat
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,25 @@ if TYPE_CHECKING:
 
 
 COMPARED = 10_000  # ids at most, to offer the nearest of them
+
+
+@dataclass(frozen=True)
+class StoredExample:
+    """All rows of an example.
+
+    Attributes:
+        number: its place in the source, from 0 on.
+        id: its name.
+        record: the example as it was read; None where it could not be read.
+        attributions: by the names of the methods, in the order of the run.
+        errors: of methods that failed, and why.
+    """
+
+    number: int
+    id: str
+    record: Mapping[str, Any] | None
+    attributions: Mapping[str, Attribution]
+    errors: Mapping[str, str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +119,25 @@ class Run:
         for path in self.folder.parts():
             seconds = chain(self.folder.method_seconds(path), repeat(0.0))
             yield from zip(read_rows(path, columns), seconds, strict=False)
+
+    def examples(self) -> Iterator[StoredExample]:
+        """The rows of each example together, one example after another.
+
+        Raises:
+            FormatError: a part is damaged.
+        """
+        for _, group in groupby(self._rows(), key=lambda pair: pair[0]["number"]):
+            rows = list(group)
+            first = rows[0][0]
+            yield StoredExample(
+                number=first["number"],
+                id=first["id"],
+                record=None if first["record"] is None else json.loads(first["record"]),
+                attributions={
+                    row["method"]: attribution_of(row, seconds) for row, seconds in rows if row["error"] is None
+                },
+                errors={row["method"]: row["error"] for row, _ in rows if row["error"] is not None},
+            )
 
     def __iter__(self) -> Iterator[Attribution]:
         return (attribution_of(row, seconds) for row, seconds in self._rows() if row["error"] is None)

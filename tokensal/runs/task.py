@@ -11,6 +11,7 @@ from typing import Any
 from tokensal.adapters import AnyAdapter
 from tokensal.case import versions
 from tokensal.errors import InputError
+from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.methods import Method, build, differences, name_of
 from tokensal.options import Generation
 from tokensal.questions.question import Question
@@ -82,3 +83,12 @@ def methods_by_name(methods: Iterable[str | Method | type[Method]]) -> dict[str,
     if not named:
         raise InputError("There are no methods: name at least one, such as 'lrp'.")
     return named
+
+
+def text_of_prompt(prompt: Prompt, task: Task) -> tuple[str | None, list[Any] | None]:
+    """The text of an example, or the messages of a chat; one of both is None."""
+    text, messages = prompt.prompt, list(prompt.messages)
+    if task.reading.chat and text is not None:
+        system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
+        return None, [*system, {"role": "user", "content": text}]
+    return text, messages or None

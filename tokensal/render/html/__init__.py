@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tokensal.drawing import Drawing
 from tokensal.render.html import evaluation as evaluations
+from tokensal.render.html import summary as summaries
 from tokensal.render.html.page import Page, page
-from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison, SummaryTables
 from tokensal.render.layout.heatmap import DEFAULT
 
 
@@ -27,6 +28,12 @@ def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT) ->
     return evaluations.document(evaluation, drawing.palette)
 
 
+def draw_summary(summary: SummaryTables, drawing: Drawing = DEFAULT) -> str:
+    """The summary as one HTML document, or as a fragment for one."""
+    drawn = summaries.fragment if drawing.standalone is False else summaries.document
+    return drawn(summary, drawing.palette)
+
+
 def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) -> str:
     """One element for the body of any HTML page, which may hold several.
 
@@ -36,10 +43,12 @@ def fragment(layout: Heatmap | HeatmapComparison, drawing: Drawing = DEFAULT) ->
     return _page(layout, drawing).fragment()
 
 
-def notebook(layout: Heatmap | HeatmapComparison | EvaluationTables, drawing: Drawing = DEFAULT) -> str:
+def notebook(layout: Heatmap | HeatmapComparison | EvaluationTables | SummaryTables, drawing: Drawing = DEFAULT) -> str:
     """The output of a notebook's cell."""
     if isinstance(layout, EvaluationTables):
         return evaluations.fragment(layout, drawing.palette)
+    if isinstance(layout, SummaryTables):
+        return summaries.fragment(layout, drawing.palette)
     return _page(layout, drawing).output()
 
 

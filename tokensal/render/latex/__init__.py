@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
+from tokensal.render.latex import summary as summaries
 from tokensal.render.latex.characters import comment, portable
 from tokensal.render.latex.evaluation import page_size, table_lines
 from tokensal.render.latex.macros import preamble
@@ -18,6 +19,7 @@ from tokensal.render.layout import (
     Heatmap,
     HeatmapComparison,
     MatrixFigure,
+    SummaryTables,
     lay_out_figure,
 )
 from tokensal.render.layout.figure import Sheet, TextFigure
@@ -52,6 +54,26 @@ def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing) -> str:
         head += _comment(sentence)
     if drawing.standalone:
         size = page_size(evaluation, drawing)
+        lines = [*head, *document(fragment, caption, ["booktabs", "xcolor"], drawing, kind="table", size=size)]
+    else:
+        lines = [*head, *fragment, *_ready(caption)]
+    return "\n".join(lines) + "\n"
+
+
+def draw_summary(summary: SummaryTables, drawing: Drawing) -> str:
+    """The tables of a summary as a fragment, or as a whole document."""
+    body = summaries.tabular_lines(summary)
+    fragment = [START, *preamble("\n".join(body), drawing), *body, r"\endgroup"]
+    caption = [portable(sentence) for sentence in (f"{summary.title}: {summary.subject}.", *summary.notes)]
+    head = [*_comment(summary.title), *_comment(summary.subject)]
+    if not drawing.standalone:
+        head += _comment(r"\input this into a table; rules are those of booktabs where that is loaded.")
+    for name, text in (*summary.facts, *((line.name, line.detail) for line in summary.tables[0].lines)):
+        head += _comment(f"{name}: {text}")
+    for sentence in (*(table.note for table in summary.tables if table.note), *summary.failures):
+        head += _comment(sentence)
+    if drawing.standalone:
+        size = summaries.page_size(summary, drawing)
         lines = [*head, *document(fragment, caption, ["booktabs", "xcolor"], drawing, kind="table", size=size)]
     else:
         lines = [*head, *fragment, *_ready(caption)]

@@ -20,6 +20,7 @@ IN_SENTENCES = {
     "standard_error",
     "fit",
     "rank_fit",
+    "unopened",
     "through_the_answer",
     "deletion",
     "insertion",
@@ -50,6 +51,13 @@ def facts(diagnostics: Diagnostics, targets: Sequence[Label], rows: Sequence[Row
         yield (
             "passed on",
             f"median {percent(median(shares))} of a target's credit, at most {percent(max(shares))}",
+        )
+    if unopened := diagnostics.get("unopened"):
+        shares = unopened.values.tolist()
+        yield (
+            "not opened",
+            f"median {percent(median(shares))} of a target's credit, at most {percent(max(shares))}, is of passages as "
+            "one, and shared equally in them",
         )
     if error := diagnostics.get("standard_error"):
         names = [target.name for target in targets]

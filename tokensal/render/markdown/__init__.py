@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokensal.drawing import Drawing
-from tokensal.render.layout import EvaluationTables
+from tokensal.render.layout import EvaluationTables, SummaryTables
 from tokensal.render.layout.comparison import HeatmapComparison
 from tokensal.render.layout.heatmap import DEFAULT, Heatmap
 from tokensal.render.markdown import evaluation as evaluations
 from tokensal.render.markdown import parts
+from tokensal.render.markdown import summary as summaries
 from tokensal.render.markdown.writing import code, text
 
 Parts = Iterator[tuple[str, parts.Blocks]]
@@ -31,6 +32,12 @@ def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT) ->
     """The evaluation as a Markdown page: its tables, and its curves in numbers."""
     heading = "" if drawing.standalone is False else f"# {text(evaluation.title)}"
     return parts.page((heading, [text(f"{evaluation.subject}.")]), *evaluations.sections(evaluation))
+
+
+def draw_summary(summary: SummaryTables, drawing: Drawing = DEFAULT) -> str:
+    """The summary as a Markdown page."""
+    heading = "" if drawing.standalone is False else f"# {text(summary.title)}"
+    return parts.page((heading, [text(f"{summary.subject}.")]), *summaries.sections(summary))
 
 
 def _title(heatmap: Heatmap, drawing: Drawing, signed: bool) -> Parts:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from tokensal.drawing import Drawing
-from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison
+from tokensal.render.layout import EvaluationTables, Heatmap, HeatmapComparison, SummaryTables
 from tokensal.render.layout.heatmap import DEFAULT
 from tokensal.render.layout.numbers import MINUS, PERCENT
 from tokensal.render.terminal.colours import Colours, colours_of
@@ -18,8 +18,10 @@ from tokensal.render.terminal.heatmap import heatmap_lines
 from tokensal.render.terminal.lines import Line, Run, plain
 from tokensal.render.terminal.matrix import matrix_of
 from tokensal.render.terminal.page import page_of
+from tokensal.render.terminal.summary import EIGHTHS, summary_lines
 
 WIDTH = 100  # cells of a .txt file
+BARS = str.maketrans(dict.fromkeys(EIGHTHS[4:] + "█", "#") | dict.fromkeys(EIGHTHS[1:4], " "))
 
 
 def draw_heatmap(heatmap: Heatmap, drawing: Drawing = DEFAULT, *, width: int = WIDTH) -> str:
@@ -38,14 +40,19 @@ def draw_evaluation(evaluation: EvaluationTables, drawing: Drawing = DEFAULT, *,
     return plain(evaluation_lines(evaluation, Colours(), width))
 
 
+def draw_summary(summary: SummaryTables, drawing: Drawing = DEFAULT, *, width: int = WIDTH) -> str:
+    """The summary as plain text `width` cells wide."""
+    return plain(summary_lines(summary, Colours(), width))
+
+
 def show(
-    layout: Heatmap | HeatmapComparison | EvaluationTables,
+    layout: Heatmap | HeatmapComparison | EvaluationTables | SummaryTables,
     drawing: Drawing = DEFAULT,
     *,
     file: IO[str] | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print a heatmap, a comparison or an evaluation to `console`, or else to `file`, or else to the standard output.
+    """Print a layout to `console`, or else to `file`, or else to the standard output.
 
     Args:
         layout: what to print.
@@ -59,6 +66,8 @@ def show(
     colours = colours_of(console, drawing.theme, drawing.palette)
     if isinstance(layout, EvaluationTables):
         return _print(console, evaluation_lines(layout, colours, console.width))
+    if isinstance(layout, SummaryTables):
+        return _print(console, summary_lines(layout, colours, console.width))
     if isinstance(layout, HeatmapComparison):
         return _print(console, comparison_lines(layout, colours, console.width, matrix=bool(drawing.matrix)))
     page = page_of(layout, colours, console.width)
@@ -76,5 +85,5 @@ def _print(console: Console, lines: list[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text with a question mark for all that the encoding lacks, but not for the sign and the unit of a number."""
-    return text.replace(MINUS, "-").replace(PERCENT, " %").encode(encoding, "replace").decode(encoding)
+    """The text with a question mark for what the encoding lacks, but for a bar, and the sign and unit of a number."""
+    return text.replace(MINUS, "-").replace(PERCENT, " %").translate(BARS).encode(encoding, "replace").decode(encoding)

@@ -24,6 +24,7 @@ from tokensal import Budget, adapt
 from tokensal.adapters import CausalAdapter, ModelAdapter, Seq2SeqAdapter
 from tokensal.engine import Engine
 from tokensal.perturbations.inputs import Unperturbed
+from tokensal.perturbations.noise import Noise
 from tokensal.questions.masks import visible_sources
 from tokensal.types import HookPoint
 
@@ -212,11 +213,12 @@ def check_shortage(device: torch.device, spare: int, prompt: int) -> None:
     """Where a chunk does not fit, it is halved until it does, and the scores are those of enough memory."""
     adapted = Shortages(adapt(wide_model().to(device), tokenizer_of("Llama")))
     example = adapted.example([3 + number % 300 for number in range(prompt)], continuation=CONTINUATION)
-    method = ROWS["occlusion"].method
-    expected = method(example, Engine(adapted)).matrix
+    embeds = adapted.embed(example)
+    noisy = Noise(embeds, torch.ones(len(embeds), dtype=torch.bool), 0.1, 256, seed=1)  # all in one chunk, if it fits
+    expected = Engine(adapted, budget=Budget(rows=1024)).scores(example, noisy)
     assert adapted.count == 0
     with limited_memory(device, spare):
-        scores = method(example, Engine(adapted, budget=UNBOUNDED)).matrix
+        scores = Engine(adapted, budget=UNBOUNDED).scores(example, noisy)
     assert adapted.count > 0
     assert apart(scores, expected) < TOLERANCES[torch.float32]
 

@@ -222,6 +222,7 @@ def measure(
     stricter: bool = True,
     longest: int | None = None,
     seed: int = 0,
+    command: str = "",
 ) -> tokensal.Evaluation:
     """Measure the prompts of a kind, and keep them in the journal `model-kind-group-seed.jsonl` of a folder."""
     started = time.perf_counter()
@@ -235,7 +236,6 @@ def measure(
     def note(done: int, total: int) -> None:
         seconds = round(before + time.perf_counter() - started, 1)
         machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-        command = f"python examples/findings/quadrature.py {shlex.join(sys.argv[1:])}"
         run = Run(command, model.name, kind, prompts, drawn.tried, *names, machine, dict(versions()), seconds)
         beside.write_text(json.dumps(asdict(run), indent=1) + "\n")
         print(f"{journal.stem}: {done} of {total} prompts, {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -247,6 +247,7 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or write the page."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True, help="where the journals are")
     parser.add_argument(
@@ -279,6 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stricter=not options.no_stricter,
             longest=options.longest,
             seed=options.seed,
+            command=f"python examples/findings/quadrature.py {shlex.join(arguments)}",
         )
 
 

@@ -304,3 +304,11 @@ def test_the_caption_says_how_much_was_not_opened():
     result = tokensal.attribute(tiny(), text, continuation=" on", unit="word", method=Hierarchical(opened=1))
     assert 0 < result.diagnostics["unopened"].values.item() < 1
     assert "of a target's credit, at most" in dict(lay_out(result).caption)["not opened"]
+
+
+@pytest.mark.parametrize("replacement", ["mask", "delete"])
+def test_a_passage_that_is_all_that_a_target_sees_is_opened_at_once(replacement):
+    """Without a token that is kept, nothing would be left to predict from."""
+    method = Hierarchical(options={"replacement": replacement})
+    result = tokensal.attribute(tiny("Llama"), "The cat sat. The dog saw", continuation=" the cat", method=method)
+    assert result.scores[result.visible].isfinite().all() and (result.diagnostics["unopened"].values < 1).all()

@@ -80,6 +80,11 @@ def test_every_method_that_takes_text_away(server, name):
     assert_same(*both(server, SHORT, continuation=ANSWER, method=method, unit="word"))
 
 
+def test_a_hierarchy_around_one_of_those(server):
+    method = tokensal.Hierarchical(method="occlusion", options={"replacement": "delete"})
+    assert_same(*both(server, PROMPT, continuation=ANSWER, method=method))
+
+
 def test_the_list_of_those_is_complete():
     with_replacement = {name for name, method in METHODS.items() if hasattr(method, "replacement")}
     assert with_replacement == set(REMOVALS)
@@ -311,7 +316,7 @@ def test_a_result_can_be_made_again(server, tmp_path, monkeypatch, capsys):
 # What a server cannot do
 
 
-NEVER = {name: method for name, method in METHODS.items() if name not in REMOVALS}
+NEVER = {name: method for name, method in METHODS.items() if name not in [*REMOVALS, "hierarchical"]}
 
 
 @pytest.mark.parametrize("name", NEVER)

@@ -323,7 +323,7 @@ def test_the_command_shows_both(folder, here, tmp_path, command):
 def test_a_stored_result_is_traced_when_it_is_shown(folder, here, tmp_path):
     here("attribute", "The cat", "--model", folder, "--max-new-tokens", 3, "-o", tmp_path / "r.json")
     done = here("show", tmp_path / "r.json", "--trace")
-    assert done.returncode == 0 and "gradient · through the answer" in done.stdout
+    assert done.returncode == 0 and "lrp · through the answer" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@
 4. The scores are those of the last game: what the other method says of these players, errors included. The units of a
    passage that was not opened share its score in equal parts; how much of the credit that is, is a diagnostic.
 
-A level that divides nothing is passed over. No coalition is scored twice, on whichever levels it is listed.
+A level that divides nothing is passed over, and so is one of which a passage is all that a target sees, as a prompt of
+one line is. No coalition is scored twice, on whichever levels it is listed.
 """
 
 from __future__ import annotations
@@ -169,6 +170,9 @@ def descend(game: Game, levels: Sequence[str], opened: int, estimate: Estimate) 
         finer = sorted([*new, *(part for part in parts if part not in opening)])
         if finer == parts and (passages or labels is not everybody):
             continue
+        if labels is not everybody and _leave_nothing(game, finer):
+            parts, opening = finer, set(finer)
+            continue
         parts, passages = finer, PassageGame.of(game, finer)
         scores, diagnostics = estimate(passages)
         credit = scores.abs() * passages.visible
@@ -180,6 +184,13 @@ def descend(game: Game, levels: Sequence[str], opened: int, estimate: Estimate) 
         "coalitions": Diagnostic(torch.full((len(scores),), len(game.known))),
         "unopened": Diagnostic(unopened),
     }
+
+
+def _leave_nothing(game: Game, parts: Sequence[Part]) -> bool:
+    """Whether one of the parts is all that a target sees, as a prompt of one line is: without it there is no text."""
+    return any(
+        len(part) > 1 and bool(set(row.nonzero()[:, 0].tolist()) <= set(part)) for part in parts for row in game.visible
+    )
 
 
 def _split(passage: Part, labels: Sequence[int]) -> list[Part]:

@@ -5,8 +5,10 @@
 1. The prompts are those of the kind *facts*, as they are drawn; each answer is generated greedily, so many tokens.
 2. Each tool writes the scores of all of them by input × gradient in a process of its own, from the same converted
    model, float32: first of one prompt, which is what starting costs, then of all. The difference counts.
-3. What is not the same: Inseq explains probabilities in batches of eight, and writes one JSON file; the loop over
-   `attribute` generates and explains one prompt after another, and keeps the results in memory.
+3. What is not the same: Inseq (0.7.1) explains probabilities and writes one JSON file. It is handed the answers that
+   tokensal generates, and generates none itself: its own batch of prompts of unequal length ends in an error, since it
+   takes the padding for text. The loop over `attribute` generates and explains one prompt after another, and keeps no
+   results.
 
 The virtual environment of Inseq is the one that `speed.py` makes under `.benchmarks/`.
 """
@@ -23,9 +25,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
+import tokensal
 from tokensal.adapters import embedded
+from tokensal.case import Case
 from tokensal.evaluation.suites import KINDS
 from tokensal.evaluation.suites.kind import candidates
+from tokensal.options import Generation
 
 ROOT = Path(__file__).resolve().parents[2]
 INSEQ = ROOT / ".benchmarks" / "inseq" / "bin" / "inseq"
@@ -63,7 +68,7 @@ def inseq(prompts: Path, folder: Path, tokens: int) -> Sequence[str]:
         "dataset_files": str(prompts),
         "dataset_split": "train",
         "input_text_field": "prompt",
-        "generation_kwargs": json.dumps({"max_new_tokens": tokens, "do_sample": False}),
+        "generated_text_field": "text",
         "model_kwargs": json.dumps({"attn_implementation": "sdpa"}),
         "save_path": str(folder / "inseq.json"),
         "hide_attributions": "True",
@@ -78,11 +83,17 @@ def inseq(prompts: Path, folder: Path, tokens: int) -> Sequence[str]:
 TOOLS: dict[str, Command] = {"run": run, "loop": loop, "inseq": inseq}
 
 
-def seconds(command: Command, texts: Sequence[str], tokens: int) -> float:
+def answered(texts: Sequence[str], tokens: int) -> list[dict[str, str]]:
+    """The prompts, each with its text and what the model answers."""
+    model, generation = tokensal.load(), Generation(max_new_tokens=tokens)
+    return [{"prompt": text, "text": Case.of(model, text, generation=generation).example.text} for text in texts]
+
+
+def seconds(command: Command, records: Sequence[dict[str, str]], tokens: int) -> float:
     """What a tool takes for these prompts, with starting and loading."""
     with tempfile.TemporaryDirectory() as folder:
         prompts = Path(folder) / "prompts.jsonl"
-        prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        prompts.write_text("".join(json.dumps(record) + "\n" for record in records))
         started = time.perf_counter()
         done = subprocess.run(command(prompts, Path(folder), tokens), capture_output=True, text=True, cwd=ROOT)
         if done.returncode:
@@ -97,10 +108,11 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=12)
     options = parser.parse_args()
     texts = [prompt.prompt or "" for prompt in islice(candidates(KINDS["facts"], 1), options.prompts)]
+    records = answered(texts, options.new_tokens)
     print(f"{len(texts)} prompts\n\n| tool | start, s | examples a minute |\n|---|---:|---:|")
     for name in options.tools.split(","):
-        start = seconds(TOOLS[name], texts[:1], options.new_tokens)
-        rest = seconds(TOOLS[name], texts, options.new_tokens) - start
+        start = seconds(TOOLS[name], records[:1], options.new_tokens)
+        rest = seconds(TOOLS[name], records, options.new_tokens) - start
         print(f"| {name} | {start:.0f} | {60 * (len(texts) - 1) / rest:.1f} |", flush=True)
 
 

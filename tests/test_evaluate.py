@@ -268,6 +268,16 @@ def test_a_journal_of_other_settings_is_refused_and_kept(tmp_path, changes, diff
     assert journal.read_bytes() == before
 
 
+def test_a_journal_of_another_order_is_refused(tmp_path):
+    """Its numbers are in the order of its methods and metrics."""
+    base = {"prompts": RECORDS[1:2], "journal": tmp_path / "journal"}
+    first = {"metrics": ["pointing_game", "recall"], "methods": ["gradient", "lrp"]}
+    measured(**base, **first)
+    for name in first:
+        with pytest.raises(InputError, match=f"is of another evaluation: its {name} differ"):
+            measured(**base, **{**first, name: first[name][::-1]})
+
+
 def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path):
     for content in ("hello\n", '{"a": 1}\n[]\n', "[]\n", "\x00\xff\n"):
         journal = tmp_path / "journal"

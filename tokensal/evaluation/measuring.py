@@ -201,8 +201,8 @@ def settings_of(study: Study, model: AnyAdapter, question: Question, prompts: Se
     """What decides the numbers, prompts as plain data; two calls with the same settings measure the same."""
     return {
         "model": {name: str(value) for name, value in model.describe().items()},
-        "methods": {name: repr(method) for name, method in study.methods.items()},
-        "metrics": {name: repr(metric) for name, metric in study.metrics.items()},
+        "methods": [[name, repr(method)] for name, method in study.methods.items()],  # in the order of the numbers
+        "metrics": [[name, repr(metric)] for name, metric in study.metrics.items()],
         "question": {"score": str(question.score), **question.differences()},
         "seed": study.seed,
         "version": versions()["tokensal"],

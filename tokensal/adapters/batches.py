@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Ids = Sequence[int]
 
-# Relative to the range of the logits. Those of SmolLM2 in float32 move by 1e-6 of it, so this is careful.
+# Relative to the range of the logits; a trial of the model refuses batches that move them by more than half of this.
 MARGINS = {torch.float64: 1e-6, torch.float32: 1e-4}
 # Options that neither look at other tokens of a row, which may be padding, nor at other rows
 PLAIN = {

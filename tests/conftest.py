@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
+from subprocess import CompletedProcess
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,6 +24,33 @@ transformers.logging.disable_progress_bar()
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run `tokensal …` in this process: the same entry point, without a second of imports for each run."""
+    from tokensal.cli import app
+
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tokensal", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app.main()
+        return CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
+
+    return run_here
+
+
+@pytest.fixture
+def command(here, monkeypatch, tmp_path):
+    """The same in a folder of its own: the exit code, and what is on stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        done = here(*arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 # The fast tier: every test module, one decoder and one encoder–decoder, and few cases of a test that runs a model.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import psutil
+import pytest
 import torch
 from battery import ROWS
 from builders import CONTINUATION, PROMPT, tokenizer_of
@@ -29,11 +30,11 @@ from tokensal.questions.masks import visible_sources
 from tokensal.types import HookPoint
 
 CPU = torch.device("cpu")
-KINDS = ("Llama", "T5")
 # How far all scores may be apart, as magnitudes, relative to all that is expected
 OPTIMISED = ("extremal_perturbation",)  # many steps, each of which another rounding turns elsewhere
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.25}
-DTYPES = tuple(TOLERANCES)
+each_kind = pytest.mark.parametrize("name", ["Llama", "T5"])
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 UNBOUNDED = Budget(rows=10**9, memory=2**60)
 
 

@@ -18,7 +18,6 @@ from models import model, tokenizer
 
 import tokensal
 from tokensal import Attribution, Comparison
-from tokensal.cli import app as cli
 from tokensal.render.json import loads
 
 
@@ -41,20 +40,6 @@ def run(*arguments, cwd=None, text=None, **environment):
         timeout=120,
         env={**os.environ, **environment},
     )
-
-
-@pytest.fixture
-def here(monkeypatch, capsys):
-    """Run `tokensal …` in this process: the same entry point, without a second of imports for each run."""
-
-    def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tokensal", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
-
-    return run_here
 
 
 def sentence(done):

@@ -16,7 +16,6 @@ import pytest
 from test_cli import LIGHT, sentence
 
 import tokensal
-from tokensal.cli import app as cli
 from tokensal.cli import progress
 from tokensal.cli.progress import Pace, following
 from tokensal.quantities import duration
@@ -31,19 +30,11 @@ BEFORE = ("--model", "dates", "--max-new-tokens", "8")
 
 
 @pytest.fixture
-def here(monkeypatch, capsys, tmp_path):
+def here(here, monkeypatch, tmp_path):
     """Run `tokensal …` in this process, in a folder with a file of prompts."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "dates.jsonl", RECORDS)
-
-    def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tokensal", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
-
-    return run_here
+    return here
 
 
 def write(path, records):

@@ -15,8 +15,6 @@ from battery import ROWS
 from builders import CONTINUATION, PROMPT, model_and_tokenizer
 from counting import CountingAdapter
 from device_checks import (
-    DTYPES,
-    KINDS,
     UNBOUNDED,
     WITHOUT_WAITS,
     check_device_map,
@@ -26,6 +24,8 @@ from device_checks import (
     check_run,
     check_shortage,
     check_waits,
+    each_kind,
+    every_dtype,
     placed,
 )
 from transfers import waits_for_the_card
@@ -45,8 +45,6 @@ CARD = torch.device("cuda:0")
 MIB = 2**20
 
 every_row = pytest.mark.parametrize("row", ROWS)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
-each_kind = pytest.mark.parametrize("name", KINDS)
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,6 @@ from builders import CONTINUATION, PROMPT, model_and_tokenizer
 from counting import CountingAdapter
 from device_checks import (
     CPU,
-    DTYPES,
-    KINDS,
     WITHOUT_WAITS,
     activations,
     apart,
@@ -22,6 +20,8 @@ from device_checks import (
     check_run,
     check_shortage,
     check_waits,
+    each_kind,
+    every_dtype,
     placed,
     reference,
 )
@@ -33,9 +33,6 @@ from tokensal.engine.memory import free_on_device
 from tokensal.types import HookPoint
 
 DEVICE = torch.device("xpu:0")
-
-each_kind = pytest.mark.parametrize("name", KINDS)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 
 
 # The checks, on the CPU

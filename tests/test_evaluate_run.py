@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -214,22 +213,6 @@ def test_a_stored_method_says_what_it_is():
 
 
 # The command
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    from tokensal.cli import app
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tokensal", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 def test_the_command(command, run, tmp_path):

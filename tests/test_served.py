@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 import tokensal
 from tokensal import METHODS, Case, Question
 from tokensal.adapters import ServedAdapter, embedded, load
-from tokensal.cli import app as cli
 from tokensal.errors import InputError, ModelError, UnsupportedModel
 from tokensal.evaluation.prompts.prompt import Gold, Prompt
 from tokensal.options import Generation
@@ -392,18 +389,6 @@ def test_of_several_models_one_is_named():
 
 
 # The command line
-
-
-@pytest.fixture
-def here(monkeypatch, capsys):
-    def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tokensal", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
-
-    return run_here
 
 
 def test_the_command_line_asks_servers_too(server, here, tmp_path):

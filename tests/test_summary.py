@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-import sys
 import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -379,22 +378,6 @@ def test_what_is_refused(call, message):
 
 
 # The command
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    from tokensal.cli import app
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tokensal", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 def test_the_command(command, folder, tmp_path):

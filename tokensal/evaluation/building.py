@@ -12,7 +12,7 @@ from tokensal.evaluation import METRICS
 from tokensal.evaluation.baselines import BASELINES
 from tokensal.evaluation.metric import Metric
 from tokensal.evaluation.removal import RemovalMetric
-from tokensal.methods import Method, build, differences, name_of
+from tokensal.methods import Method, build, label_of
 from tokensal.values import described
 
 
@@ -68,8 +68,7 @@ def named_methods(methods: Iterable[str | Method | type[Method]]) -> dict[str, M
     """
     named: dict[str, Method] = {}
     for method in map(build, _listed("methods", methods, "lrp")):
-        options = " ".join(f"{name}={value}" for name, value in differences(method).items())
-        name = f"{name_of(method)} {options}".strip()
+        name = label_of(method)
         if name in named:
             raise InputError(f"Method {method} is given twice: give it once, or with other options.")
         named[name] = method

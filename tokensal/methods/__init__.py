@@ -139,6 +139,12 @@ def name_of(method: Method) -> str:
     return getattr(method, "name", type(method).__name__)
 
 
+def label_of(method: Method) -> str:
+    """The name of a method with the options that differ from the defaults: "lrp rule=attn"."""
+    options = " ".join(f"{name}={value}" for name, value in differences(method).items())
+    return f"{name_of(method)} {options}".strip()
+
+
 def differences(method: Method) -> dict[str, str]:
     """Which options of a method differ from the defaults, as text; none of one without declared options."""
     declared = getattr(method, "__dataclass_fields__", {}).values()

@@ -12,7 +12,7 @@ from tokensal.adapters import AnyAdapter
 from tokensal.case import versions
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt
-from tokensal.methods import Method, build, differences, name_of
+from tokensal.methods import Method, build, label_of
 from tokensal.options import Generation
 from tokensal.questions.question import Question
 from tokensal.request import differing, request_of
@@ -75,8 +75,7 @@ def methods_by_name(methods: Iterable[str | Method | type[Method]]) -> dict[str,
     """
     named: dict[str, Method] = {}
     for method in map(build, [methods] if isinstance(methods, str) else methods):
-        options = " ".join(f"{name}={value}" for name, value in differences(method).items())
-        name = f"{name_of(method)} {options}".strip()
+        name = label_of(method)
         if name in named:
             raise InputError(f"Method {name!r} is named twice: name it once.")
         named[name] = method

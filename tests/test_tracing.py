@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from builders import CONTINUATION, PROMPT, tiny
-from test_cli import folder, here, sentence
+from test_cli import folder, sentence
 from test_html import attribute, capital, document_of, parse, text_of
 from test_terminal import text_page
 
@@ -21,7 +21,7 @@ from tokensal.render.json import dumps, loads
 from tokensal.render.layout import lay_out
 from tokensal.types import Diagnostic, Role, Unit
 
-__all__ = ["folder", "here"]  # fixtures, used by name
+__all__ = ["folder"]  # a fixture, used by name
 
 NAN = math.nan
 

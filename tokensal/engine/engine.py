@@ -29,7 +29,7 @@ from torch import Tensor
 from tokensal.engine.activations import by_layer
 from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import head_directions, head_gradients
-from tokensal.engine.forwards import Forwards, Tally
+from tokensal.engine.forwards import Asked, Forwards, Tally
 from tokensal.engine.gradients import Differentiation, Gradients
 from tokensal.engine.reductions import Reduction
 from tokensal.engine.scoring import Scoring
@@ -147,6 +147,13 @@ class Engine(Forwards):
         start = 0
         if at is HookPoint.EMBEDDINGS:
             start = min(first, int(perturbations.altered_from.min()), len(example.sources) - 1)
+        if start == 0 and isinstance(perturbations, Unperturbed) and len(perturbations) == 1 and wanted is None:
+            asked = Asked(example, self.rules, at, tuple(layers), reduce)
+            known = [gradients for each, gradients in self.ahead if each == asked] if self.reference is None else []
+            if known and average is None:
+                Tally(self.progress, len(example.groups)).add(len(example.groups))
+                yield known[0]
+                return
         differentiation = Differentiation(self, example, perturbations, at, layers, start)
         if average is not None:
             yield differentiation.averaged(reduce, average, variance=variance)

@@ -22,7 +22,6 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor
 
 from tokensal.adapters.operations import IN_PLACE, Function, named_arguments, varies
-
 from tokensal.errors import UnsupportedModel
 
 if TYPE_CHECKING:
@@ -117,8 +116,9 @@ def add(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[
 
 def _by_row(mode: RuleMode, product: Tensor) -> Tensor:
     """A product (tokens, width) of all tokens of several examples, by example."""
-    several = mode.constants is not None and mode.constants.ndim
-    return product.unflatten(0, (len(mode.constants), -1)) if several else product
+    if mode.constants is None or not mode.constants.ndim:
+        return product
+    return product.view(len(mode.constants), -1, product.shape[-1])
 
 
 def _as_tensor(term: Any, varying: Tensor) -> Tensor:

@@ -95,10 +95,10 @@ class _Joint:
         tensors = [tensor.detach() for tensor in graph.tensors]
         activations = [self._own(graph, row, tensors, 0) for row in range(len(groups))]
 
-        def piece(turns: slice) -> tuple[list[Tensor], Tensor | None]:
+        def piece(turns: slice) -> tuple[list[Tensor | None], Tensor | None]:
             cotangents = weights[turns][..., None] * graph.head  # (k, N, G, H)
             *gradients, share = graph.gradients(cotangents)
-            tables = []
+            tables: list[Tensor | None] = []
             for row, count in enumerate(groups):
                 about = torch.arange(count)[turns, None]  # (k, 1), of an example with fewer groups fewer turns
                 rows = Rows(self.examples[row], torch.zeros(1, dtype=torch.int64), about, 0, graph.head.device)
@@ -129,9 +129,7 @@ class _Joint:
             own.append(tensor)
         return by_layer(example, graph.recorded, own, graph.head.device, add=dimension == 1)
 
-    def _of_example(
-        self, graph: Graph, row: int, values: Tensor, table: Tensor, shares: Tensor | None
-    ) -> Gradients:
+    def _of_example(self, graph: Graph, row: int, values: Tensor, table: Tensor, shares: Tensor | None) -> Gradients:
         """What `Engine.gradients` yields of an example, from its numbers (K, S) and those of all."""
         example, columns = self.examples[row], self._columns[row]
         weights = sent(group_weights(example), table.device).T

@@ -290,7 +290,8 @@ def _try(
     trials = []
     for entry in islice(entries, 1):
         explain_entry(entry, model, task, budget)
-    for entry, explained in zip(entries, explain_entries(entries, model, task, budget), strict=True):
+    for place, explained in explain_entries(entries, model, task, budget):
+        entry = entries[place]
         errors = [each.row["error"] for each in explained if each.row["error"]]
         seconds = sum(each.seconds for each in explained)
         trials.append(Trial(entry.id, lengths[entry.number], seconds, errors[0] if errors else ""))

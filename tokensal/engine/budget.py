@@ -26,8 +26,10 @@ CPU_ROWS = 1024
 # Rows (tokens × perturbations) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
 CPU_KEPT = 256
 
-# Rows (tokens × examples) of one forward of several examples whose gradients are taken together, where the device is no
-# CPU. There it is CPU_KEPT: measured by tests/benchmarks/together.py.
+# Rows (tokens × examples) of one forward of several examples whose gradients are taken together. On a CPU, more gain
+# little, as tests/benchmarks/together.py measures; so an example of more than half as many is explained by itself.
+# Elsewhere it is not measured yet.
+CPU_TOGETHER = 512
 TOGETHER = 4096
 
 # What examples that are shorter, or have fewer groups, than others of their forward may add to the work by padding.
@@ -111,7 +113,7 @@ class Budget:
         """
         if self.rebuild is True:
             return 1
-        most = TOGETHER if device.type != "cpu" and self.rows is None else self._rows(device, CPU_KEPT)
+        most = self.rows or (CPU_TOGETHER if device.type == "cpu" else TOGETHER)
         rows = lengths.cummax(0).values * torch.arange(1, len(lengths) + 1)
         padded = rows * groups.cummax(0).values
         fitting = (rows <= most) & (padded <= (1 + PADDING) * (lengths * groups).cumsum(0))

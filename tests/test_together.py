@@ -121,12 +121,30 @@ def test_gradients_in_one_forward_are_those_of_each_example(name):
                 agree(cases, method)
 
 
-def test_each_oracle_of_a_decoder():
-    """For mutants: one model with biases, two continuations of unequal lengths, units, and layers."""
-    cases = cases_of(tiny("GPT-2"), CONTRAST)
-    for method in (InputXGradient(), LRP(), AttentionGradCAM(rule="head_mean", rows="all")):
-        agree(cases, method)
-    agree(cases_of(tiny("GPT-2"), WORDS), LRP())
+def test_gradients_of_a_model_with_biases_and_two_continuations():
+    for question in (WORDS, CONTRAST):
+        cases = cases_of(tiny("GPT-2"), question)
+        for method in (InputXGradient(), LRP(), AttentionGradCAM(rule="head_mean", rows="all")):
+            agree(cases, method)
+
+
+def test_a_method_gets_what_it_asks_for_and_nothing_else():
+    known, others = cases_of(tiny()), cases_of(tiny())
+    methods = [
+        InputXGradient(),
+        LRP(),
+        LRP(rule="attn"),
+        GradCAM(),
+        GradCAM(layers="all"),
+        GradCAM(rule="channel_mean"),
+    ]
+    for method in methods:
+        together._remember(known, method)
+    for case, other in zip(known, others, strict=True):
+        assert len(case.engine.ahead) == len(methods)
+        for method in (*methods[::-1], Gradient(), GIM()):
+            found, expected = case.explain(method), other.explain(method)
+            assert torch.allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-7, equal_nan=True)
 
 
 @pytest.mark.parametrize("budget", [Budget(rows=1), Budget(rows=60)])

@@ -1,4 +1,4 @@
-"""The engine: one forward for all targets, batched vector-Jacobian products, several examples at once, bounded memory."""
+"""The engine: one forward for all targets, batched vector-Jacobian products, bounded memory."""
 
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget

@@ -137,7 +137,8 @@ class Engine(Forwards):
                 number over the perturbations of an average.
 
         Yields:
-            Gradients of as many perturbations as went at once, in their order; or once, of all averages.
+            Gradients of as many perturbations as went at once, in their order; or once, of all averages. Those of the
+            example as it is may be known `ahead`.
 
         Raises:
             UnsupportedModel: the layers cannot be read, or the rules cannot be applied.
@@ -147,10 +148,10 @@ class Engine(Forwards):
         start = 0
         if at is HookPoint.EMBEDDINGS:
             start = min(first, int(perturbations.altered_from.min()), len(example.sources) - 1)
-        if start == 0 and isinstance(perturbations, Unperturbed) and len(perturbations) == 1 and wanted is None:
+        as_it_is = isinstance(perturbations, Unperturbed) and len(perturbations) == 1 and wanted is average is None
+        if as_it_is and start == 0 and self.reference is None:
             asked = Asked(example, self.rules, at, tuple(layers), reduce)
-            known = [gradients for each, gradients in self.ahead if each == asked] if self.reference is None else []
-            if known and average is None:
+            if known := [gradients for each, gradients in self.ahead if each == asked]:
                 Tally(self.progress, len(example.groups)).add(len(example.groups))
                 yield known[0]
                 return

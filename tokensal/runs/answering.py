@@ -59,7 +59,7 @@ def _is_answered(task: Task) -> bool:
 def _prompts(entries: Sequence[Entry], model: ModelAdapter, task: Task) -> dict[int, list[Ids]]:
     """Step 1: different prompts by how many tokens may follow."""
     prompts: dict[int, dict[Ids, None]] = defaultdict(dict)
-    with unlogged():  # each is read again when it is explained
+    with _unlogged():  # each is read again when it is explained
         for entry in entries:
             if entry.error or entry.prompt is None or entry.prompt.continuation is not None:
                 continue
@@ -107,7 +107,7 @@ def _alike(prompts: Sequence[Ids], model: ModelAdapter, options: dict[str, Any],
 
 
 @contextmanager
-def unlogged() -> Iterator[None]:
+def _unlogged() -> Iterator[None]:
     """Inside, warnings of this thread are dropped."""
     thread = threading.get_ident()
 

@@ -27,7 +27,6 @@ from tokensal.engine.forwards import Asked
 from tokensal.engine.together import gradients_together
 from tokensal.errors import UnsupportedModel
 from tokensal.methods.method import GradientMethod, first_on_the_graph
-from tokensal.runs.answering import unlogged
 from tokensal.runs.source import Entry
 from tokensal.runs.task import Task, case_of_entry
 
@@ -66,7 +65,7 @@ def prepared_in_windows(
         return
     for start in range(0, len(waiting), AT_ONCE):
         several = waiting[start : start + AT_ONCE]
-        with model.prepared(), unlogged():  # what fails does so again when it is explained
+        with model.prepared():
             for prepared in several:
                 _make_case(prepared, model, task, budget)
         for window in _windows(several, model, budget or Budget()):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which gradients of an example as it is, from its first source on; two are equal where their numbers are."""
+class AsItIs:
+    """Which gradients of an example as it is, from its first source on: equal ones have the same numbers."""
 
     example: Example
     rules: Rules | None
@@ -81,7 +81,7 @@ class Forwards:
         self._latest: tuple[Example, Tensor, Any] | None = None
         self._unaltered: tuple[Example, Tensor] | None = None
         self.kept: tuple[Example, Graph] | None = None
-        self.ahead: list[tuple[Asked, Gradients]] = []
+        self.ahead: list[tuple[AsItIs, Gradients]] = []
 
     def with_unaltered(self, example: Example, forward: Forward, values: Tensor) -> Tensor:
         """(n, G), from the scores of the targets that a forward predicts: the others keep theirs."""

@@ -23,7 +23,7 @@ from tokensal.adapters import AnyAdapter, ModelAdapter
 from tokensal.case import Case
 from tokensal.engine import Budget
 from tokensal.engine.budget import in_chunks
-from tokensal.engine.forwards import Asked
+from tokensal.engine.forwards import AsItIs
 from tokensal.engine.together import gradients_together
 from tokensal.errors import UnsupportedModel
 from tokensal.methods.method import GradientMethod, first_on_the_graph
@@ -136,4 +136,4 @@ def _remember(cases: Sequence[Case], method: GradientMethod) -> None:
     layers = tuple(method.selected_layers(engine))
     several = gradients_together(engine, examples, reduce, at=method.at, layers=layers)
     for case, gradients in zip(cases, several, strict=True):
-        case.engine.ahead.append((Asked(case.example, engine.rules, method.at, layers, reduce), gradients))
+        case.engine.ahead.append((AsItIs(case.example, engine.rules, method.at, layers, reduce), gradients))

@@ -31,6 +31,11 @@ CPU_KEPT = 256
 CPU_SPARE = 4
 SPARE = 0.25  # of the tokens, elsewhere
 
+# Rows of attention weights that are computed at once on a CPU: fewer leave the matrix products too thin, and more fall
+# out of the cache. Of free memory, a block takes a share, since much else is at hand with it.
+CPU_BLOCK = 128
+BLOCK_SHARE = 8
+
 # What a further forward costs however short it is, in tokens. Of SmolLM2, one token takes as long as twenty in a batch.
 CPU_FIXED = 24
 FIXED = 2048  # elsewhere
@@ -111,6 +116,10 @@ class Budget:
         row = sources * footprint.moved + targets * footprint.head + held * footprint.states
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
+
+    def block(self, total: int, numbers: int, device: torch.device) -> int:
+        """How many of `total` rows of attention weights, of so many numbers each, are computed at once."""
+        return _within(total, self._bytes(device) // (16 * BLOCK_SHARE * numbers), self._rows(device, CPU_BLOCK))
 
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""

@@ -162,9 +162,10 @@ class Call:
 
 def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> Tensor:
     rows, heads, length, _ = query.shape
-    if length <= min(ON_GRAPH, size(length, rows * heads * key.shape[2], query.device)):
+    block = size(length, rows * heads * key.shape[2], query.device)
+    if length <= min(ON_GRAPH, block):
         return call.of(slice(0, length), query, key, value)[0]
-    result: Tensor = _InBlocks.apply(query, key, value, call, size)  # type: ignore[no-untyped-call]
+    result: Tensor = _InBlocks.apply(query, key, value, call, block)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -181,66 +182,31 @@ class _InBlocks(torch.autograd.Function):
     """The outputs of all rows, (R, rows, heads, width); of a graph, queries, keys and values are all that is kept."""
 
     @staticmethod
-    def forward(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> Tensor:
-        blocks = _blocks(query, key, size, 1)
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, call: Call, size: int) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.call, ctx.size = call, size
+        blocks = _blocks(query.shape[2], size)
         return torch.cat([call.of(rows, query[:, :, rows], key, value)[0] for rows in blocks], dim=1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        *tensors, ctx.call, ctx.size = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *_Gradients.apply(gradient, *ctx.saved_tensors, ctx.call, ctx.size), None, None  # type: ignore[no-untyped-call]
+        # several cotangents may be behind what looks like one (`is_grads_batched`), where nothing works in place
+        query, key, value = (tensor.detach() for tensor in ctx.saved_tensors)
+        parts, sums = [], None
+        for rows in _blocks(query.shape[2], ctx.size):
+            with torch.enable_grad():
+                leaves = [each.requires_grad_() for each in (query[:, :, rows], key.detach(), value.detach())]
+                output, _ = ctx.call.of(rows, *leaves)
+            part, *others = torch.autograd.grad(output, leaves, gradient[:, rows])
+            parts.append(part)
+            sums = others if sums is None else [total + other for total, other in zip(sums, others, strict=True)]
+        assert sums is not None
+        return torch.cat(parts, dim=2), *sums, None, None
 
 
-class _Gradients(torch.autograd.Function):
-    """The gradients of queries, keys and values; of several cotangents, each block is computed once for all."""
-
-    @staticmethod
-    def forward(
-        gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize
-    ) -> tuple[Tensor, ...]:
-        return tuple(each[0] for each in _gradients(gradient[None], (query, key, value), call, size))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """There is no second derivative."""
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], gradient: Tensor, *others: Any
-    ) -> tuple[tuple[Tensor, ...], tuple[int, int, int]]:
-        query, key, value, call, size = others
-        assert in_dims[0] is not None and not any(in_dims[1:4])
-        return _gradients(gradient.movedim(in_dims[0], 0), (query, key, value), call, size), (0, 0, 0)
-
-
-def _gradients(
-    cotangents: Tensor, tensors: tuple[Tensor, Tensor, Tensor], call: Call, size: BlockSize
-) -> tuple[Tensor, ...]:
-    """Gradients (k, …) of queries, keys and values for cotangents (k, R, rows, heads, width) of the outputs."""
-    query, key, _ = tensors
-    sums = tuple(each.new_zeros(len(cotangents), *each.shape) for each in tensors)
-    for rows in _blocks(query, key, size, 1 + len(cotangents)):
-        seen = slice(0, call.columns(rows, key))
-        places = rows, seen, seen
-        with torch.enable_grad():
-            leaves = [each[:, :, place].detach().requires_grad_() for each, place in zip(tensors, places, strict=True)]
-            output, _ = call.of(rows, *leaves)
-        gradients = torch.autograd.grad(output, leaves, cotangents[:, :, rows], is_grads_batched=True)
-        for total, place, gradient in zip(sums, places, gradients, strict=True):
-            total[:, :, :, place] += gradient
-    return sums
-
-
-def _blocks(query: Tensor, key: Tensor, size: BlockSize, copies: int) -> Iterator[slice]:
+def _blocks(length: int, size: int) -> Iterator[slice]:
     """Slices of rows that go at once."""
-    rows, heads, length, _ = query.shape
-    step = size(length, copies * rows * heads * key.shape[2], query.device)
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
 def _ends(mask: Tensor, columns: int) -> Tensor:

@@ -117,9 +117,10 @@ class Budget:
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
-    def block(self, total: int, numbers: int, device: torch.device) -> int:
-        """How many of `total` rows of attention weights, of so many numbers each, are computed at once."""
-        return _within(total, self._bytes(device) // (16 * BLOCK_SHARE * numbers), self._rows(device, CPU_BLOCK))
+    def block(self, total: int, numbers: int, device: torch.device, *, cotangents: int = 0) -> int:
+        """How many of `total` rows of attention weights, of so many numbers each, go at once; or with gradients, too."""
+        fitting = self._bytes(device) // (16 * BLOCK_SHARE * numbers * (1 + cotangents))
+        return _within(total, fitting, self._rows(device, CPU_BLOCK))
 
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""

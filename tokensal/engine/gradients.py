@@ -180,7 +180,7 @@ class Differentiation:
                     graph=True,
                     layered=self._rebuilds,
                     kept=kept,
-                    blocks=engine.budget.block,
+                    blocks=self._block,
                 )
             )
             if self._rebuilds:
@@ -230,7 +230,7 @@ class Differentiation:
                 if reference is not None:
                     undo.enter_context(adapter.compared(reference[1], references[number]))
                 point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
-                yield undo.enter_context(adapter.recorded_again(point, layer, self.engine.budget.block))
+                yield undo.enter_context(adapter.recorded_again(point, layer, self._block))
 
         rows, footprint = len(graph.index) * (len(self.example.sources) - self.first), self._footprint
         if self.layers:  # the gradient of what is recorded in a layer, and what a reduction makes of it
@@ -322,6 +322,12 @@ class Differentiation:
     def _rows(self, count: int) -> int:
         """The tokens of so many perturbations on the graph; what a reference read is kept, too."""
         return count * (len(self.example.sources) - self.first) * (1 if self.engine.reference is None else 2)
+
+    def _block(self, total: int, numbers: int, device: torch.device) -> int:
+        """How many rows of attention weights go at once, with the gradients of as many groups as do."""
+        adapter, budget, groups = self.engine.adapter, self.engine.budget, len(self.example.groups)
+        several = budget.cotangents(groups, self._rows(1), self._footprint, adapter.device)
+        return budget.block(total, numbers, device, cotangents=several)
 
     def _groups_at_once(self, graph: Graph, total: int, *, placed: bool) -> int:
         """How many groups go at once; `placed` where weights are put together as one tensor a layer."""

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokensal.chunks import in_chunks
 from tokensal.errors import UnsupportedModel
 from tokensal.layer_call import AttentionCall, BlockSize
 from tokensal.transfers import sent
@@ -185,28 +186,29 @@ class _InBlocks(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, call: Call, size: int) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.call, ctx.size = call, size
-        blocks = _blocks(query.shape[2], size)
-        return torch.cat([call.of(rows, query[:, :, rows], key, value)[0] for rows in blocks], dim=1)
+
+        def block(rows: slice) -> Tensor:
+            return call.of(rows, query[:, :, rows], key, value)[0]
+
+        return torch.cat([*in_chunks(query.shape[2], size, block)], dim=1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         # several cotangents may be behind what looks like one (`is_grads_batched`), where nothing works in place
         query, key, value = (tensor.detach() for tensor in ctx.saved_tensors)
-        parts, sums = [], None
-        for rows in _blocks(query.shape[2], ctx.size):
+
+        def block(rows: slice) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 leaves = [each.requires_grad_() for each in (query[:, :, rows], key.detach(), value.detach())]
                 output, _ = ctx.call.of(rows, *leaves)
-            part, *others = torch.autograd.grad(output, leaves, gradient[:, rows])
+            return torch.autograd.grad(output, leaves, gradient[:, rows])
+
+        parts, totals = [], None
+        for part, *sums in in_chunks(query.shape[2], ctx.size, block):
             parts.append(part)
-            sums = others if sums is None else [total + other for total, other in zip(sums, others, strict=True)]
-        assert sums is not None
-        return torch.cat(parts, dim=2), *sums, None, None
-
-
-def _blocks(length: int, size: int) -> Iterator[slice]:
-    """Slices of rows that go at once."""
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+            totals = sums if totals is None else [total + each for total, each in zip(totals, sums, strict=True)]
+        assert totals is not None
+        return torch.cat(parts, dim=2), *totals, None, None
 
 
 def _ends(mask: Tensor, columns: int) -> Tensor:

@@ -90,7 +90,9 @@ class HookedModel(ABC):
         """Inside, a layer that is run again fills the list with what it computes, on its graph."""
         if point is HookPoint.EMBEDDINGS:
             return nullcontext([])
-        return recorded_again(self.model, point, layer, blocks if self.reads_in_blocks else None)
+        if point is HookPoint.ATTENTION_WEIGHTS:
+            blocks = blocks if self.reads_in_blocks else None
+        return recorded_again(self.model, point, layer, blocks)
 
     def edited(
         self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]

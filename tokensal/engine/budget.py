@@ -1,20 +1,17 @@
-"""How much goes at once: sizes chosen from the free memory, and halved where they prove too large."""
+"""How much goes at once: sizes chosen from the free memory (see `tokensal.chunks` for what proves too large)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tokensal.engine.memory import free_memory
-from tokensal.errors import InputError, MemoryShortage, is_shortage
+from tokensal.errors import InputError, MemoryShortage
 from tokensal.types import Footprint
 from tokensal.values import read_whole, store
-
-T = TypeVar("T")
 
 # Numbers of the contributions that are taken apart at once on a CPU: about what its cache holds.
 CPU_CONTRIBUTIONS = 2**19
@@ -118,7 +115,7 @@ class Budget:
         return _within(total, fitting, self._rows(device) // sources)
 
     def block(self, total: int, numbers: int, device: torch.device, *, cotangents: int = 0) -> int:
-        """How many of `total` rows of attention weights, of so many numbers each, go at once; or with gradients, too."""
+        """How many of `total` rows of attention weights go at once: of so many numbers each, and as many gradients."""
         fitting = self._bytes(device) // (16 * BLOCK_SHARE * numbers * (1 + cotangents))
         return _within(total, fitting, self._rows(device, CPU_BLOCK))
 
@@ -167,42 +164,3 @@ class Budget:
 
 def _within(total: int, *bounds: int) -> int:
     return max(1, min(total, *bounds))
-
-
-def in_chunks(total: int, size: int | Callable[[int], int], work: Callable[[slice], T]) -> Iterator[T]:
-    """Do `work` on consecutive slices; a slice that does not fit is tried again at half its size.
-
-    Args:
-        total: where the last slice ends.
-        size: how many at once at most; where that differs, a function of where the slice starts.
-        work: what is done with a slice.
-
-    Raises:
-        MemoryShortage: not even a slice of one fits.
-    """
-    start, limit = 0, total
-    while start < total:
-        wanted = size if isinstance(size, int) else size(start)
-        chunk = slice(start, min(start + wanted, start + limit, total))
-        done, result = _attempt(work, chunk)
-        if done:
-            yield result  # type: ignore[misc]  # done says that there is a result
-            start = chunk.stop
-        elif chunk.stop - start == 1:
-            raise MemoryShortage(
-                "The smallest piece of work does not fit the memory: shorten the prompt, load the model with a "
-                "smaller dtype, or use a device with more memory."
-            )
-        else:
-            limit = (chunk.stop - start) // 2
-
-
-def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
-    # A function of its own, so that the traceback, which holds the tensors that did not fit, dies before the retry.
-    try:
-        return True, work(chunk)
-    except (MemoryShortage, RuntimeError) as error:
-        smallest = chunk.stop - chunk.start == 1
-        if (smallest and isinstance(error, MemoryShortage)) or not is_shortage(error):
-            raise
-        return False, None

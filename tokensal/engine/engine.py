@@ -26,8 +26,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tokensal.chunks import in_chunks
 from tokensal.engine.activations import by_layer, layers_of
-from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import head_directions, head_gradients
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.gradients import Differentiation, Gradients

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.engine.budget import in_chunks
+from tokensal.chunks import in_chunks
 from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.moments import Moments, moments_of, unbiased

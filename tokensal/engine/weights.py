@@ -17,8 +17,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tokensal.chunks import in_chunks
 from tokensal.engine.activations import raised
-from tokensal.engine.budget import Budget, in_chunks
+from tokensal.engine.budget import Budget
 from tokensal.layer_call import AttentionCall
 from tokensal.questions.masks import branch_sources
 from tokensal.transfers import sent
@@ -203,7 +204,8 @@ def _reader(activation: LayerActivation, gradient: Tensor | None) -> tuple[Read,
     copies = 1 if gradient is None else 1 + len(gradient)
     if isinstance(activation, AttentionCall):
         return partial(_rows_again, activation, gradient), activation.width * copies
-    return partial(_rows_of, activation.tensor, gradient), activation.tensor[..., 0, :].numel() * copies
+    weights = activation.tensor.detach()
+    return partial(_rows_of, weights, gradient), weights[..., 0, :].numel() * copies
 
 
 def _rows_of(weights: Tensor, gradients: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor | None]:

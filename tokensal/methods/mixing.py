@@ -31,7 +31,7 @@ class Mixing(NamedTuple):
         error: how far the parts that this is made of are from adding up, relatively; None where nothing is taken apart.
     """
 
-    layers: Tensor
+    rows: Tensor
     error: float | None = None
 
 

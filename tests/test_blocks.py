@@ -244,12 +244,12 @@ def test_columns_that_no_row_sees_are_left_out():
 
 def test_the_budget_decides():
     cpu = torch.device("cpu")
-    assert Budget(memory=2**40).block(9000, 10, cpu) == 128
-    assert Budget(memory=16 * 8 * 1000 * 7).block(9000, 1000, cpu) == 7
-    assert Budget(memory=16 * 8 * 1000 * 8).block(9000, 1000, cpu, cotangents=3) == 2
-    assert Budget(memory=1).block(9000, 1000, cpu) == 1
-    assert Budget(rows=3).block(9000, 1, cpu) == 3
-    assert Budget(memory=2**40).block(9000, 1, torch.device("cuda")) == 9000
+    assert Budget(memory=2**40).blocks(cpu)(9000, 10) == 128
+    assert Budget(memory=16 * 8 * 1000 * 7).blocks(cpu)(9000, 1000) == 7
+    assert Budget(memory=16 * 8 * 1000 * 8).blocks(cpu, cotangents=3)(9000, 1000) == 2
+    assert Budget(memory=1).blocks(cpu)(9000, 1000) == 1
+    assert Budget(rows=3).blocks(cpu)(9000, 1) == 3
+    assert Budget(memory=2**40).blocks(torch.device("cuda"))(9000, 1) == 9000
 
 
 # Trials

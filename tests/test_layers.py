@@ -417,7 +417,7 @@ def predictor_shifted_by_one(activations, gradients, rows):
     return (
         activations,
         gradients,
-        ShiftedRows(rows.example, rows.index, rows.groups, rows.first, rows.device, rows.budget),
+        ShiftedRows(rows.example, rows.index, rows.groups, rows.first, rows.device, rows.size),
     )
 
 

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from tokensal.types import LayerActivation
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-# From how many rows there are, how many numbers each of them takes, and the device, to how many rows go at once
-BlockSize = Callable[[int, int, "torch.device"], int]
+BlockSize = Callable[[int, int], int]  # from how many rows there are, of so many numbers each, to how many go at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)

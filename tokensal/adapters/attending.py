@@ -163,7 +163,7 @@ class Call:
 
 def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> Tensor:
     rows, heads, length, _ = query.shape
-    block = size(length, rows * heads * key.shape[2], query.device)
+    block = size(length, rows * heads * key.shape[2])
     if length <= min(ON_GRAPH, block):
         return call.of(slice(0, length), query, key, value)[0]
     result: Tensor = _InBlocks.apply(query, key, value, call, block)  # type: ignore[no-untyped-call]

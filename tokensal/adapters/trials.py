@@ -125,7 +125,7 @@ def weights_agree_in_blocks(adapter: ModelAdapter, findings: Findings) -> bool:
     return findings.reads_in_blocks
 
 
-def _block(rows: int, numbers: int, device: torch.device) -> int:
+def _block(rows: int, width: int) -> int:
     return BLOCK
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tokensal.engine.memory import free_memory
 from tokensal.errors import InputError, MemoryShortage
+from tokensal.layer_call import BlockSize
 from tokensal.types import Footprint
 from tokensal.values import read_whole, store
 
@@ -114,10 +115,11 @@ class Budget:
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
-    def block(self, total: int, numbers: int, device: torch.device, *, cotangents: int = 0) -> int:
-        """How many of `total` rows of attention weights go at once: of so many numbers each, and as many gradients."""
-        fitting = self._bytes(device) // (16 * BLOCK_SHARE * numbers * (1 + cotangents))
-        return _within(total, fitting, self._rows(device, CPU_BLOCK))
+    def blocks(self, device: torch.device, *, cotangents: int = 0) -> BlockSize:
+        """How many rows of attention weights go at once, with the gradients of so many cotangents."""
+        numbers = self._bytes(device) // (16 * BLOCK_SHARE * (1 + cotangents))
+        most = self._rows(device, CPU_BLOCK)
+        return lambda total, width: _within(total, numbers // width, most)
 
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""

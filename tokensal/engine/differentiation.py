@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tokensal.engine.activations import by_layer, layers_of, raised
-from tokensal.engine.budget import Budget
 from tokensal.engine.rebuilding import Rebuilding
 from tokensal.engine.reductions import LayerReduction, Rows
 from tokensal.engine.weights import place_weights, weights_of
 from tokensal.errors import InputError, foreign
+from tokensal.layer_call import BlockSize
 from tokensal.questions.masks import predictor_places
 from tokensal.types import Example, Forward, HookPoint, LayerActivation
 
@@ -57,11 +57,11 @@ class Graph:
         assert self.totals is not None
         return self.totals - (self.head * self.forward.hidden.detach()).sum(-1)
 
-    def activations(self, example: Example, budget: Budget) -> list[Tensor]:
+    def activations(self, example: Example, size: BlockSize) -> list[Tensor]:
         """The tensors without their graph, one a layer on the axis of all sources."""
         if self._of_weights:
             layers = layers_of(self.recorded, self.tensors)
-            return [place_weights(weights_of(example, calls, None, self.head.device, budget))[0] for calls, _ in layers]
+            return [place_weights(weights_of(example, calls, None, self.head.device, size))[0] for calls, _ in layers]
         return self._by_layer(example, [tensor.detach() for tensor in self.tensors], add=False)
 
     def products(self, cotangents: Tensor, rows: Rows, activations: Sequence[Tensor], collect: Collect) -> list[Tensor]:
@@ -69,7 +69,7 @@ class Graph:
         *tensors, share = self.gradients(cotangents)
         if self._of_weights:
             layers = layers_of(self.recorded, tensors)
-            gradients = [place_weights(weights_of(rows.example, *each, rows.device, rows.budget))[1] for each in layers]
+            gradients = [place_weights(weights_of(rows.example, *each, rows.device, rows.size))[1] for each in layers]
         else:
             gradients = self._by_layer(rows.example, tensors, add=True)
         collected = list(collect(activations, gradients, rows))

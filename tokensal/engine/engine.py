@@ -272,17 +272,17 @@ class Engine(Forwards):
             MemoryShortage: the example does not fit the memory.
         """
         self.kept = None
-        adapter, budget, tally = self.adapter, self.budget, Tally(self.progress, 1)
+        adapter, tally, size = self.adapter, Tally(self.progress, 1), self.budget.blocks(self.adapter.device)
 
         def piece(rows: slice) -> Tensor:
             with self.prepared(), torch.no_grad():
                 with adapter.recorded(
-                    HookPoint.ATTENTION_WEIGHTS, layers, graph=False, each=each, blocks=budget.block
+                    HookPoint.ATTENTION_WEIGHTS, layers, graph=False, each=each, blocks=size
                 ) as recorded:
                     forward = adapter.forward(example, PerturbedInputs(adapter.embed(example)[None]))
                 self.remember_scores(example, self.values(example, forward)[0])
                 several = layers_of(recorded, [activation.tensor for activation in recorded])
-                return read([weights_of(example, calls, None, adapter.device, budget) for calls, _ in several])
+                return read([weights_of(example, calls, None, adapter.device, size) for calls, _ in several])
 
         [result] = in_chunks(1, 1, piece)
         tally.add(1)

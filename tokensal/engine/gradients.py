@@ -19,7 +19,7 @@ from tokensal.engine.moments import Moments, moments_of, unbiased
 from tokensal.engine.rebuilding import Rebuilding, require_reached
 from tokensal.engine.reductions import LayerReduction, Reduction, Rows
 from tokensal.errors import UnsupportedModel
-from tokensal.layer_call import LayerCall
+from tokensal.layer_call import BlockSize, LayerCall
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
 from tokensal.transfers import sent
@@ -111,7 +111,9 @@ class Differentiation:
             moments = self._moments(average, groups, tally, squares=variance)
             statistic = unbiased(moments.squares, average) if variance else moments.gradients
             turns = groups[:, None].expand(-1, len(average))
-            rows = Rows(self.example, torch.arange(len(average)), turns, self.first, statistic[0].device, engine.budget)
+            rows = Rows(
+                self.example, torch.arange(len(average)), turns, self.first, statistic[0].device, self._read_blocks
+            )
             tables.append(reduce(moments.activations, statistic, rows))
         table = torch.cat(tables).movedim(0, 1)  # (A, K, S - first)
         table = torch.nn.functional.pad(table, (sources - table.shape[-1], 0))
@@ -132,7 +134,7 @@ class Differentiation:
 
                 values, *activations = [
                     torch.einsum("n...,an->a...", tensor, weights.to(tensor))
-                    for tensor in (self._values(graph), *graph.activations(self.example, self.engine.budget))
+                    for tensor in (self._values(graph), *graph.activations(self.example, self._read_blocks))
                 ]
                 gradients = self._products(graph, wanted[rows], tally, collect)
                 layers = len(activations)
@@ -180,7 +182,7 @@ class Differentiation:
                     graph=True,
                     layered=self._rebuilds,
                     kept=kept,
-                    blocks=self._block,
+                    blocks=self._blocks,
                 )
             )
             if self._rebuilds:
@@ -230,7 +232,7 @@ class Differentiation:
                 if reference is not None:
                     undo.enter_context(adapter.compared(reference[1], references[number]))
                 point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
-                yield undo.enter_context(adapter.recorded_again(point, layer, self._block))
+                yield undo.enter_context(adapter.recorded_again(point, layer, self._blocks))
 
         rows, footprint = len(graph.index) * (len(self.example.sources) - self.first), self._footprint
         if self.layers:  # the gradient of what is recorded in a layer, and what a reduction makes of it
@@ -248,12 +250,12 @@ class Differentiation:
 
         With `streamed`, what that makes of one layer after another.
         """
-        groups, turns, budget = self._groups(graph), turns_of(wanted), self.engine.budget
-        activations = [] if streamed else graph.activations(self.example, budget)
+        groups, turns = self._groups(graph), turns_of(wanted)
+        activations = [] if streamed else graph.activations(self.example, self._read_blocks)
 
         def products(chunk: slice) -> list[Tensor]:
             cotangents = groups[sent(turns[chunk], groups.device)][..., None] * graph.head  # (k, n, G, H)
-            rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device, budget)
+            rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device, self._read_blocks)
             if streamed:
                 collected = [graph.layers(cotangents, rows, streamed)]
             else:
@@ -323,11 +325,17 @@ class Differentiation:
         """The tokens of so many perturbations on the graph; what a reference read is kept, too."""
         return count * (len(self.example.sources) - self.first) * (1 if self.engine.reference is None else 2)
 
-    def _block(self, total: int, numbers: int, device: torch.device) -> int:
+    @cached_property
+    def _blocks(self) -> BlockSize:
         """How many rows of attention weights go at once, with the gradients of as many groups as do."""
         adapter, budget, groups = self.engine.adapter, self.engine.budget, len(self.example.groups)
         several = budget.cotangents(groups, self._rows(1), self._footprint, adapter.device)
-        return budget.block(total, numbers, device, cotangents=several)
+        return budget.blocks(adapter.device, cotangents=several)
+
+    @cached_property
+    def _read_blocks(self) -> BlockSize:
+        """How many go at once of which the gradients are counted."""
+        return self.engine.budget.blocks(self.engine.adapter.device)
 
     def _groups_at_once(self, graph: Graph, total: int, *, placed: bool) -> int:
         """How many groups go at once; `placed` where weights are put together as one tensor a layer."""

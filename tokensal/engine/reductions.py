@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from tokensal.engine.activations import by_layer
-from tokensal.engine.budget import Budget
 from tokensal.engine.weights import LayerWeights, placed_weights, weights_of
+from tokensal.layer_call import BlockSize
 from tokensal.questions.masks import attention_mask, predictor_mask, visible_sources
 from tokensal.transfers import sent
 from tokensal.types import Example, LayerActivation
@@ -39,7 +39,7 @@ class Rows:
         groups: (k, n) int64, the group that each gradient is of.
         first: the source that the tensors begin with.
         device: where the tensors are.
-        budget: how much goes at once.
+        size: how many rows of attention weights go at once.
     """
 
     example: Example
@@ -47,7 +47,7 @@ class Rows:
     groups: Tensor
     first: int
     device: torch.device
-    budget: Budget
+    size: BlockSize
 
     @property
     def visible(self) -> Tensor:
@@ -114,14 +114,14 @@ class OverWeights:
     def __call__(self, activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
         total = activations[0].new_zeros(*rows.groups.shape, len(rows.example.sources))
         for weights, slopes in zip(reversed(activations), reversed(gradients), strict=True):
-            total = self.step(total, placed_weights(weights, slopes, rows.budget), rows)
+            total = self.step(total, placed_weights(weights, slopes, rows.size), rows)
         return total
 
     def after(
         self, total: Tensor, recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], rows: Rows
     ) -> Tensor:
         """As that of `FromTheTop`."""
-        return self.step(total, weights_of(rows.example, recorded, gradients, rows.device, rows.budget), rows)
+        return self.step(total, weights_of(rows.example, recorded, gradients, rows.device, rows.size), rows)
 
 
 LayerReduction = FromTheTop | OverWeights

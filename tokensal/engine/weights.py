@@ -19,8 +19,7 @@ from torch import Tensor
 
 from tokensal.chunks import in_chunks
 from tokensal.engine.activations import raised
-from tokensal.engine.budget import Budget
-from tokensal.layer_call import AttentionCall
+from tokensal.layer_call import AttentionCall, BlockSize
 from tokensal.questions.masks import branch_sources
 from tokensal.transfers import sent
 from tokensal.types import Example, LayerActivation, Part
@@ -74,13 +73,13 @@ class LayerWeights:
         attended: what is recorded of its attentions.
         sources: how many sources there are.
         device: where what is read of them is.
-        budget: how many rows go at once.
+        size: how many rows go at once.
     """
 
     attended: Sequence[Attended]
     sources: int
     device: torch.device
-    budget: Budget
+    size: BlockSize
 
     @property
     def rows(self) -> Tensor:
@@ -93,7 +92,7 @@ class LayerWeights:
         for alike in torch.unique(having[:, having.any(0)], dim=1).T:
             rows = (having == alike[:, None]).all(0).nonzero()[:, 0]
             attended = [each for each, has in zip(self.attended, alike, strict=True) if has]
-            size = self.budget.block(len(rows), sum(each.width for each in attended), self.device)
+            size = self.size(len(rows), sum(each.width for each in attended))
             yield from in_chunks(len(rows), size, partial(self._worked, work, attended, rows))
 
     @property
@@ -152,7 +151,7 @@ def weights_of(
     recorded: Sequence[LayerActivation],
     gradients: Sequence[Tensor] | None,
     device: torch.device,
-    budget: Budget,
+    size: BlockSize,
 ) -> LayerWeights:
     """The weights of one layer.
 
@@ -161,7 +160,7 @@ def weights_of(
         recorded: what is recorded of the layer: of each continuation as much.
         gradients: those of the recorded tensors, (k, …); None without.
         device: where what is read of them is.
-        budget: how many rows go at once.
+        size: how many rows go at once.
     """
     axes, attended = branch_sources(example), []
     for number, activation in enumerate(recorded):
@@ -171,10 +170,10 @@ def weights_of(
         gradient = None if gradients is None else gradients[number]
         read, width = _reader(activation, gradient)
         attended.append(Attended(rows, columns, activation.columns, read, width))
-    return LayerWeights(attended, len(example.sources), device, budget)
+    return LayerWeights(attended, len(example.sources), device, size)
 
 
-def placed_weights(weights: Tensor, gradients: Tensor, budget: Budget) -> LayerWeights:
+def placed_weights(weights: Tensor, gradients: Tensor, size: BlockSize) -> LayerWeights:
     """Weights (n, heads, S, S) and gradients (k, n, heads, S, S) that are in memory; some rows may look at nothing."""
     sources, width = torch.arange(weights.shape[-1]), weights[..., 0, :].numel() * (1 + len(gradients))
     rows = sources[weights.any(-1).flatten(0, 1).any(0).cpu()]
@@ -183,7 +182,7 @@ def placed_weights(weights: Tensor, gradients: Tensor, budget: Budget) -> LayerW
         index = sent(rows[places], weights.device)
         return weights[..., index, :], gradients[..., index, :]
 
-    return LayerWeights([Attended(rows, sources, None, read, width)], len(sources), weights.device, budget)
+    return LayerWeights([Attended(rows, sources, None, read, width)], len(sources), weights.device, size)
 
 
 def place_weights(layer: LayerWeights) -> tuple[Tensor, Tensor]:

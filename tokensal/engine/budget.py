@@ -24,6 +24,15 @@ CPU_ROWS = 1024
 # Rows (tokens × perturbations) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
 CPU_KEPT = 256
 
+# Rows (tokens × examples) of one forward of several examples whose gradients are taken together. On a CPU, more gain
+# little, as tests/benchmarks/together.py measures; so an example of more than half as many is explained by itself.
+# Elsewhere it is not measured yet.
+CPU_TOGETHER = 512
+TOGETHER = 4096
+
+# What examples that are shorter, or have fewer groups, than others of their forward may add to the work by padding.
+PADDING = 0.25
+
 # Perturbations that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
 # quick with few rows, so little of that is worth it; other devices need many rows at once.
 CPU_SPARE = 4
@@ -94,6 +103,33 @@ class Budget:
         taken = wanted[:most].cummax(0).values * torch.arange(1, most + 1)
         worthwhile = taken <= (1 + CPU_WASTE) * wanted[:most].cumsum(0)
         return int(worthwhile.long().cumprod(0).sum())
+
+    def together(self, lengths: Tensor, groups: Tensor, device: torch.device) -> int:
+        """How many examples, from the first on, have their gradients taken together.
+
+        Lengths and groups alone decide, and no free memory: so whoever explains them does it in the same way.
+
+        Args:
+            lengths: (N,) the sources of each, int64.
+            groups: (N,) how many gradients each is asked for, int64.
+            device: where.
+        """
+        if self.rebuild is True:
+            return 1
+        most = self.rows or (CPU_TOGETHER if device.type == "cpu" else TOGETHER)
+        rows = lengths.cummax(0).values * torch.arange(1, len(lengths) + 1)
+        padded = rows * groups.cummax(0).values
+        fitting = (rows <= most) & (padded <= (1 + PADDING) * (lengths * groups).cumsum(0))
+        return max(1, int(fitting.long().cumprod(0).sum()))
+
+    def require_together(self, rows: int, footprint: Footprint, device: torch.device) -> None:
+        """Refuse a graph over `rows` tokens of several examples where it does not fit: by themselves they may.
+
+        Raises:
+            MemoryShortage: what the forward keeps, and a backward moves, is more than activations may take.
+        """
+        if rows * (footprint.kept + footprint.moved) > self._bytes(device):
+            raise MemoryShortage(f"The gradients of {rows} tokens of several examples do not fit the memory together.")
 
     def averages(self, total: int, numbers: int, device: torch.device) -> int:
         """How many of `total` groups have their gradients averaged at once, of so many numbers each."""

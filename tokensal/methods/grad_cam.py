@@ -95,12 +95,7 @@ class GradCAM(LayerGradientMethod):
         require_known("rule", [self.rule], OUTPUT_RULES)
 
     def reduction(self) -> Reduction:
-        rule = OUTPUT_RULES[self.rule]
-
-        def add(total: Tensor, output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-            return total + rule(output, gradient, rows).relu() * rows.visible
-
-        return FromTheTop(add)
+        return FromTheTop(_AddedOutputs(OUTPUT_RULES[self.rule]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +143,7 @@ class AttentionGradCAM(LayerGradientMethod):
         require_known("rows", [self.rows], ROWS)
 
     def reduction(self) -> Reduction:
-        rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
-
-        def add(total: Tensor, layer: LayerWeights, rows: Rows) -> Tensor:
-            return total + looked_at(layer, read(rows).to(total), rule(layer, rows))
-
-        return OverWeights(add)
+        return OverWeights(_AddedWeights(WEIGHT_RULES[self.rule], ROWS[self.rows]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +180,27 @@ class GradientRollout(LayerGradientMethod):
 
     def reduction(self) -> Reduction:
         return OverWeights(_chained)
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedOutputs:
+    """A step that adds the map of a layer: what a rule makes of its output and gradient, where that is positive."""
+
+    rule: Rule
+
+    def __call__(self, total: Tensor, output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+        return total + self.rule(output, gradient, rows).relu() * rows.visible
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedWeights:
+    """A step that adds the map of a layer: what a rule makes of its weights and gradients, in the rows that count."""
+
+    rule: WeightRule
+    read: Callable[[Rows], Tensor]
+
+    def __call__(self, total: Tensor, layer: LayerWeights, rows: Rows) -> Tensor:
+        return total + looked_at(layer, self.read(rows).to(total), self.rule(layer, rows))
 
 
 def _chained(total: Tensor, layer: LayerWeights, rows: Rows) -> Tensor:

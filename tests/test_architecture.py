@@ -29,6 +29,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 # Which packages each may import besides itself. Renderers stand apart: pure functions of a result.
 DATA = {
     "types",
+    "chunks",
     "layer_call",
     "errors",
     "version",
@@ -52,7 +53,8 @@ LAYERS = {
     "transfers": set(),
     "errors": {"drawable"},
     "types": set(),
-    "layer_call": set(),
+    "layer_call": {"types"},
+    "chunks": {"errors", "drawable"},
     "values": {"errors"},
     "options": {"errors", "values"},
     "ranks": set(),

@@ -303,10 +303,10 @@ def test_shares_of_a_hand_made_attention_in_closed_form():
     torch.testing.assert_close(measurement.shares(parts), torch.tensor([[1.0, 0], [1 / 6, 5 / 6]]))
     assert measurement.added[0].tolist() == [[100, 3000]]  # what each source adds, in the direction of the target
     engine.decomposed = lambda example, measure, layers: [measure(parts)]
-    [mixing] = ROUTES.mixing(example, engine, (0,)).layers
-    torch.testing.assert_close(mixing, torch.tensor([[1.0, 0], [1 / 6, 5 / 6]]))
-    [mixing] = replace(ROUTES, threshold=0.2).mixing(example, engine, (0,)).layers
-    torch.testing.assert_close(mixing[1], torch.tensor([0.0, 1]))
+    [row] = ROUTES.mixing(example, engine, (0,)).rows
+    torch.testing.assert_close(row, torch.tensor([1 / 6, 5 / 6]))
+    [row] = replace(ROUTES, threshold=0.2).mixing(example, engine, (0,)).rows
+    torch.testing.assert_close(row, torch.tensor([0.0, 1]))
 
 
 def test_a_position_that_does_not_look_at_itself_keeps_its_stream():

@@ -71,7 +71,7 @@ class LinearModel:
     def footprint(self, sources):
         return Footprint(kept=100, moved=10)
 
-    def recorded(self, point, layers, *, graph, layered=False, kept=True, each=None):
+    def recorded(self, point, layers, *, graph, layered=False, kept=True, each=None, blocks=None):
         return nullcontext([])
 
     def width(self, point, sources):

@@ -414,7 +414,11 @@ class ShiftedRows(Rows):
 
 
 def predictor_shifted_by_one(activations, gradients, rows):
-    return activations, gradients, ShiftedRows(rows.example, rows.index, rows.groups, rows.first, rows.device)
+    return (
+        activations,
+        gradients,
+        ShiftedRows(rows.example, rows.index, rows.groups, rows.first, rows.device, rows.size),
+    )
 
 
 @pytest.mark.parametrize(

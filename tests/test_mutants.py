@@ -33,7 +33,7 @@ import torch
 import transformers as hf
 from models import COMMON
 
-from tokensal import InputXGradient, scores
+from tokensal import InputXGradient, chunks, scores
 from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
 from tokensal.engine import (
     Engine,
@@ -110,7 +110,7 @@ def normaliser_dropped(patch):
 
 
 def last_chunk_dropped(patch):
-    original = budget.in_chunks
+    original = chunks.in_chunks
 
     def in_chunks(total, size, work):
         pieces = list(original(total, size, work))

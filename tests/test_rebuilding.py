@@ -199,8 +199,10 @@ def test_one_layer_is_on_the_graph_at_a_time(row):
 
 
 @pytest.mark.parametrize("method", [Attention(), Attention(heads=1), AttentionRollout()], ids=repr)
-def test_the_weights_of_all_heads_are_of_one_layer_at_a_time(method):
+def test_weights_that_are_not_read_in_blocks_are_of_one_layer_at_a_time(method):
     adapted = tried(adapter("Llama"))
+    assert adapted.reads_in_blocks
+    adapted._findings.reads_in_blocks = False
     example = adapted.example(PROMPT, continuation=CONTINUATION)
     seen: list[weakref.ref] = []
 

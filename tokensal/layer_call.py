@@ -1,4 +1,4 @@
-"""How a layer was called in a forward, so that it can be run again on its own."""
+"""How a layer, or an attention in it, was called in a forward, so that it can be run again on its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tokensal.types import LayerActivation
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+BlockSize = Callable[[int, int], int]  # from how many rows there are, of so many numbers each, to how many go at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,3 +28,21 @@ class LayerCall:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     run: Callable[[list[Tensor]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class AttentionCall(LayerActivation):
+    """One call of an attention whose weights, (R, heads, rows, columns), are not kept: some rows are had at a time.
+
+    In the place of weights, `tensor` is what they make of the values, (R, rows, heads, width), from whose gradient that
+    of the weights follows; without a graph it is empty.
+
+    Attributes:
+        attend: from the numbers (r,) of some rows to what they make of the values, (R, r, heads, width), and their
+            weights (R, heads, r, c) for the first c columns, after which none of these rows looks at any. Where
+            gradients are enabled, there is a graph from the second to the first.
+        width: how many numbers the weights of a row are, (R × heads × columns).
+    """
+
+    attend: Callable[[Tensor], tuple[Tensor, Tensor]]
+    width: int

@@ -1,6 +1,7 @@
 """Long contexts: peak memory above the model, and seconds, of the plain graph and of one that is rebuilt by layers.
 
     python tests/benchmarks/long.py [--lengths 3019,8191] [--targets 20] [--methods gradient,lrp] [--graphs plain,auto]
+    python tests/benchmarks/long.py --targets 2 --graphs auto --methods attention_rollout,attention_grad_cam
 
 Each row is a process of its own, which loads SmolLM2-135M-Instruct in float32, limits itself to 2 threads (--threads),
 explains a short continuation to warm up, and then the last `--targets` tokens of a text of so many sources. Memory is

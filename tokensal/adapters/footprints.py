@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def footprint_of(model: PreTrainedModel, sources: int, depth: int) -> Footprint:
+def footprint_of(model: PreTrainedModel, sources: int, depth: int, in_blocks: bool) -> Footprint:
     """What a layer keeps for its backward, times the layers; for a sequence of that many sources."""
     config = model.config.get_text_config()
     hidden, heads = config.hidden_size, config.num_attention_heads
     widths = (getattr(config, name, None) for name in ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "d_ff"))
     wide = next((width for width in widths if width), 4 * hidden)
-    attention = heads * sources if config._attn_implementation == "eager" else 0
+    attention = heads * sources if config._attn_implementation == "eager" and not in_blocks else 0
     layer = 10 * hidden + 4 * wide + 2 * attention
     size = torch.finfo(model.dtype).bits // 8
     head = 3 * max(size, 4) * config.vocab_size  # scores are computed in float32 at least

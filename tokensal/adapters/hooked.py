@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tokensal.adapters.attending import Each
 from tokensal.adapters.decomposed import decomposed
 from tokensal.adapters.footprints import footprint_of
 from tokensal.adapters.frozen import frozen
@@ -21,7 +22,7 @@ from tokensal.adapters.quantised import check_gradients
 from tokensal.adapters.rules import ruled
 from tokensal.adapters.secants import compared
 from tokensal.adapters.secants_by_layer import compared_by_layer
-from tokensal.layer_call import LayerCall
+from tokensal.layer_call import BlockSize, LayerCall
 from tokensal.types import AttentionParts, Footprint, HookPoint, LayerActivation, Rules, Secants
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class HookedModel(ABC):
         """Refuse a model that computes something else with eager attention, which has weights to look at."""
 
     @property
+    @abstractmethod
+    def reads_in_blocks(self) -> bool:
+        """Whether attention weights can be had for some rows at a time."""
+
+    @property
     def device(self) -> torch.device:
         """Where the embeddings live (with accelerate's offloading: where they are computed)."""
         return device_of(self.model.get_input_embeddings())
@@ -61,7 +67,8 @@ class HookedModel(ABC):
         graph: bool,
         layered: bool = False,
         kept: bool = True,
-        each: Callable[[Tensor], Tensor] | None = None,
+        each: Each | None = None,
+        blocks: BlockSize | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a forward fills the list with what the layers compute; see `tokensal.adapters.hooks`."""
         if point is HookPoint.EMBEDDINGS:
@@ -70,17 +77,22 @@ class HookedModel(ABC):
             self._check_gradients()
         if point is HookPoint.ATTENTION_WEIGHTS:
             self._require_eager()
-        return recorded(self.model, point, layers, graph=graph, layered=layered, kept=kept, each=each)
+            blocks = blocks if self.reads_in_blocks else None
+        return recorded(self.model, point, layers, graph=graph, layered=layered, kept=kept, each=each, blocks=blocks)
 
     def layered(self) -> AbstractContextManager[list[LayerCall]]:
         """Inside, a forward keeps no graph in its layers; see `tokensal.adapters.layered`."""
         return layered(self.model)
 
-    def recorded_again(self, point: HookPoint, layer: int) -> AbstractContextManager[list[LayerActivation]]:
+    def recorded_again(
+        self, point: HookPoint, layer: int, blocks: BlockSize | None = None
+    ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a layer that is run again fills the list with what it computes, on its graph."""
         if point is HookPoint.EMBEDDINGS:
             return nullcontext([])
-        return recorded_again(self.model, point, layer)
+        if point is HookPoint.ATTENTION_WEIGHTS:
+            blocks = blocks if self.reads_in_blocks else None
+        return recorded_again(self.model, point, layer, blocks)
 
     def edited(
         self, points: frozenset[HookPoint], layers: Sequence[int], write: Callable[[LayerActivation], Tensor]
@@ -126,9 +138,9 @@ class HookedModel(ABC):
         """Parameters frozen, dropout off; everything as it was on leaving."""
         return frozen(self.model)
 
-    def footprint(self, sources: int) -> Footprint:
-        """Estimated from the model's widths."""
-        return footprint_of(self.model, sources, self._depth)
+    def footprint(self, sources: int, *, in_blocks: bool = False) -> Footprint:
+        """Estimated from the model's widths; where attention runs `in_blocks`, its weights are not counted."""
+        return footprint_of(self.model, sources, self._depth, in_blocks)
 
     def width(self, point: HookPoint, sources: int) -> int:
         """How many numbers there are for each source, in one layer, at a hook point."""

@@ -1,7 +1,8 @@
 """Reading, differentiating and editing a model's layers in one forward, and leaving the model as it was.
 
 1. Find the layers (see `layers.py`).
-2. Where the attention weights are read, let every configuration ask for eager attention: no other computes them.
+2. Where the attention weights are read, let every configuration ask for eager attention: no other computes them. It
+   runs in blocks of rows where the model allows (see `attending.py`).
 3. For gradients, a hook at the lowest recorded layer cuts the graph: hidden states go on as a fresh leaf. The graph
    starts there, so that nothing is kept below, and no backward goes below. From an encoder's layer it goes on in all
    of the decoder.
@@ -31,11 +32,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tokensal.adapters.attending import NAME, Attending, Each, attending, register
 from tokensal.adapters.frozen import in_this_thread
 from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
+from tokensal.layer_call import AttentionCall, BlockSize
 from tokensal.transfers import sent
 from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
@@ -58,7 +61,8 @@ def recorded(
     graph: bool,
     layered: bool = False,
     kept: bool = True,
-    each: Callable[[Tensor], Tensor] | None = None,
+    each: Each | None = None,
+    blocks: BlockSize | None = None,
 ) -> Iterator[list[LayerActivation]]:
     """Inside, a forward adds to the list what the selected layers compute, from the lowest to the highest.
 
@@ -70,6 +74,8 @@ def recorded(
         layered: whether no graph is kept within the layers: the tensors are not on it, then.
         kept: whether of a layered forward the tensors are kept; they are recorded again when a layer is run again.
         each: what is recorded in place of a tensor, such as a mean over heads; by default the tensor itself.
+        blocks: how many rows of attention weights are computed at once, of which `AttentionCall` are recorded; None
+            for weights as one tensor.
 
     Yields:
         After a forward of R perturbations, one activation for each layer; two for the weights of a layer that also
@@ -83,7 +89,7 @@ def recorded(
     with ExitStack() as undo:
         if graph:
             undo.enter_context(_graph_from(layers, min(selected), layered))
-        undo.enter_context(_recorded(model, point, selected, activations, graph, each))
+        undo.enter_context(_recorded(model, point, selected, activations, graph, each, blocks))
         for index in selected if layered else ():
             hook = in_this_thread(_detacher(activations) if kept else _dropper(activations))
             undo.enter_context(layers[index].block.register_forward_hook(hook))
@@ -91,10 +97,12 @@ def recorded(
 
 
 @contextmanager
-def recorded_again(model: PreTrainedModel, point: HookPoint, selected: int) -> Iterator[list[LayerActivation]]:
+def recorded_again(
+    model: PreTrainedModel, point: HookPoint, selected: int, blocks: BlockSize | None = None
+) -> Iterator[list[LayerActivation]]:
     """Inside, one layer that is run again adds to the list what it computes, on the graph of what it is run on."""
     activations: list[LayerActivation] = []
-    with _recorded(model, point, (selected,), activations, graph=True):
+    with _recorded(model, point, (selected,), activations, graph=True, blocks=blocks):
         yield activations
 
 
@@ -105,12 +113,17 @@ def _recorded(
     selected: Sequence[int],
     activations: list[LayerActivation],
     graph: bool,
-    each: Callable[[Tensor], Tensor] | None = None,
+    each: Each | None = None,
+    blocks: BlockSize | None = None,
 ) -> Iterator[None]:
     layers = layers_of(model)
     with ExitStack() as undo:
         if point is HookPoint.VALUES:
             undo.enter_context(_values(model, selected, _values_recorder(activations, graph)))
+            yield
+            return
+        if point is HookPoint.ATTENTION_WEIGHTS and blocks is not None:
+            undo.enter_context(_attending(model, selected, Attending(blocks, graph, each, activations)))
             yield
             return
         if point is HookPoint.ATTENTION_WEIGHTS:
@@ -124,6 +137,20 @@ def _recorded(
             if point is HookPoint.ATTENTION_OUTPUT:
                 for child in layer.block.children():
                     undo.enter_context(child.register_forward_hook(in_this_thread(_follower(activations, followed))))
+        yield
+
+
+@contextmanager
+def _attending(model: PreTrainedModel, selected: Sequence[int], mode: Attending) -> Iterator[None]:
+    """Inside, attention runs in blocks, and the calls of selected layers are recorded."""
+    register()
+    layers, point = layers_of(model), HookPoint.ATTENTION_WEIGHTS
+    with eager_attention(model, NAME), attending(mode), ExitStack() as undo:
+        for number, layer in enumerate(layers[index] for index in selected):
+            for module, columns in _recorded_modules(layer, point):
+                label = partial(AttentionCall, point, number, rows=layer.part, columns=columns)
+                undo.enter_context(module.register_forward_pre_hook(in_this_thread(mode.entering(label))))
+                undo.enter_context(module.register_forward_hook(in_this_thread(mode.leaving)))
         yield
 
 
@@ -263,7 +290,7 @@ def _leaf(hidden: Tensor) -> Tensor:
 
 
 def _recorder(
-    activations: list[LayerActivation], point: HookPoint, label: Label, each: Callable[[Tensor], Tensor] | None
+    activations: list[LayerActivation], point: HookPoint, label: Label, each: Each | None
 ) -> Callable[..., None]:
     def record(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         tensor = _read(module, output, point)
@@ -318,15 +345,15 @@ def _read(module: nn.Module, output: Any, point: HookPoint) -> Tensor:
 
 
 @contextmanager
-def eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Every attention of the model computes its weights."""
+def eager_attention(model: PreTrainedModel, name: str = "eager") -> Iterator[None]:
+    """Every attention of the model computes its weights: by the function that the library knows by this name."""
     owners = {id(config): config for module in model.modules() if (config := _config(module)) is not None}
     before = [
         (config, config._attn_implementation) for owner in owners.values() for config in _with_those_inside(owner)
     ]
     try:
         for config, _ in before:
-            config._attn_implementation = "eager"
+            config._attn_implementation = name
         yield
     finally:
         for config, implementation in before:  # also sets the configurations inside, which therefore come later

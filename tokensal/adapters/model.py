@@ -30,6 +30,7 @@ from tokensal.adapters.trials import (
     rebuilt_gradients_agree,
     require_eager_agreement,
     running,
+    weights_agree_in_blocks,
 )
 from tokensal.drawable import drawable
 from tokensal.errors import InputError, UnsupportedModel, foreign
@@ -86,6 +87,11 @@ class ModelAdapter(PromptAdapter, HookedModel):
 
     def _require_eager(self) -> None:
         require_eager_agreement(self, self._findings)
+
+    @property
+    def reads_in_blocks(self) -> bool:
+        """Whether attention weights can be had for some rows at a time, tried once."""
+        return weights_agree_in_blocks(self, self._findings)
 
     @property
     def rebuilds(self) -> bool:

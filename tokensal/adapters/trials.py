@@ -7,11 +7,13 @@
    perturbation runs from its beginning. The same of a row two of whose tokens are masked says whether perturbations can
    go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
-6. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
+6. Only where attention weights are read: in blocks of rows they, and the logits, must be the same. If they are not, or
+   the model does not call attention as `tokensal.adapters.attending` expects, they are read as one tensor.
+7. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
    they are not, the plain graph is all there is.
-7. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
+8. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
    prompt by itself, by half of what `tokensal.adapters.batches` allows. Else answers are generated one by one.
-8. Only where examples are explained together: logits of two examples of unequal lengths in one forward must be those of
+9. Only where examples are explained together: logits of two examples of unequal lengths in one forward must be those of
    each by itself. Else examples are explained one by one.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
@@ -27,16 +29,18 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
 from tokensal.adapters.batches import MARGINS, generate_watched
 from tokensal.adapters.generating import generate_options
-from tokensal.adapters.hooks import eager_attention
+from tokensal.adapters.hooks import eager_attention, recorded
 from tokensal.adapters.support import OTHERS, refuse
 from tokensal.errors import UnsupportedModel, foreign, is_shortage
+from tokensal.layer_call import AttentionCall, BlockSize
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.surroundings import exact_surroundings
-from tokensal.types import Example, Role, Token
+from tokensal.types import Example, HookPoint, LayerActivation, Role, Token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,6 +51,7 @@ log = logging.getLogger("tokensal")
 
 LENGTH = 8  # tokens of a trial
 STEPS = 3  # tokens that are generated in one
+BLOCK = 3  # rows of attention weights that are read at once
 # How far logits may be apart, relative to their range: rounding depends on the sizes of batches and chunks
 TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
 COARSE = 5e-2  # half precision, TF32, quantised weights
@@ -61,8 +66,9 @@ class Findings:
     continues: bool
     skips: bool
     eager_agrees: bool = False
+    reads_in_blocks: bool | None = None  # not known yet
     batches: dict[bool, bool] = field(default_factory=dict)  # by whether they are padded
-    rebuilds: bool | None = None  # not known yet
+    rebuilds: bool | None = None
     together: bool | None = None
 
 
@@ -108,6 +114,38 @@ def require_eager_agreement(adapter: ModelAdapter, findings: Findings) -> None:
             "attention weights, such as 'input_x_gradient'.",
         )
     findings.eager_agrees = True
+
+
+def weights_agree_in_blocks(adapter: ModelAdapter, findings: Findings) -> bool:
+    """Whether attention weights, and logits, are the same where attention runs in blocks of rows."""
+    if findings.reads_in_blocks is None:
+        with _prepared(adapter):
+            logits, weights = _logits_and_weights(adapter, None)
+            what = "Attention weights of %s are not read in blocks"
+            findings.reads_in_blocks = _agree(
+                adapter, what, lambda: (logits, _logits_and_weights(adapter, _block)[0])
+            ) and _agree(adapter, what, lambda: (weights, _logits_and_weights(adapter, _block)[1]))
+    return findings.reads_in_blocks
+
+
+def _block(rows: int, width: int) -> int:
+    return BLOCK
+
+
+def _logits_and_weights(adapter: ModelAdapter, blocks: BlockSize | None) -> tuple[Tensor, Tensor]:
+    example = _example(adapter)
+    layers = range(adapter.layer_count)
+    with recorded(adapter.model, HookPoint.ATTENTION_WEIGHTS, layers, graph=False, blocks=blocks) as activations:
+        logits = _adapted_logits(adapter, example)
+    return logits, torch.cat([_all_rows(each).flatten() for each in activations])
+
+
+def _all_rows(activation: LayerActivation) -> Tensor:
+    """Weights (1, heads, rows, columns), put together from blocks."""
+    if not isinstance(activation, AttentionCall):
+        return activation.tensor
+    blocks = [activation.attend(rows)[1] for rows in torch.split(torch.arange(LENGTH), BLOCK)]
+    return torch.cat([F.pad(weights, (0, LENGTH - weights.shape[-1])) for weights in blocks], dim=-2)
 
 
 def agrees_in_batches(adapter: ModelAdapter, findings: Findings, padded: bool) -> bool:

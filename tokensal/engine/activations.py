@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -34,6 +35,18 @@ def by_layer(
         axis = axes[number * len(axes) // len(recorded)]
         placed = _on_all_sources(example, activation, raised(tensor.to(device)), axis)
         layers[activation.layer] = combine(layers[activation.layer], placed) if activation.layer in layers else placed
+    return [layers[layer] for layer in sorted(layers)]
+
+
+def layers_of(
+    recorded: Sequence[LayerActivation], tensors: Sequence[Tensor]
+) -> list[tuple[list[LayerActivation], list[Tensor]]]:
+    """For each layer, from the lowest, what is recorded of it, and the tensors that belong to that."""
+    layers: dict[int, tuple[list[LayerActivation], list[Tensor]]] = defaultdict(lambda: ([], []))
+    for activation, tensor in zip(recorded, tensors, strict=True):
+        activations, several = layers[activation.layer]
+        activations.append(activation)
+        several.append(tensor)
     return [layers[layer] for layer in sorted(layers)]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from tokensal.layer_call import LayerCall
+from tokensal.layer_call import BlockSize, LayerCall
 from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.types import (
     AttentionParts,
@@ -93,16 +93,27 @@ class Adapter(Protocol):
         layered: bool = False,
         kept: bool = True,
         each: Callable[[Tensor], Tensor] | None = None,
+        blocks: BlockSize | None = None,
     ) -> AbstractContextManager[list[LayerActivation]]:
-        """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest."""
+        """Inside, a forward fills the list with what the layers compute; with a graph, it starts at the lowest.
+
+        Of attention weights, which are computed in blocks of so many rows where the model allows, with calls.
+        """
         ...
 
     def layered(self) -> AbstractContextManager[list[LayerCall]]:
         """Inside, a forward keeps no graph within its layers, and fills the list with how each was called."""
         ...
 
-    def recorded_again(self, point: HookPoint, layer: int) -> AbstractContextManager[list[LayerActivation]]:
+    def recorded_again(
+        self, point: HookPoint, layer: int, blocks: BlockSize | None = None
+    ) -> AbstractContextManager[list[LayerActivation]]:
         """Inside, a layer that is run again fills the list with what it computes, on its own graph."""
+        ...
+
+    @property
+    def reads_in_blocks(self) -> bool:
+        """Whether attention weights can be had for some rows at a time."""
         ...
 
     @property
@@ -147,8 +158,8 @@ class Adapter(Protocol):
         """Parameters frozen, dropout off; on leaving, everything is as it was."""
         ...
 
-    def footprint(self, sources: int) -> Footprint:
-        """The bytes at work for a sequence of that many sources."""
+    def footprint(self, sources: int, *, in_blocks: bool = False) -> Footprint:
+        """The bytes at work for a sequence of that many sources; `in_blocks` where attention runs so."""
         ...
 
     def width(self, point: HookPoint, sources: int) -> int:

@@ -1,20 +1,18 @@
-"""How much goes at once: sizes chosen from the free memory, and halved where they prove too large."""
+"""How much goes at once: sizes chosen from the free memory (see `tokensal.chunks` for what proves too large)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tokensal.engine.memory import free_memory
-from tokensal.errors import InputError, MemoryShortage, is_shortage
+from tokensal.errors import InputError, MemoryShortage
+from tokensal.layer_call import BlockSize
 from tokensal.types import Footprint
 from tokensal.values import read_whole, store
-
-T = TypeVar("T")
 
 # Numbers of the contributions that are taken apart at once on a CPU: about what its cache holds.
 CPU_CONTRIBUTIONS = 2**19
@@ -39,6 +37,11 @@ PADDING = 0.25
 # quick with few rows, so little of that is worth it; other devices need many rows at once.
 CPU_SPARE = 4
 SPARE = 0.25  # of the tokens, elsewhere
+
+# Rows of attention weights that are computed at once on a CPU: fewer leave the matrix products too thin, and more fall
+# out of the cache. Of free memory, a block takes a share, since much else is at hand with it.
+CPU_BLOCK = 128
+BLOCK_SHARE = 8
 
 # What a further forward costs however short it is, in tokens. Of SmolLM2, one token takes as long as twenty in a batch.
 CPU_FIXED = 24
@@ -148,6 +151,12 @@ class Budget:
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
+    def blocks(self, device: torch.device, *, cotangents: int = 0) -> BlockSize:
+        """How many rows of attention weights go at once, with the gradients of so many cotangents."""
+        numbers = self._bytes(device) // (16 * BLOCK_SHARE * (1 + cotangents))
+        most = self._rows(device, CPU_BLOCK)
+        return lambda total, width: _within(total, numbers // width, most)
+
     def spare(self, sources: int, device: torch.device) -> int:
         """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""
         return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
@@ -193,42 +202,3 @@ class Budget:
 
 def _within(total: int, *bounds: int) -> int:
     return max(1, min(total, *bounds))
-
-
-def in_chunks(total: int, size: int | Callable[[int], int], work: Callable[[slice], T]) -> Iterator[T]:
-    """Do `work` on consecutive slices; a slice that does not fit is tried again at half its size.
-
-    Args:
-        total: where the last slice ends.
-        size: how many at once at most; where that differs, a function of where the slice starts.
-        work: what is done with a slice.
-
-    Raises:
-        MemoryShortage: not even a slice of one fits.
-    """
-    start, limit = 0, total
-    while start < total:
-        wanted = size if isinstance(size, int) else size(start)
-        chunk = slice(start, min(start + wanted, start + limit, total))
-        done, result = _attempt(work, chunk)
-        if done:
-            yield result  # type: ignore[misc]  # done says that there is a result
-            start = chunk.stop
-        elif chunk.stop - start == 1:
-            raise MemoryShortage(
-                "The smallest piece of work does not fit the memory: shorten the prompt, load the model with a "
-                "smaller dtype, or use a device with more memory."
-            )
-        else:
-            limit = (chunk.stop - start) // 2
-
-
-def _attempt(work: Callable[[slice], T], chunk: slice) -> tuple[bool, T | None]:
-    # A function of its own, so that the traceback, which holds the tensors that did not fit, dies before the retry.
-    try:
-        return True, work(chunk)
-    except (MemoryShortage, RuntimeError) as error:
-        smallest = chunk.stop - chunk.start == 1
-        if (smallest and isinstance(error, MemoryShortage)) or not is_shortage(error):
-            raise
-        return False, None

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tokensal.chunks import in_chunks
 from tokensal.engine.activations import raised
-from tokensal.engine.budget import Budget, in_chunks
+from tokensal.engine.budget import Budget
 from tokensal.errors import UnsupportedModel
 from tokensal.types import AttentionParts
 

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.engine.activations import by_layer, raised
+from tokensal.engine.activations import by_layer, layers_of, raised
 from tokensal.engine.rebuilding import Rebuilding
-from tokensal.engine.reductions import Rows
+from tokensal.engine.reductions import LayerReduction, Rows
+from tokensal.engine.weights import place_weights, weights_of
 from tokensal.errors import InputError, foreign
+from tokensal.layer_call import BlockSize
 from tokensal.questions.masks import predictor_places
-from tokensal.types import Example, Forward, LayerActivation
+from tokensal.types import Example, Forward, HookPoint, LayerActivation
 
 # From activations, gradients and rows (as a reduction gets them) to tensors with the k cotangents in front
-Step = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]  # see `FromTheTop`
 Collect = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Sequence[Tensor]]
 
 
@@ -56,16 +57,22 @@ class Graph:
         assert self.totals is not None
         return self.totals - (self.head * self.forward.hidden.detach()).sum(-1)
 
-    def activations(self, example: Example) -> list[Tensor]:
+    def activations(self, example: Example, size: BlockSize) -> list[Tensor]:
         """The tensors without their graph, one a layer on the axis of all sources."""
+        if self._of_weights:
+            layers = layers_of(self.recorded, self.tensors)
+            return [place_weights(weights_of(example, calls, None, self.head.device, size))[0] for calls, _ in layers]
         return self._by_layer(example, [tensor.detach() for tensor in self.tensors], add=False)
 
-    def products(
-        self, example: Example, cotangents: Tensor, rows: Rows, activations: Sequence[Tensor], collect: Collect
-    ) -> list[Tensor]:
+    def products(self, cotangents: Tensor, rows: Rows, activations: Sequence[Tensor], collect: Collect) -> list[Tensor]:
         """What `collect` makes of the gradients for k cotangents (k, n, G - start, H); last, those of the constants."""
-        *gradients, share = self.gradients(cotangents)
-        collected = list(collect(activations, self._by_layer(example, gradients, add=True), rows))
+        *tensors, share = self.gradients(cotangents)
+        if self._of_weights:
+            layers = layers_of(self.recorded, tensors)
+            gradients = [place_weights(weights_of(rows.example, *each, rows.device, rows.size))[1] for each in layers]
+        else:
+            gradients = self._by_layer(rows.example, tensors, add=True)
+        collected = list(collect(activations, gradients, rows))
         if self.constants is not None:  # a model without biases has none
             collected.append(cotangents.new_zeros(len(cotangents)) if share is None else share)
         return collected
@@ -85,26 +92,31 @@ class Graph:
         )
         return [*gradients, *([None] if self.constants is None else [])]
 
-    def layers(self, example: Example, cotangents: Tensor, rows: Rows, step: Step) -> Tensor:
-        """What `step` makes of the gradients at one layer after another, (k, n, S), for k cotangents.
+    def layers(self, cotangents: Tensor, rows: Rows, reduce: LayerReduction) -> Tensor:
+        """What is made of the gradients at one layer after another, from the top, (k, n, S), for k cotangents.
 
-        Of a graph that is rebuilt: only one layer has its activations and gradients in memory.
+        Of a graph that is rebuilt, only one layer has its activations and gradients in memory.
         """
-        assert self.rebuilding is not None
-        totals = raised(self.head.new_zeros(*rows.groups.shape, len(example.sources)))
+        totals = raised(self.head.new_zeros(*rows.groups.shape, len(rows.example.sources)))
 
         def visit(
             recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], chunk: slice, numbers: Sequence[int]
         ) -> None:
             if recorded:
-                tensors = [activation.tensor.detach() for activation in recorded]
-                [activation] = by_layer(example, recorded, tensors, self.head.device, add=False)
-                [gradient] = by_layer(example, recorded, gradients, self.head.device, add=True)
                 about = replace(rows, groups=rows.groups[chunk])
-                totals[chunk] = step(totals[chunk], activation, gradient, about)
+                totals[chunk] = reduce.after(totals[chunk], recorded, gradients, about)
 
-        self.rebuilding.walk(self.forward.hidden, (), cotangents, visit)
+        if self.rebuilding is not None:
+            self.rebuilding.walk(self.forward.hidden, (), cotangents, visit)
+            return totals
+        *gradients, _ = self.gradients(cotangents)
+        for recorded, tensors in reversed(layers_of(self.recorded, gradients)):
+            visit(recorded, tensors, slice(len(cotangents)), ())
         return totals
+
+    @property
+    def _of_weights(self) -> bool:
+        return bool(self.recorded) and self.recorded[0].point is HookPoint.ATTENTION_WEIGHTS
 
     def _by_layer(self, example: Example, tensors: Sequence[Tensor], *, add: bool) -> list[Tensor]:
         if not self.recorded:

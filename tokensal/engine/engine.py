@@ -26,13 +26,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokensal.engine.activations import by_layer
-from tokensal.engine.budget import in_chunks
+from tokensal.chunks import in_chunks
+from tokensal.engine.activations import by_layer, layers_of
 from tokensal.engine.differentiation import head_directions, head_gradients
 from tokensal.engine.forwards import AsItIs, Forwards, Tally
 from tokensal.engine.gradients import Differentiation, Gradients
 from tokensal.engine.reductions import Reduction
 from tokensal.engine.scoring import Scoring
+from tokensal.engine.weights import LayerWeights, weights_of
 from tokensal.errors import InputError, UnsupportedModel, foreign
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights
@@ -205,19 +206,16 @@ class Engine(Forwards):
         at: HookPoint,
         layers: Sequence[int],
         edit: Edit | None = None,
-        each: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Read what layers compute, forward only and without a graph, so that quantised models work too.
 
         Args:
             example: the tokens.
             perturbations: R altered copies of the source embeddings.
-            read: from one tensor a layer, (n, S, H) or (n, heads, S, S), and the numbers (n,) of the perturbations.
+            read: from one tensor a layer, (n, S, H), and the numbers (n,) of the perturbations.
             at: what is read.
             layers: indices of layers, ascending.
             edit: changes activations of the same layers on the way.
-            each: applied to what each layer computes as soon as it is computed, such as a mean of attention weights
-                (n, heads, rows, columns) over heads; (n, …, rows, columns) of all layers are in memory together.
 
         Yields:
             What `read` returns, of as many perturbations as went at once, in their order.
@@ -233,7 +231,7 @@ class Engine(Forwards):
         def piece(rows: slice) -> Tensor:
             index = torch.arange(rows.start, rows.stop)
             with self.prepared(), torch.no_grad(), ExitStack() as undo:
-                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False, each=each))
+                recorded = undo.enter_context(self.adapter.recorded(at, layers, graph=False))
                 if edit is not None:
                     undo.enter_context(
                         self.adapter.edited(edit.points, layers, lambda activation: edit.write(activation, index))
@@ -256,6 +254,47 @@ class Engine(Forwards):
         for result in in_chunks(len(perturbations), size, piece):
             tally.add(len(result))
             yield result
+
+    def attention(
+        self,
+        example: Example,
+        read: Callable[[Sequence[LayerWeights]], Tensor],
+        *,
+        layers: Sequence[int],
+        each: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Read attention weights in one forward of the example as it is, without a graph.
+
+        Args:
+            example: the tokens.
+            read: from what each of the layers attends to, from the lowest; only blocks of rows exist at a time.
+            layers: indices of layers, ascending.
+            each: what is made of some rows of weights, (1, heads, r, c), as soon as they are computed, such as a mean
+                over heads, (1, r, c).
+
+        Returns:
+            What `read` returns.
+
+        Raises:
+            UnsupportedModel: the layers cannot be read.
+            MemoryShortage: the example does not fit the memory.
+        """
+        self.kept = None
+        adapter, tally, size = self.adapter, Tally(self.progress, 1), self.budget.blocks(self.adapter.device)
+
+        def piece(rows: slice) -> Tensor:
+            with self.prepared(), torch.no_grad():
+                with adapter.recorded(
+                    HookPoint.ATTENTION_WEIGHTS, layers, graph=False, each=each, blocks=size
+                ) as recorded:
+                    forward = adapter.forward(example, PerturbedInputs(adapter.embed(example)[None]))
+                self.remember_scores(example, self.values(example, forward)[0])
+                several = layers_of(recorded, [activation.tensor for activation in recorded])
+                return read([weights_of(example, calls, None, adapter.device, size) for calls, _ in several])
+
+        [result] = in_chunks(1, 1, piece)
+        tally.add(1)
+        return result
 
     def decomposed(
         self, example: Example, measure: Callable[[AttentionParts], Tensor], *, layers: Sequence[int]

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.engine.budget import in_chunks
-from tokensal.engine.differentiation import Collect, Graph, Step, head_gradients, turns_of
+from tokensal.chunks import in_chunks
+from tokensal.engine.differentiation import Collect, Graph, head_gradients, turns_of
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.moments import Moments, moments_of, unbiased
 from tokensal.engine.rebuilding import Rebuilding, require_reached
-from tokensal.engine.reductions import FromTheTop, Reduction, Rows
+from tokensal.engine.reductions import LayerReduction, Reduction, Rows
 from tokensal.errors import UnsupportedModel
-from tokensal.layer_call import LayerCall
+from tokensal.layer_call import BlockSize, LayerCall
 from tokensal.perturbations.inputs import Perturbations, PerturbedInputs, Unperturbed
 from tokensal.questions.masks import group_weights, pool_to_units
 from tokensal.transfers import sent
@@ -77,14 +77,13 @@ class Differentiation:
         yield from in_chunks(len(self.perturbations), lambda start: self._perturbations_at_once(wanted[start:]), piece)
 
     def _reduced_chunk(self, reduce: Reduction, rows: slice, wanted: Tensor, tally: Tally) -> Gradients:
-        streams = self._rebuilds and len(self.layers) > 0 and isinstance(reduce, FromTheTop)
-        graph, turns, sources = self._graph(rows, kept=not streams), turns_of(wanted), len(self.example.sources)
+        streamed = reduce if self.layers and isinstance(reduce, LayerReduction) else None
+        graph, turns, sources = self._graph(rows, kept=streamed is None), turns_of(wanted), len(self.example.sources)
 
         def collect(activations: Sequence[Tensor], gradients: Sequence[Tensor], about: Rows) -> list[Tensor]:
             return [reduce(activations, gradients, about)]
 
-        step = reduce.step if streams and isinstance(reduce, FromTheTop) else None
-        reduced, *shares = self._products(graph, wanted, tally, collect, step)
+        reduced, *shares = self._products(graph, wanted, tally, collect, streamed)
         table = reduced.new_zeros(len(wanted), len(self.example.groups), sources)
         groups = sent(turns, table.device)
         table[torch.arange(len(table), device=table.device), groups, sources - reduced.shape[-1] :] = reduced
@@ -112,7 +111,9 @@ class Differentiation:
             moments = self._moments(average, groups, tally, squares=variance)
             statistic = unbiased(moments.squares, average) if variance else moments.gradients
             turns = groups[:, None].expand(-1, len(average))
-            rows = Rows(self.example, torch.arange(len(average)), turns, self.first, statistic[0].device)
+            rows = Rows(
+                self.example, torch.arange(len(average)), turns, self.first, statistic[0].device, self._read_blocks
+            )
             tables.append(reduce(moments.activations, statistic, rows))
         table = torch.cat(tables).movedim(0, 1)  # (A, K, S - first)
         table = torch.nn.functional.pad(table, (sources - table.shape[-1], 0))
@@ -133,7 +134,7 @@ class Differentiation:
 
                 values, *activations = [
                     torch.einsum("n...,an->a...", tensor, weights.to(tensor))
-                    for tensor in (self._values(graph), *graph.activations(self.example))
+                    for tensor in (self._values(graph), *graph.activations(self.example, self._read_blocks))
                 ]
                 gradients = self._products(graph, wanted[rows], tally, collect)
                 layers = len(activations)
@@ -175,7 +176,14 @@ class Differentiation:
             if engine.reference is not None:
                 before, references = undo.enter_context(self._compared(inputs, states))
             recorded = undo.enter_context(
-                adapter.recorded(self.point, self.layers, graph=True, layered=self._rebuilds, kept=kept)
+                adapter.recorded(
+                    self.point,
+                    self.layers,
+                    graph=True,
+                    layered=self._rebuilds,
+                    kept=kept,
+                    blocks=self._blocks,
+                )
             )
             if self._rebuilds:
                 calls = undo.enter_context(adapter.layered())
@@ -224,37 +232,39 @@ class Differentiation:
                 if reference is not None:
                     undo.enter_context(adapter.compared(reference[1], references[number]))
                 point = self.point if layer in self.layers else HookPoint.EMBEDDINGS
-                yield undo.enter_context(adapter.recorded_again(point, layer))
+                yield undo.enter_context(adapter.recorded_again(point, layer, self._blocks))
 
         rows, footprint = len(graph.index) * (len(self.example.sources) - self.first), self._footprint
         if self.layers:  # the gradient of what is recorded in a layer, and what a reduction makes of it
-            width = adapter.width(self.point, len(self.example.sources))
+            point = HookPoint.VALUES if self._in_blocks else self.point  # then, the outputs of all heads
+            width = adapter.width(point, len(self.example.sources))
             footprint = replace(footprint, moved=footprint.moved + 8 * width)
         size = self.engine.budget.cotangents(len(self.example.groups), rows, footprint, adapter.device)
         recorded = [self.layers[each.layer] for each in graph.recorded]
         return Rebuilding(calls, again, size, recorded, graph.constants)
 
     def _products(
-        self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect, step: Step | None = None
+        self, graph: Graph, wanted: Tensor, tally: Tally, collect: Collect, streamed: LayerReduction | None = None
     ) -> list[Tensor]:
         """What `collect` makes of the gradients of all turns (T, n), T in front; last the shares of constants, (T,).
 
-        With `step`, what that makes of one layer after another.
+        With `streamed`, what that makes of one layer after another.
         """
         groups, turns = self._groups(graph), turns_of(wanted)
-        activations = [] if step else graph.activations(self.example)
+        activations = [] if streamed else graph.activations(self.example, self._read_blocks)
 
         def products(chunk: slice) -> list[Tensor]:
             cotangents = groups[sent(turns[chunk], groups.device)][..., None] * graph.head  # (k, n, G, H)
-            rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device)
-            if step:
-                collected = [graph.layers(self.example, cotangents, rows, step)]
+            rows = Rows(self.example, graph.index, turns[chunk], graph.first, graph.head.device, self._read_blocks)
+            if streamed:
+                collected = [graph.layers(cotangents, rows, streamed)]
             else:
-                collected = graph.products(self.example, cotangents, rows, activations, collect)
+                collected = graph.products(cotangents, rows, activations, collect)
             tally.add(int(wanted.sum(1).clamp(max=chunk.stop).sub(chunk.start).clamp(min=0).sum()))
             return collected
 
-        pieces = in_chunks(len(turns), self._groups_at_once(graph, len(turns)), products)
+        at_once = self._groups_at_once(graph, len(turns), placed=streamed is None)
+        pieces = in_chunks(len(turns), at_once, products)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
 
     def _groups(self, graph: Graph) -> Tensor:
@@ -289,12 +299,17 @@ class Differentiation:
         )
 
     @property
+    def _in_blocks(self) -> bool:
+        """Whether attention runs in blocks of rows, whose weights are on no graph."""
+        return self.point is HookPoint.ATTENTION_WEIGHTS and self.engine.adapter.reads_in_blocks
+
+    @property
     def _plain_footprint(self) -> Footprint:
         """With a graph in all layers above the lowest that is differentiated."""
         adapter = self.engine.adapter
-        footprint = adapter.footprint(len(self.example.sources))
         if not self.layers:
-            return footprint
+            return adapter.footprint(len(self.example.sources))
+        footprint = adapter.footprint(len(self.example.sources), in_blocks=self._in_blocks)
         above = adapter.layer_count - min(self.layers)
         return replace(footprint, kept=footprint.kept * above // adapter.layer_count)
 
@@ -310,12 +325,27 @@ class Differentiation:
         """The tokens of so many perturbations on the graph; what a reference read is kept, too."""
         return count * (len(self.example.sources) - self.first) * (1 if self.engine.reference is None else 2)
 
-    def _groups_at_once(self, graph: Graph, total: int) -> int:
+    @cached_property
+    def _blocks(self) -> BlockSize:
+        """How many rows of attention weights go at once, with the gradients of as many groups as do."""
+        adapter, budget, groups = self.engine.adapter, self.engine.budget, len(self.example.groups)
+        several = budget.cotangents(groups, self._rows(1), self._footprint, adapter.device)
+        return budget.blocks(adapter.device, cotangents=several)
+
+    @cached_property
+    def _read_blocks(self) -> BlockSize:
+        """How many go at once of which the gradients are counted."""
+        return self.engine.budget.blocks(self.engine.adapter.device)
+
+    def _groups_at_once(self, graph: Graph, total: int, *, placed: bool) -> int:
+        """How many groups go at once; `placed` where weights are put together as one tensor a layer."""
         budget, device = self.engine.budget, self.engine.adapter.device
         footprint, rows = self._footprint, graph.tensors[0][..., 0].numel()
         if graph.recorded:  # the gradients at all layers are in hand together, on top of what a backward moves
             rows = len(graph.index) * len(self.example.sources)
             recorded = sum(tensor.nbytes for tensor in graph.tensors) // rows
+            if placed and self._in_blocks:
+                recorded += 4 * len(self.layers) * self.engine.adapter.width(self.point, len(self.example.sources))
             footprint = replace(footprint, moved=footprint.moved + recorded, input=footprint.input + recorded)
         if graph.rebuilding is not None:
             return budget.carried(total, rows, footprint, device)

@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tokensal.engine.budget import in_chunks
+from tokensal.chunks import in_chunks
 from tokensal.errors import UnsupportedModel
 from tokensal.layer_call import LayerCall
 from tokensal.types import LayerActivation

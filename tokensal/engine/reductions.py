@@ -21,9 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokensal.engine.activations import by_layer
+from tokensal.engine.weights import LayerWeights, placed_weights, weights_of
+from tokensal.layer_call import BlockSize
 from tokensal.questions.masks import attention_mask, predictor_mask, visible_sources
 from tokensal.transfers import sent
-from tokensal.types import Example
+from tokensal.types import Example, LayerActivation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +39,7 @@ class Rows:
         groups: (k, n) int64, the group that each gradient is of.
         first: the source that the tensors begin with.
         device: where the tensors are.
+        size: how many rows of attention weights go at once.
     """
 
     example: Example
@@ -43,6 +47,7 @@ class Rows:
     groups: Tensor
     first: int
     device: torch.device
+    size: BlockSize
 
     @property
     def visible(self) -> Tensor:
@@ -54,10 +59,9 @@ class Rows:
         """(k, n, S) bool, the sources that predict a target of each group."""
         return sent(predictor_mask(self.example)[self.groups], self.device)
 
-    @property
-    def attention_mask(self) -> Tensor:
-        """(S, S) bool, which sources (columns) each source (row) may attend to."""
-        return sent(attention_mask(self.example), self.device)
+    def allowed(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """(r, c) bool, whether each of some sources (rows) may attend to each of others (columns)."""
+        return sent(attention_mask(self.example, rows.cpu())[:, columns.cpu()], self.device)
 
 
 Reduction = Callable[[Sequence[Tensor], Sequence[Tensor], Rows], Tensor]
@@ -79,6 +83,48 @@ class FromTheTop:
         for activation, gradient in zip(reversed(activations), reversed(gradients), strict=True):
             total = self.step(total, activation, gradient, rows)
         return total
+
+    def after(
+        self, total: Tensor, recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], rows: Rows
+    ) -> Tensor:
+        """What a layer makes of what the layers above came to.
+
+        Args:
+            total: that, (k, n, S).
+            recorded: what is recorded of the layer.
+            gradients: for each of that, (k, …).
+            rows: as a reduction gets them.
+        """
+        tensors = [activation.tensor.detach() for activation in recorded]
+        [activation] = by_layer(rows.example, recorded, tensors, rows.device, add=False)
+        [gradient] = by_layer(rows.example, recorded, gradients, rows.device, add=True)
+        return self.step(total, activation, gradient, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class OverWeights:
+    """A reduction that takes the attention weights of one layer after another, a block of rows at a time.
+
+    Attributes:
+        step: as that of `FromTheTop`, from the weights of a layer with their gradients.
+    """
+
+    step: Callable[[Tensor, LayerWeights, Rows], Tensor]
+
+    def __call__(self, activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:
+        total = activations[0].new_zeros(*rows.groups.shape, len(rows.example.sources))
+        for weights, slopes in zip(reversed(activations), reversed(gradients), strict=True):
+            total = self.step(total, placed_weights(weights, slopes, rows.size), rows)
+        return total
+
+    def after(
+        self, total: Tensor, recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], rows: Rows
+    ) -> Tensor:
+        """As that of `FromTheTop`."""
+        return self.step(total, weights_of(rows.example, recorded, gradients, rows.device, rows.size), rows)
+
+
+LayerReduction = FromTheTop | OverWeights
 
 
 def l1(activations: Sequence[Tensor], gradients: Sequence[Tensor], rows: Rows) -> Tensor:

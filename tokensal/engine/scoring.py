@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.engine.budget import in_chunks
+from tokensal.chunks import in_chunks
 from tokensal.engine.forwards import Forwards, Tally
 from tokensal.engine.prefixes import Prefixes, by_pattern, by_start, with_best_cuts
 from tokensal.perturbations.inputs import Patterned, Perturbations, PerturbedInputs

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tokensal.chunks import in_chunks
 from tokensal.engine.activations import by_layer, raised
-from tokensal.engine.budget import in_chunks
 from tokensal.engine.differentiation import Graph, head_gradients
 from tokensal.engine.forwards import Forwards
 from tokensal.engine.gradients import Gradients
@@ -91,7 +91,8 @@ class _Joint:
     def _reduced(self, graph: Graph, reduce: Reduction) -> tuple[list[Tensor], Tensor | None]:
         """Steps 3 and 4: a number for each group and source of each example, (K, S), and the shares of constants."""
         groups = [len(example.groups) for example in self.examples]
-        weights = self._weights(graph)
+        weights, first = self._weights(graph), torch.zeros(1, dtype=torch.int64)
+        size = self.engine.budget.blocks(self.engine.adapter.device)
         tensors = [tensor.detach() for tensor in graph.tensors]
         activations = [self._own(graph, row, tensors, 0) for row in range(len(groups))]
 
@@ -101,7 +102,7 @@ class _Joint:
             tables: list[Tensor | None] = []
             for row, count in enumerate(groups):
                 about = torch.arange(count)[turns, None]  # (k, 1), of an example with fewer groups fewer turns
-                rows = Rows(self.examples[row], torch.zeros(1, dtype=torch.int64), about, 0, graph.head.device)
+                rows = Rows(self.examples[row], first, about, 0, graph.head.device, size)
                 own = self._own(graph, row, [gradient[: len(about)] for gradient in gradients], 1)
                 tables.append(reduce(activations[row], own, rows)[:, 0] if len(about) else None)
             return tables, share

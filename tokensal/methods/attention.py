@@ -1,7 +1,8 @@
 """Attention weights: where the position that predicts a target looks. A baseline for methods that say more.
 
-1. One forward without a graph gives the attention weights of the layers.
-2. Of each layer, read the row of the predicting position, and take the mean or the maximum over heads, or one head.
+1. One forward without a graph gives what the attentions of the layers are called with.
+2. Of each layer, compute the weights of the predicting position, and take the mean or the maximum over heads, or one
+   head. Other rows are not computed again.
 3. Take the mean over layers.
 
 In an encoder–decoder model, the layers of the decoder are read: the mean of the self- and the cross-attention.
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.engine.activations import raised
+from tokensal.engine.weights import LayerWeights, looked_at
 from tokensal.errors import InputError
 from tokensal.methods.mixing import Mixing, MixingMethod
-from tokensal.perturbations.inputs import Unperturbed
 from tokensal.questions.masks import predictor_mask
-from tokensal.types import Example, HookPoint
+from tokensal.types import Example
 from tokensal.values import is_whole, read_whole, store
 
 HEADS = ("mean", "max")
@@ -68,27 +69,22 @@ class Attention(MixingMethod):
             )
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
-        def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
-            return torch.stack([*weights], 1)
+        def read(several: Sequence[LayerWeights]) -> Tensor:
+            predictors = predictor_mask(example)
+            predicting = [layer for layer in several if (layer.rows & predictors.any(0)).any()]
+            if not predicting:
+                raise InputError(
+                    f"layers is {self.layers!r}, of the encoder alone, but the decoder predicts: choose the last "
+                    "layers."
+                )
+            looking = predictors.to(raised(engine.embed(example)))
+            rows = [looked_at(layer, looking, lambda block: block.weights[0]) for layer in predicting]
+            return torch.stack(rows).mean(0) / (2 if example.encoder else 1)
 
-        unperturbed = Unperturbed(engine.embed(example))
-        [chunk] = engine.activations(
-            example, unperturbed, read, at=HookPoint.ATTENTION_WEIGHTS, layers=layers, each=self._over_heads
-        )
-        return Mixing(chunk[0])
-
-    def rows(self, example: Example, layers: Tensor) -> Tensor:
-        predictors = predictor_mask(example).to(layers)
-        looking = layers[(layers.sum(-1) @ predictors.T > 0).any(-1)]  # an encoder's layers predict nothing
-        if not len(looking):
-            raise InputError(
-                f"layers is {self.layers!r}, of the encoder alone, but the decoder predicts: choose the last layers."
-            )
-        attentions = 2 if example.encoder else 1
-        return predictors @ looking.mean(0) / attentions
+        return Mixing(engine.attention(example, read, layers=layers, each=self._over_heads))
 
     def _over_heads(self, weights: Tensor) -> Tensor:
-        """(n, rows, columns) of the weights (n, heads, rows, columns) of a layer."""
+        """(n, r, c) of some rows of the weights of a layer, (n, heads, r, c)."""
         if isinstance(self.heads, int):
             if self.heads >= weights.shape[1]:
                 count = weights.shape[1]

@@ -1,9 +1,10 @@
 """Attention rollout: attention weights chained through the layers, without any gradient.
 
-1. One forward without a graph gives the attention weights of the layers.
-2. Average them over heads, and add the identity for the residual stream. Each row is divided by its sum, so that it
-   says where one position's state after the layer comes from.
-3. Chain the layers (see `tokensal.methods.mixing`).
+1. One forward without a graph gives what the attentions of the layers are called with.
+2. Average the weights of a block of rows over heads, and add the identity for the residual stream. Each row is divided
+   by its sum, so that it says where one position's state after the layer comes from.
+3. Chain the layers from the highest to the lowest, for the rows of the positions that predict (see
+   `tokensal.methods.mixing`). Rows of which none comes are not computed.
 
 In an encoder–decoder model, a row of a decoder's layer has a share for its self-attention, one for its cross-attention,
 and one for the residual stream; a row of the encoder in it, and of the decoder in an encoder's layer, stays as it is.
@@ -15,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
 from tokensal.engine.activations import raised
+from tokensal.engine.weights import Block, LayerWeights
 from tokensal.methods.mixing import Mixing, MixingMethod
-from tokensal.perturbations.inputs import Unperturbed
-from tokensal.types import Example, HookPoint
+from tokensal.questions.masks import predictor_mask
+from tokensal.types import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +51,25 @@ class AttentionRollout(MixingMethod):
     paper: ClassVar[str] = "Abnar, Zuidema 2020, arXiv:2005.00928"
 
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
-        def read(weights: Sequence[Tensor], index: Tensor) -> Tensor:
-            return torch.stack([*weights], 1)
+        def read(several: Sequence[LayerWeights]) -> Tensor:
+            rows = predictor_mask(example).to(raised(engine.embed(example)))
+            for layer in reversed(several):
+                rows = _before(layer, rows)
+            return rows
 
-        unperturbed = Unperturbed(engine.embed(example))
-        [chunk] = engine.activations(
-            example,
-            unperturbed,
-            read,
-            at=HookPoint.ATTENTION_WEIGHTS,
-            layers=layers,
-            each=lambda weights: raised(weights).mean(1),
-        )
-        attention = chunk[0]
-        mixed = attention + torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
-        return Mixing(mixed / mixed.sum(-1, keepdim=True))
+        return Mixing(engine.attention(example, read, layers=layers, each=lambda weights: raised(weights).mean(1)))
+
+
+def _before(layer: LayerWeights, rows: Tensor) -> Tensor:
+    """Which positions (K, S) below a layer those above it come from: rows × (A + I), each row divided by its sum."""
+
+    def share(block: Block) -> tuple[Block, Tensor, Tensor]:
+        weights = block.weights[0]
+        shares = rows[:, block.rows] / (1 + weights.sum(-1))  # (K, r), of what stays where it is
+        return block, shares, shares @ weights
+
+    result = rows.clone()
+    for block, own, others in layer.over(rows.any(0), share):
+        result[:, block.rows] += own - rows[:, block.rows]
+        result[:, block.columns] += others
+    return result

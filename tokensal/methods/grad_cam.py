@@ -26,14 +26,19 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.engine.reductions import FromTheTop, Reduction, Rows
+from tokensal.engine.reductions import FromTheTop, OverWeights, Reduction, Rows
+from tokensal.engine.weights import Block, LayerWeights, looked_at
 from tokensal.errors import require_known
 from tokensal.methods.layers import Layers, check_layers, select_layers
 from tokensal.methods.method import GradientMethod
+from tokensal.transfers import sent
 from tokensal.types import HookPoint
 
 # From an activation (n, …), its gradient (k, n, …), and what they are about, to a map of each
 Rule = Callable[[Tensor, Tensor, Rows], Tensor]
+# From the attention weights of a layer to what makes a map (k, n, r, c) of a block of rows
+Cells = Callable[[Block], Tensor]
+WeightRule = Callable[[LayerWeights, Rows], Cells]
 
 
 class LayerGradientMethod(GradientMethod):
@@ -138,7 +143,7 @@ class AttentionGradCAM(LayerGradientMethod):
         require_known("rows", [self.rows], ROWS)
 
     def reduction(self) -> Reduction:
-        return FromTheTop(_AddedWeights(WEIGHT_RULES[self.rule], ROWS[self.rows]))
+        return OverWeights(_AddedWeights(WEIGHT_RULES[self.rule], ROWS[self.rows]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +179,7 @@ class GradientRollout(LayerGradientMethod):
         check_layers(self.layers)
 
     def reduction(self) -> Reduction:
-        return FromTheTop(_chained)
+        return OverWeights(_chained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,20 +194,19 @@ class _AddedOutputs:
 
 @dataclass(frozen=True, slots=True)
 class _AddedWeights:
-    """A step that adds the map of a layer: what a rule makes of its weights and gradient, in the rows that count."""
+    """A step that adds the map of a layer: what a rule makes of its weights and gradients, in the rows that count."""
 
-    rule: Rule
-    read: Callable[[Tensor, Rows], Tensor]
+    rule: WeightRule
+    read: Callable[[Rows], Tensor]
 
-    def __call__(self, total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-        return total + self.read(self.rule(weight, gradient, rows), rows)
+    def __call__(self, total: Tensor, layer: LayerWeights, rows: Rows) -> Tensor:
+        return total + looked_at(layer, self.read(rows).to(total), self.rule(layer, rows))
 
 
-def _chained(total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+def _chained(total: Tensor, layer: LayerWeights, rows: Rows) -> Tensor:
     """Some rows of the product (I + Ā_top) … (I + Ā), less the identity's, added up: (k, n, S)."""
-    own = rows.predictors.to(weight)  # the rows of the identity
-    attention = (gradient * weight).relu().mean(-3)  # (k, n, S, S)
-    return total + torch.einsum("knr,knrs->kns", total + own, attention)
+    own = rows.predictors.to(total)  # the rows of the identity
+    return total + looked_at(layer, total + own, lambda block: (block.gradients * block.weights).relu().mean(-3))
 
 
 def _elementwise_outputs(output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
@@ -215,26 +219,34 @@ def _channel_mean(output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
     return torch.einsum("knh,nsh->kns", gradient.sum(-2) / positions[..., None], output)
 
 
-def _elementwise_weights(weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-    return (gradient * weight).relu().sum(-3)  # (k, n, S, S)
+def _elementwise_weights(layer: LayerWeights, rows: Rows) -> Cells:
+    return lambda block: (block.gradients * block.weights).relu().sum(-3)
 
 
-def _head_mean(weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-    # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
-    looking = rows.visible & (weight.sum((1, -1)) > 0)  # (k, n, S); rows of another part do not look
-    cells = (rows.attention_mask & looking[..., None]).to(weight)  # (k, n, S, S)
-    mean = (gradient * cells[:, :, None]).sum((-2, -1)) / cells.sum((-2, -1))[..., None]  # (k, n, heads)
-    return torch.einsum("knh,nhrs->knrs", mean, weight).relu() * cells
+def _head_mean(layer: LayerWeights, rows: Rows) -> Cells:
+    looking = rows.visible & sent(layer.rows, rows.device)  # (k, n, S); rows of another part do not look
+
+    def allowed(block: Block) -> Tensor:
+        # A cell that causality forbids holds no attention, yet has a gradient: it must not enter the mean.
+        return looking[..., block.rows, None] & rows.allowed(block.rows, block.columns)  # (k, n, r, c)
+
+    def sums(block: Block) -> tuple[Tensor, Tensor]:
+        cells = allowed(block).to(block.weights)
+        return torch.einsum("knhrc,knrc->knh", block.gradients, cells), cells.sum((-2, -1))
+
+    slopes, counts = (sum(parts) for parts in zip(*layer.over(looking.flatten(0, 1).any(0), sums), strict=True))
+    mean = slopes / counts[..., None]  # (k, n, heads)
+    return lambda block: torch.einsum("knh,nhrc->knrc", mean, block.weights).relu() * allowed(block)
 
 
-def _all_rows(cells: Tensor, rows: Rows) -> Tensor:
-    return cells.sum(-2)
+def _all_rows(rows: Rows) -> Tensor:
+    return rows.visible  # the others have no gradient
 
 
-def _predictor_rows(cells: Tensor, rows: Rows) -> Tensor:
-    return torch.einsum("knr,knrs->kns", rows.predictors.to(cells), cells)
+def _predictor_rows(rows: Rows) -> Tensor:
+    return rows.predictors
 
 
 OUTPUT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_outputs, "channel_mean": _channel_mean}
-WEIGHT_RULES: Mapping[str, Rule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
-ROWS: Mapping[str, Callable[[Tensor, Rows], Tensor]] = {"all": _all_rows, "predictor": _predictor_rows}
+WEIGHT_RULES: Mapping[str, WeightRule] = {"elementwise": _elementwise_weights, "head_mean": _head_mean}
+ROWS: Mapping[str, Callable[[Rows], Tensor]] = {"all": _all_rows, "predictor": _predictor_rows}

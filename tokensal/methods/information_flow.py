@@ -24,7 +24,7 @@ from tokensal.engine.activations import raised
 from tokensal.engine.contributions import over_contributions
 from tokensal.errors import InputError, require_known
 from tokensal.methods.layers import Layers
-from tokensal.methods.mixing import Mixing, MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod, chained
 from tokensal.methods.shares import completed, divided, own_parts, proximity
 from tokensal.types import AttentionParts, Example
 from tokensal.values import read_number, store
@@ -92,7 +92,7 @@ class InformationFlowRoutes(MixingMethod):
             return self._shares(table, proximity(own_parts(parts), total))
 
         shares = engine.decomposed(example, measure, layers=layers)
-        return Mixing(torch.stack([completed(each) for each in shares]), max(errors))
+        return Mixing(chained(example, torch.stack([completed(each) for each in shares])), max(errors))
 
     def _shares(self, table: Tensor, own: Tensor) -> Tensor:
         """(rows, columns) from the proximities of what is looked at (heads, rows, columns) and the rest (n, rows)."""

@@ -2,8 +2,8 @@
 
 1. A forward without a graph, or several, say for each layer how much of each position's state after the layer comes
    from which position before it: a matrix (S, S) whose rows add up to 1.
-2. Multiply the layers' matrices, from the lowest to the highest. The scores of a target are the row of the position
-   that predicts it; of several targets explained as one, the sum of their rows.
+2. Multiply the layers' matrices, from the highest to the lowest, for the rows of the positions that predict. The scores
+   of a target are its row; of several targets explained as one, the sum of their rows.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tokensal.types import Diagnostic, Example, Scores
 
 
 class Mixing(NamedTuple):
-    """Where each position's state comes from.
+    """Where the states that predict come from.
 
     Attributes:
-        layers: (L, S, S): for each layer, from the lowest, which positions (columns) each state (row) comes from.
+        rows: (K, S): for each group, which positions the states that predict it come from.
         error: how far the parts that this is made of are from adding up, relatively; None where nothing is taken apart.
     """
 
-    layers: Tensor
+    rows: Tensor
     error: float | None = None
 
 
@@ -55,7 +55,7 @@ class MixingMethod(ABC):
 
     @abstractmethod
     def mixing(self, example: Example, engine: Engine, layers: Sequence[int]) -> Mixing:
-        """Where each position's state comes from, in those layers of the model."""
+        """Where the states that predict come from, in those layers of the model."""
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
         if any(group.against for group in example.groups):
@@ -63,14 +63,15 @@ class MixingMethod(ABC):
                 f"{self.name} says where the model's states come from, not what speaks for one text against another: "
                 "leave the contrast out, or choose another method, such as 'lrp' or 'occlusion'."
             )
-        layers, error = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
-        rows, values = self.rows(example, layers), engine.original(example)
+        rows, error = self.mixing(example, engine, select_layers(self.layers, engine.adapter.layer_count))
+        values = engine.original(example)
         diagnostics = {} if error is None else {"decomposition_error": Diagnostic(torch.full_like(values, error))}
         return Scores(pool_to_units(rows, example), values, diagnostics)
 
-    def rows(self, example: Example, layers: Tensor) -> Tensor:
-        """(K, S): the rows of the positions that predict each group, from the matrices of the layers, chained."""
-        rows = predictor_mask(example).to(layers)
-        for layer in layers.flip(0):
-            rows = rows @ layer
-        return rows
+
+def chained(example: Example, layers: Tensor) -> Tensor:
+    """The rows (K, S) of the positions that predict each group, from matrices (L, S, S), chained (step 2)."""
+    rows = predictor_mask(example).to(layers)
+    for layer in layers.flip(0):
+        rows = rows @ layer
+    return rows

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tokensal.engine import Engine
-from tokensal.methods.mixing import Mixing, MixingMethod
+from tokensal.methods.mixing import Mixing, MixingMethod, chained
 from tokensal.perturbations.inputs import Unperturbed
 from tokensal.transfers import sent
 from tokensal.types import Edit, Example, HookPoint, LayerActivation, Part
@@ -62,7 +62,8 @@ class ValueZeroing(MixingMethod):
             layers=layers,
             edit=Edit(frozenset({HookPoint.VALUES, HookPoint.RESIDUAL}), zeroing.write),
         )
-        return Mixing(_divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0)))  # positions × zeroed
+        shares = _divided_by_their_sum(torch.cat(list(changes)).permute(1, 2, 0))  # positions × zeroed
+        return Mixing(chained(example, shares))
 
 
 def _states(example: Example, engine: Engine, embeds: Tensor, layers: Sequence[int]) -> list[Tensor]:

@@ -29,12 +29,14 @@ def group_weights(example: Example) -> Tensor:
     return table
 
 
-def attention_mask(example: Example) -> Tensor:
-    """Which sources each source attends to: (S, S) bool, rows attend to columns."""
+def attention_mask(example: Example, rows: Tensor | None = None) -> Tensor:
+    """Which sources each source attends to: (S, S) bool, rows attend to columns. Or of some rows alone, (r, S)."""
     index = torch.arange(len(example.sources))
-    table = (index <= index[:, None]) | (index < example.encoder)
+    rows = index if rows is None else rows
+    table = (index <= rows[:, None]) | (index < example.encoder)
     if example.branch is not None:
-        table[example.branch.source :, example.predictors[0] + 1 : example.branch.source] = False
+        own = slice(example.predictors[0] + 1, example.branch.source)  # of the first continuation
+        table[:, own] &= (rows < example.branch.source)[:, None]
     return table
 
 
@@ -45,8 +47,7 @@ def visible_sources(example: Example) -> Tensor:
 
 def _seen_by_targets(example: Example) -> Tensor:
     """(G, S) bool."""
-    table: Tensor = attention_mask(example)[torch.tensor(example.predictors)]
-    return table
+    return attention_mask(example, torch.tensor(example.predictors))
 
 
 def predictor_mask(example: Example) -> Tensor:

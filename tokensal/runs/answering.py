@@ -21,8 +21,8 @@ from typing import Any
 
 from tokensal.adapters import AnyAdapter, ModelAdapter
 from tokensal.case import marks_of
+from tokensal.chunks import in_chunks
 from tokensal.engine import Budget
-from tokensal.engine.budget import in_chunks
 from tokensal.errors import TokensalError
 from tokensal.options import values_of
 from tokensal.runs.source import Entry

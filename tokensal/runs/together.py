@@ -21,8 +21,8 @@ import torch
 
 from tokensal.adapters import AnyAdapter, ModelAdapter
 from tokensal.case import Case
+from tokensal.chunks import in_chunks
 from tokensal.engine import Budget
-from tokensal.engine.budget import in_chunks
 from tokensal.engine.forwards import AsItIs
 from tokensal.engine.together import gradients_together
 from tokensal.errors import UnsupportedModel

@@ -1,0 +1,251 @@
+"""Attention by the model's own eager function, in blocks of rows, so that weights (heads, S, S) never exist.
+
+1. A model's configuration names the attention function that the library calls, and the masks that it builds. While
+   weights are read, that is the function of this module, with the masks of eager attention.
+2. It calls the eager function that the model comes with, which has its soft cap, its sinks and its scale, with a block
+   of rows of the queries at a time, and the same rows of the mask and of a position bias. The columns after the last
+   that one of these rows sees are left out: their weights are 0.
+3. With a graph, a block keeps none. When its backward comes, it is computed once more. Texts of no more than a block
+   of `ON_GRAPH` rows stay on the graph as they are.
+4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had.
+
+A model that calls attention in another way, or with tensors that are not known here, keeps its weights as one tensor: a
+trial tells (see `trials.py`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokensal.chunks import in_chunks
+from tokensal.errors import UnsupportedModel
+from tokensal.layer_call import AttentionCall, BlockSize
+from tokensal.transfers import sent
+from tokensal.types import LayerActivation
+
+NAME = "tokensal"
+ON_GRAPH = 128
+# Tensors that an attention may be called with besides queries, keys, values and mask: those that do not belong to rows,
+# or that eager attention does not read; and the bias, of which each block has its own rows.
+KNOWN = {"position_ids", "cache_position", "s_aux"}
+BIAS = "position_bias"
+MASK_ROWS = 256  # of which the last column is looked up at once
+
+Rows = slice | Tensor
+Each = Callable[[Tensor], Tensor]
+
+
+@dataclass(slots=True, eq=False)
+class Attending:
+    """The forward of a model whose attention runs in blocks.
+
+    Attributes:
+        size: how many rows go at once.
+        graph: whether what is recorded is differentiated.
+        each: what is read of weights (R, heads, r, c) in place of themselves.
+        activations: to which each attention that is entered is added.
+        label: names the layer, and the sources, of the attention that runs; None where it is not recorded.
+        ends: of each mask that was seen, how many columns each row needs; with the mask, so that its id stays its own.
+    """
+
+    size: BlockSize
+    graph: bool
+    each: Each | None
+    activations: list[LayerActivation]
+    label: Callable[..., AttentionCall] | None = None
+    ends: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def entering(self, label: Callable[..., AttentionCall]) -> Callable[..., None]:
+        """A hook for before the forward of an attention."""
+
+        def enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            self.label = label
+
+        return enter
+
+    def leaving(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        """A hook for after it."""
+        self.label = None
+
+    def ends_of(self, mask: Tensor, rows: int, columns: int) -> Tensor:
+        """(rows,) how many of the first columns each row needs; see `_ends`."""
+        known = self.ends.get(id(mask))
+        if known is None:
+            known = self.ends[id(mask)] = mask, _ends(mask, columns).expand(rows)
+        return known[1]
+
+
+_RUNNING = threading.local()
+
+
+@contextmanager
+def attending(mode: Attending) -> Iterator[None]:
+    """Inside, forwards of this thread run attention by the mode, of models that are configured for it."""
+    before = getattr(_RUNNING, "mode", None)
+    _RUNNING.mode = mode
+    try:
+        yield
+    finally:
+        _RUNNING.mode = before
+
+
+@cache
+def register() -> None:
+    """Make the function and its masks known to the library, under their name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, eager_mask)
+
+
+def attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **named: Any
+) -> tuple[Tensor, Tensor | None]:
+    """What the library calls with queries (R, heads, rows, width), keys and values; returns (R, rows, heads, width)."""
+    function = _eager_function(module)
+    mode: Attending | None = getattr(_RUNNING, "mode", None)
+    if mode is None:  # another thread runs the model meanwhile
+        output: tuple[Tensor, Tensor | None] = function(module, query, key, value, attention_mask, **named)
+        return output
+    (rows, heads, length, _), columns = query.shape, key.shape[2]
+    _require_known(named, length)
+    ends = None if attention_mask is None else mode.ends_of(attention_mask, length, columns)
+    call = Call(partial(function, module), attention_mask, named, ends)
+    result = _in_blocks(query, key, value, call, mode.size)
+    if mode.label is not None:
+        attend_rows = partial(_attend_rows, query.detach(), key.detach(), value.detach(), call, mode.each)
+        kept = result if mode.graph else result.new_empty(0)
+        mode.activations.append(mode.label(kept, attend=attend_rows, width=rows * heads * columns))
+    return result, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """How the eager function of a model is called, but for queries, keys and values.
+
+    Attributes:
+        function: the function, and the module that it reads.
+        mask: (R, 1, rows, columns), or with a single row for all, or None.
+        named: its other arguments.
+        ends: (rows,) how many columns each row needs; None for all.
+    """
+
+    function: Callable[..., tuple[Tensor, Tensor]]
+    mask: Tensor | None
+    named: dict[str, Any]
+    ends: Tensor | None
+
+    def columns(self, rows: Rows, key: Tensor) -> int:
+        """How many of the first columns these rows need."""
+        if self.ends is None:
+            return key.shape[2]
+        return int(self.ends[rows if isinstance(rows, slice) else rows.cpu()].max())
+
+    def of(self, rows: Rows, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The output (R, r, heads, width) and weights (R, heads, r, c) of the rows that these queries belong to."""
+        mask, named, stop = self.mask, self.named, self.columns(rows, key)
+        if mask is not None:
+            mask = _cut(mask, rows, stop)
+        if named.get(BIAS) is not None:
+            named = {**named, BIAS: _cut(named[BIAS], rows, stop)}
+        return self.function(query, key[:, :, :stop], value[:, :, :stop], mask, **named)
+
+
+def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> Tensor:
+    rows, heads, length, _ = query.shape
+    block = size(length, rows * heads * key.shape[2])
+    if length <= min(ON_GRAPH, block):
+        return call.of(slice(0, length), query, key, value)[0]
+    result: Tensor = _InBlocks.apply(query, key, value, call, block)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _attend_rows(
+    query: Tensor, key: Tensor, value: Tensor, call: Call, each: Each | None, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`AttentionCall.attend`."""
+    block = query[:, :, sent(rows, query.device)].requires_grad_(torch.is_grad_enabled())
+    output, weights = call.of(rows, block, key, value)
+    return output, weights if each is None else each(weights)
+
+
+class _InBlocks(torch.autograd.Function):
+    """The outputs of all rows, (R, rows, heads, width); of a graph, queries, keys and values are all that is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, call: Call, size: int) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.call, ctx.size = call, size
+
+        def block(rows: slice) -> Tensor:
+            return call.of(rows, query[:, :, rows], key, value)[0]
+
+        return torch.cat([*in_chunks(query.shape[2], size, block)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # several cotangents may be behind what looks like one (`is_grads_batched`), where nothing works in place
+        query, key, value = (tensor.detach() for tensor in ctx.saved_tensors)
+
+        def block(rows: slice) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                leaves = [each.requires_grad_() for each in (query[:, :, rows], key.detach(), value.detach())]
+                output, _ = ctx.call.of(rows, *leaves)
+            return torch.autograd.grad(output, leaves, gradient[:, rows])
+
+        parts, totals = [], None
+        for part, *sums in in_chunks(query.shape[2], ctx.size, block):
+            parts.append(part)
+            totals = sums if totals is None else [total + each for total, each in zip(totals, sums, strict=True)]
+        assert totals is not None
+        return torch.cat(parts, dim=2), *totals, None, None
+
+
+def _ends(mask: Tensor, columns: int) -> Tensor:
+    """How many of the first columns each row (or all, where a mask has one) needs, on the CPU: up to the last it sees.
+
+    A row that sees none looks at all alike.
+    """
+    nothing = torch.finfo(mask.dtype).min / 2
+    numbers = torch.arange(1, columns + 1, device=mask.device)
+    ends = []
+    for rows in torch.split(mask[..., :columns], MASK_ROWS, dim=-2):
+        last = (numbers * (rows > nothing)).amax(-1)
+        ends.append(last.masked_fill(last == 0, columns).amax((0, 1)))
+    return torch.cat(ends).cpu()
+
+
+def _cut(tensor: Tensor, rows: Rows, stop: int) -> Tensor:
+    """Some rows and the first columns of (…, rows, columns); where there is one row for all, that."""
+    if tensor.shape[-2] > 1:
+        tensor = tensor[..., rows if isinstance(rows, slice) else sent(rows, tensor.device), :]
+    return tensor[..., :stop]
+
+
+def _require_known(named: dict[str, Any], length: int) -> None:
+    """Refuse a call with tensors of which a block of rows may need its part."""
+    unknown = {name for name, value in named.items() if isinstance(value, Tensor)} - KNOWN - {BIAS}
+    if unknown or (isinstance(named.get(BIAS), Tensor) and named[BIAS].shape[-2] not in (1, length)):
+        raise UnsupportedModel(f"The attention of this model cannot be run in blocks: it reads {sorted(unknown)}.")
+
+
+def _eager_function(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The eager attention of the file that a module is from: what the library would call otherwise.
+
+    Raises:
+        UnsupportedModel: it has none.
+    """
+    function = inspect.unwrap(type(module).forward).__globals__.get("eager_attention_forward")
+    if function is None:
+        raise UnsupportedModel(f"{type(module).__name__} has no eager attention that can be run in blocks.")
+    return function

@@ -26,11 +26,6 @@ CPU_ROWS = 1024
 # Rows (tokens × perturbations) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
 CPU_KEPT = 256
 
-# Perturbations that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
-# quick with few rows, so little of that is worth it; other devices need many rows at once.
-CPU_SPARE = 4
-SPARE = 0.25  # of the tokens, elsewhere
-
 # What a further forward costs however short it is, in tokens. Of SmolLM2, one token takes as long as twenty in a batch.
 CPU_FIXED = 24
 FIXED = 2048  # elsewhere
@@ -112,9 +107,17 @@ class Budget:
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
-    def spare(self, sources: int, device: torch.device) -> int:
-        """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""
-        return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
+    def together(self, begins: Tensor, ends: Tensor, device: torch.device) -> int:
+        """How many perturbations, from the first on, go into one forward before padding costs more than another one.
+
+        Args:
+            begins: (n,) where the tokens of each begin: they are run from where the first of all begin.
+            ends: (n,) where they end: they are padded to where the last of all end.
+            device: where.
+        """
+        longest = ends.cummax(0).values - begins.cummin(0).values
+        padding = longest * torch.arange(1, len(ends) + 1) - (ends - begins).cumsum(0)
+        return int((padding <= self.fixed(device)).long().cumprod(0).sum())
 
     def fixed(self, device: torch.device) -> int:
         """What a further forward costs however short it is, in tokens."""

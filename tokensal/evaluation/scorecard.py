@@ -37,7 +37,7 @@ def explain_and_measure(case: Case, method: Method, seed: int = 0) -> Attributio
     """What a method says of a case, with diagnostics `deletion`, `insertion`, `better_than_chance` and `random_target`.
 
     They are (K,), the first three the same for all targets, since they are about the sum of these; NaN where the score
-    does not change when all units are masked, or nothing may be masked.
+    does not change when all units are removed, or none may be removed.
 
     Args:
         case: the case.

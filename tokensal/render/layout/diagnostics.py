@@ -83,7 +83,7 @@ def _scorecard(diagnostics: Diagnostics) -> str:
     parts = [
         f"deletion {deletion:.2f}, insertion {insertion:.2f}, better than {percent(better)} of random rankings"
         if math.isfinite(deletion)
-        else "the score does not change when all is masked"
+        else "the score does not change when all units are removed"
     ]
     if math.isfinite(alike):
         parts.append(f"rank correlation with the map of another target {alike:.2f}")

@@ -38,11 +38,10 @@ class Prefixes:
     cuts: tuple[int, ...] = ()
 
 
-def by_start(starts: Tensor, sources: int) -> Prefixes:
-    """Perturbations of so many sources that have nothing in common but what the example has, too."""
+def by_start(starts: Tensor, lengths: Tensor) -> Prefixes:
+    """Perturbations that have nothing in common but what the example has, too."""
     order = starts.argsort(stable=True)
-    lengths = torch.arange(sources + 1).expand(len(starts), -1)
-    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths)
+    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths[order])
 
 
 def by_pattern(starts: Tensor, pattern: Tensor, lengths: Tensor) -> Prefixes:

@@ -68,11 +68,12 @@ class Scoring:
         tally = tally or Tally(forwards.progress, len(perturbations))
         patterned = perturbations if isinstance(perturbations, Patterned) else None
         pattern = None if patterned is None else patterned.pattern
-        if patterned is None or pattern is None or not adapter.continues(example):
-            return cls(forwards, example, perturbations, by_start(starts, len(example.sources)), False, tally)
+        seen = None if patterned is None else patterned.seen(torch.arange(len(perturbations)))
+        if pattern is None or not adapter.continues(example):
+            lengths = _lengths(example, len(starts), seen if pattern is None else None)  # no pattern: gaps are closed
+            return cls(forwards, example, perturbations, by_start(starts, lengths), False, tally)
         skips = adapter.skips(example)
-        seen = patterned.seen(torch.arange(len(perturbations))) if skips else None
-        prefixes = by_pattern(starts, pattern.cpu(), _lengths(example, pattern, seen))
+        prefixes = by_pattern(starts, pattern.cpu(), _lengths(example, len(starts), seen if skips else None))
         # both continuations of a contrast read what comes before the first predictor
         prefixes = with_best_cuts(prefixes, latest=example.predictors[0], fixed=forwards.budget.fixed(adapter.device))
         return cls(forwards, example, perturbations, prefixes, skips, tally)
@@ -185,9 +186,12 @@ def _by_ends(begins: Tensor, ends: Tensor, near: int) -> Tensor:
     return order[(begins[order] // max(1, near)).argsort(stable=True)]
 
 
-def _lengths(example: Example, pattern: Tensor, seen: Tensor | None) -> Tensor:
-    """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all."""
-    run = torch.ones(pattern.shape, dtype=torch.bool) if seen is None else seen.cpu().clone()
+def _lengths(example: Example, rows: int, seen: Tensor | None) -> Tensor:
+    """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all.
+
+    Those that attention does not see (R, S) are not run; None where all are.
+    """
+    run = torch.ones(rows, len(example.sources), dtype=torch.bool) if seen is None else seen.cpu().clone()
     run[:, list(example.predictors)] = True
     return torch.nn.functional.pad(run.cumsum(1, dtype=torch.int32), (1, 0))
 

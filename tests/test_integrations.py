@@ -41,8 +41,8 @@ def told(rows):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What the rows of a run say of the records."""
-    return told(list(run(load("dates"), RECORDS, tmp_path_factory.mktemp("run"), methods=METHODS).rows()))
+    """What the rows of a run say of the records, which it explains one by one, as workers do."""
+    return told(list(run(load("dates"), RECORDS, tmp_path_factory.mktemp("run"), methods=METHODS, part_size=1).rows()))
 
 
 def stored(folder):

@@ -26,6 +26,7 @@ import test_shapley
 import test_slots
 import test_surrogates
 import test_surroundings
+import test_together
 import test_tracing
 import test_trials
 import torch
@@ -34,7 +35,19 @@ from models import COMMON
 
 from tokensal import InputXGradient, scores
 from tokensal.adapters import causal, hooks, linear_rules, operations, rules, secants, trials
-from tokensal.engine import Engine, budget, contributions, engine, gradients, moments, prefixes, reductions, scoring
+from tokensal.engine import (
+    Engine,
+    budget,
+    contributions,
+    engine,
+    forwards,
+    gradients,
+    moments,
+    prefixes,
+    reductions,
+    scoring,
+    together,
+)
 from tokensal.errors import UnsupportedModel
 from tokensal.methods import (
     adaptive_quadrature,
@@ -225,6 +238,32 @@ def disagreement_overlooked(patch):
 
 def states_shared_untried(patch):
     patch.setattr(trials, "_agree", lambda adapter, what, numbers: True)
+
+
+def padded_in_front(patch):
+    def pad(rows):
+        longest = max(map(len, rows))
+        return torch.stack([torch.cat([row[:1].expand(longest - len(row), -1), row]) for row in rows])
+
+    patch.setattr(causal, "pad_embeddings", pad)
+
+
+def second_continuation_in_the_place_of_the_first(patch):
+    patch.setattr(
+        together._Joint, "_columns", property(lambda self: [torch.arange(len(each.targets)) for each in self.examples])
+    )
+
+
+def constants_of_all_examples_added_up(patch):
+    def scaled(mode, constant, total):
+        return constant if mode.constants is None else constant * mode.constants.mean()
+
+    patch.setattr(linear_rules, "scaled", scaled)
+    patch.setattr(rules, "scaled", scaled)
+
+
+def rules_not_told_apart(patch):
+    patch.setattr(forwards.Asked, "__eq__", lambda self, other: self.example is other.example)
 
 
 def autocast_left_on(patch):
@@ -511,6 +550,8 @@ STATES = partial(
     test_trials.test_states_that_a_model_does_not_take_are_not_shared,
     lambda: test_trials.of_two_halves(hf.SwitchTransformersConfig(**test_trials.SWITCH)),
 )
+TOGETHER = test_together.test_gradients_of_a_model_with_biases_and_two_continuations
+KNOWN = test_together.test_a_method_gets_what_it_asks_for_and_nothing_else
 AUTOCAST = partial(test_surroundings.test_what_a_caller_switched_on_reaches_no_number, "Llama", "autocast")
 THREADS = partial(test_surroundings.test_a_forward_of_another_thread_is_the_plain_model, "input_x_gradient")
 BLOOM = partial(test_further.test_methods_of_layers_run_or_refuse_the_model, "Bloom")
@@ -595,6 +636,10 @@ COUNTS = partial(test_engine.test_one_forward_serves_all_targets, InputXGradient
         (disagreement_overlooked, POSITIONS),
         (disagreement_overlooked, EAGER),
         (states_shared_untried, STATES),
+        (padded_in_front, TOGETHER),
+        (second_continuation_in_the_place_of_the_first, TOGETHER),
+        (constants_of_all_examples_added_up, TOGETHER),
+        (rules_not_told_apart, KNOWN),
         (autocast_left_on, AUTOCAST),
         (threads_not_told_apart, THREADS),
         (values_zeroed_by_rows, BLOOM),

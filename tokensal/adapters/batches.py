@@ -136,6 +136,15 @@ def pad(prompts: Sequence[Ids], *, left: bool) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
+def pad_embeddings(rows: Sequence[Tensor]) -> Tensor:
+    """Embeddings (rows, columns, D) of texts, (n, D) each, with the last token of each again on its right.
+
+    A causal model does not see there what comes later, so that no mask is needed.
+    """
+    longest = max(map(len, rows))
+    return torch.stack([torch.cat([row, row[-1:].detach().expand(longest - len(row), -1)]) for row in rows])
+
+
 def _effective(model: PreTrainedModel, options: Mapping[str, Any]) -> dict[str, Any]:
     """What of the model's configuration differs from the defaults, and the options; without what is switched off."""
     own = model.generation_config.to_diff_dict()

@@ -13,14 +13,16 @@ where a layer's attention has a window: the mask applies the window, so that any
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tokensal.adapters.batches import pad_embeddings
 from tokensal.adapters.layers import smallest_window, unscaled_length
-from tokensal.adapters.model import ModelAdapter, predicted_before
+from tokensal.adapters.model import ModelAdapter, predicted_before, predictors_together
 from tokensal.adapters.one_axis import check_length, on_one_axis
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids
 from tokensal.perturbations.inputs import PerturbedInputs
@@ -103,6 +105,18 @@ class CausalAdapter(ModelAdapter):
             return self._run(example, self._completed(example, perturbed), start=start)
         before = states.before(perturbed)
         return self._run(example, perturbed, before.keep, start=start, cache=self._cache(before.layers))
+
+    def _forward_together(self, examples: Sequence[Example], embeds: Sequence[Tensor]) -> Forward:
+        padded = pad_embeddings(embeds)
+        rows, length = padded.shape[:2]
+        inputs = {
+            "inputs_embeds": padded,
+            "attention_mask": torch.ones(rows, length, dtype=torch.int64, device=padded.device),
+            "position_ids": torch.arange(length, device=padded.device).expand(rows, -1),
+            "past_key_values": None,
+            "use_cache": False,
+        }
+        return self._called(inputs, predictors_together(examples), 0)[0]
 
     def _run(
         self,

@@ -22,14 +22,27 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor
 
 from tokensal.adapters.operations import IN_PLACE, Function, named_arguments, varies
+from tokensal.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     from tokensal.adapters.rules import RuleMode
 
 
-def scaled(mode: RuleMode, constant: Tensor) -> Tensor:
-    """A constant, times the leaf of one."""
-    return constant if mode.constants is None else constant * mode.constants.to(constant)
+def scaled(mode: RuleMode, constant: Tensor, total: Tensor) -> Tensor:
+    """A constant, times the leaf of one; of several examples, times that of each in a total (rows, …).
+
+    Raises:
+        UnsupportedModel: the rows of the total are not the examples: they are tokens, or experts with a constant each.
+    """
+    ones = mode.constants
+    if ones is None:
+        return constant
+    if ones.ndim:
+        by_expert = constant.ndim == 3 and constant.shape[:2] == (len(ones), 1)
+        if total.ndim < 3 or len(total) != len(ones) or by_expert:
+            raise UnsupportedModel("What constants add to each of several examples cannot be told.")
+        ones = ones.reshape(-1, *[1] * (total.ndim - 1))
+    return constant * ones.to(constant)
 
 
 def linear(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -42,7 +55,8 @@ def linear(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: di
         return _shared(mode, named["input"], named["weight"], bias)
     if mode.constants is None or bias is None:
         return function(**named)
-    return function(named["input"], named["weight"]) + scaled(mode, bias)
+    product: Tensor = function(named["input"], named["weight"])
+    return product + scaled(mode, bias, product)
 
 
 def addmm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,7 +67,8 @@ def addmm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dic
         return _shared(mode, args[1], args[2].T, args[0])
     if mode.constants is None:
         return function(*args, **kwargs)
-    return torch.mm(args[1], args[2]) + scaled(mode, args[0])
+    product = _by_row(mode, torch.mm(args[1], args[2]))
+    return (product + scaled(mode, args[0], product)).flatten(0, -2)
 
 
 def multiplied_by_a_constant(mode: RuleMode, function: Function, first: Tensor, second: Tensor) -> Any:
@@ -79,10 +94,10 @@ def _shared(mode: RuleMode, x: Tensor, weight: Tensor, bias: Tensor | None) -> T
     constant = product.new_zeros(()) if bias is None else bias
     z = (product + constant).detach()
     sign = torch.where(z >= 0, 1.0, -1.0).to(z)
-    shares = product + scaled(mode, constant)
+    shares = product + scaled(mode, constant, product)
     if gamma:
         supporting = (product + sign * F.linear(x.abs(), weight.abs())) / 2
-        shares = shares + gamma * (supporting + scaled(mode, constant * (sign * constant > 0)))
+        shares = shares + gamma * (supporting + scaled(mode, constant * (sign * constant > 0), product))
     total = shares.detach()
     total = total + mode.rules.epsilon * torch.where(total >= 0, 1.0, -1.0).to(z)
     ratio = torch.where(total == 0, 0, z / torch.where(total == 0, 1, total))
@@ -95,8 +110,15 @@ def add(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[
     if mode.constants is None or len(args) < 2 or in_place or varies(args[0]) == varies(args[1]):
         return function(*args, **kwargs)
     [varying] = filter(varies, args[:2])
-    terms = [scaled(mode, _as_tensor(term, varying)) if _is_constant(term) else term for term in args[:2]]
+    terms = [scaled(mode, _as_tensor(term, varying), varying) if _is_constant(term) else term for term in args[:2]]
     return function(*terms, *args[2:], **kwargs)
+
+
+def _by_row(mode: RuleMode, product: Tensor) -> Tensor:
+    """A product (tokens, width) of all tokens of several examples, by example."""
+    if mode.constants is None or not mode.constants.ndim:
+        return product
+    return product.view(len(mode.constants), -1, product.shape[-1])
 
 
 def _as_tensor(term: Any, varying: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from tokensal.adapters.support import check_model, unwrapped
 from tokensal.adapters.trials import (
     agrees_in_batches,
     findings_of,
+    forwards_agree_together,
     rebuilt_gradients_agree,
     require_eager_agreement,
     running,
@@ -232,6 +233,36 @@ class ModelAdapter(PromptAdapter, HookedModel):
         """Whether sources that attention does not see need not be run, where the others keep their positions."""
         return False
 
+    def runs_together(self, examples: Sequence[Example]) -> bool:
+        """Whether one forward can run these examples, each as if by itself; all of them branch, or none does."""
+        longest = max(len(each.sources) for each in examples)
+        scaled = longest > unscaled_length(self.model.config.get_text_config())
+        return not scaled and forwards_agree_together(self, self._findings)
+
+    def forward_together(self, examples: Sequence[Example], embeds: Sequence[Tensor]) -> Forward:
+        """One pass over N examples, with logits (N, G, V) of the positions that predict their targets.
+
+        Where they branch, one pass for each continuation. Of each continuation, the targets of an example come first;
+        columns that only others have hold one of its own again.
+
+        Args:
+            examples: which `runs_together`.
+            embeds: of the sources of each, (S, D); the graph reaches them where they require gradients.
+        """
+        if examples[0].branch is None:
+            return self._forward_together(examples, embeds)
+        branches = [split_branches(example) for example in examples]
+        inputs = [
+            [part.embeds[0] for part in split_inputs(example, PerturbedInputs(each[None]))]
+            for example, each in zip(examples, embeds, strict=True)
+        ]
+        runs = zip(zip(*branches, strict=True), zip(*inputs, strict=True), strict=True)
+        return join_forwards([self._forward_together(parts, part_embeds) for parts, part_embeds in runs])
+
+    @abstractmethod
+    def _forward_together(self, examples: Sequence[Example], embeds: Sequence[Tensor]) -> Forward:
+        """`forward_together` of examples with one continuation."""
+
     @abstractmethod
     def _original(self, example: Example, share: bool) -> Original:
         """`original` of an example with one continuation."""
@@ -295,6 +326,13 @@ class ModelAdapter(PromptAdapter, HookedModel):
 def _key(ids: Sequence[int], options: Mapping[str, Any], limit: int) -> Hashable:
     """What an answer that is generated ahead is known by."""
     return tuple(ids), repr(sorted(options.items())), limit
+
+
+def predictors_together(examples: Sequence[Example]) -> Tensor:
+    """(N, G) which of the decoder's inputs predict the targets of each example; its last one where others have more."""
+    most = max(len(each.targets) for each in examples)
+    rows = [[*each.predictors, *each.predictors[-1:] * (most - len(each.targets))] for each in examples]
+    return torch.tensor(rows) - torch.tensor([[each.encoder] for each in examples])
 
 
 def predicted_before(example: Example, first: int) -> int:

@@ -55,7 +55,8 @@ class RuleMode(OperationMode):
     Args:
         rules: the rules.
         model: the model whose forwards run inside.
-        constants: the leaf of one, a tensor (), by which constants are multiplied; None leaves them as they are.
+        constants: the leaf of one, a tensor (), by which constants are multiplied; or of ones (N,), for each of several
+            examples. None leaves them as they are.
     """
 
     def __init__(self, rules: Rules, model: nn.Module, constants: Tensor | None = None) -> None:
@@ -108,7 +109,7 @@ def _layer_norm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwarg
     result = centred * scale
     if named.get("weight") is not None:
         result = result * named["weight"]
-    return result if named.get("bias") is None else result + scaled(mode, named["bias"])
+    return result if named.get("bias") is None else result + scaled(mode, named["bias"], result)
 
 
 def _rms_norm(mode: RuleMode, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

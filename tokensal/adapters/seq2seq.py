@@ -14,6 +14,7 @@ Where a perturbation alters inputs of the decoder alone, the encoder is not run 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokensal.adapters.model import ModelAdapter, predicted_before
+from tokensal.adapters.batches import pad_embeddings
+from tokensal.adapters.model import ModelAdapter, predicted_before, predictors_together
 from tokensal.adapters.prompting import Prompt, Text, continuation_ids, read_with_answer, target_ids
 from tokensal.adapters.tokens import read
 from tokensal.errors import InputError
@@ -111,6 +113,21 @@ class Seq2SeqAdapter(ModelAdapter):
         completed = self._completed(example, perturbed) if perturbed.first else perturbed
         encoder_output = states if perturbed.first >= example.encoder else None
         return self._run(example, completed, encoder_output, predicted_before(example, perturbed.first))[0]
+
+    def _forward_together(self, examples: Sequence[Example], embeds: Sequence[Tensor]) -> Forward:
+        """As in `ModelAdapter`; the encoder's tokens all see one another, so what it reads of others is masked."""
+        sizes = [each.encoder for each in examples]
+        padded = pad_embeddings([row[:size] for row, size in zip(embeds, sizes, strict=True)])
+        decoder = pad_embeddings([row[size:] for row, size in zip(embeds, sizes, strict=True)])
+        keep = torch.arange(padded.shape[1]) < torch.tensor(sizes)[:, None]
+        inputs = {
+            "inputs_embeds": padded * self._scale,
+            "attention_mask": sent(keep.long(), padded.device),
+            "decoder_inputs_embeds": decoder,
+            "decoder_attention_mask": torch.ones(decoder.shape[:2], dtype=torch.int64, device=decoder.device),
+            "use_cache": False,
+        }
+        return self._called(inputs, predictors_together(examples), 0)[0]
 
     def _run(
         self, example: Example, perturbed: PerturbedInputs, states: Tensor | None = None, start: int = 0

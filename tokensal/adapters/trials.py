@@ -11,6 +11,8 @@
    they are not, the plain graph is all there is.
 7. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
    prompt by itself, by half of what `tokensal.adapters.batches` allows. Else answers are generated one by one.
+8. Only where examples are explained together: logits of two examples of unequal lengths in one forward must be those of
+   each by itself. Else examples are explained one by one.
 
 A model that fails 2, 3 or 5 is refused: its map would be that of another function.
 """
@@ -61,6 +63,7 @@ class Findings:
     eager_agrees: bool = False
     batches: dict[bool, bool] = field(default_factory=dict)  # by whether they are padded
     rebuilds: bool | None = None  # not known yet
+    together: bool | None = None
 
 
 _FINDINGS: WeakKeyDictionary[nn.Module, Findings] = WeakKeyDictionary()
@@ -133,6 +136,24 @@ def _scores_in_batch(adapter: ModelAdapter, padded: bool) -> tuple[Tensor, Tenso
         return torch.stack(steps, dim=1)
 
     return torch.cat([scores([prompt]) for prompt in prompts]), scores(prompts)
+
+
+def forwards_agree_together(adapter: ModelAdapter, findings: Findings) -> bool:
+    """Whether a forward of several examples computes for each what it does by itself."""
+    if findings.together is None:
+        with _prepared(adapter):
+            findings.together = _agree(
+                adapter, "Examples of %s are not explained together", lambda: _logits_together(adapter)
+            )
+    return findings.together
+
+
+def _logits_together(adapter: ModelAdapter) -> tuple[Tensor, Tensor]:
+    """(LENGTH + LENGTH / 2, V) of two examples by themselves, and in one forward."""
+    examples = [_example(adapter, LENGTH // 2), _example(adapter)]
+    short, long = adapter.forward_together(examples, [adapter.embed(each) for each in examples]).logits
+    own = [_adapted_logits(adapter, each) for each in examples]
+    return torch.cat(own), torch.cat([short[: LENGTH // 2], long])
 
 
 def rebuilt_gradients_agree(adapter: ModelAdapter, findings: Findings) -> bool:
@@ -264,13 +285,13 @@ def running(model: Any) -> AbstractContextManager[None]:
     return foreign(UnsupportedModel, sentence, OTHERS)
 
 
-def _example(adapter: ModelAdapter) -> Example:
+def _example(adapter: ModelAdapter, length: int = LENGTH) -> Example:
     """Ordinary tokens, each of which but the last predicts; for an encoder–decoder model as many in each half."""
-    ids = _ordinary_ids(adapter)
+    ids = _ordinary_ids(adapter)[:length]
     tokens = tuple(Token(id, "", 0, 0, Role.PROMPT) for id in ids)
     if adapter.model.config.is_encoder_decoder:
-        return Example("", tokens + tokens, tokens, tuple(range(LENGTH, 2 * LENGTH)), encoder=LENGTH)
-    return Example("", tokens, tokens, tuple(range(LENGTH)))
+        return Example("", tokens + tokens, tokens, tuple(range(length, 2 * length)), encoder=length)
+    return Example("", tokens, tokens, tuple(range(length)))
 
 
 def _ordinary_ids(adapter: ModelAdapter) -> list[int]:

@@ -56,6 +56,17 @@ class Adapter(Protocol):
         """
         ...
 
+    def runs_together(self, examples: Sequence[Example]) -> bool:
+        """Whether one forward can run these examples, each as if by itself."""
+        ...
+
+    def forward_together(self, examples: Sequence[Example], embeds: Sequence[Tensor]) -> Forward:
+        """One pass over N examples; the graph reaches those of their `embeds`, (S, D), that require gradients.
+
+        Of each continuation, the targets of an example come first; others have more.
+        """
+        ...
+
     def continues(self, example: Example) -> bool:
         """Whether perturbations can go on from the `states` of others."""
         ...

@@ -26,6 +26,15 @@ CPU_ROWS = 1024
 # Rows (tokens × perturbations) of one forward whose graph is kept on a CPU. More are no quicker, but take memory.
 CPU_KEPT = 256
 
+# Rows (tokens × examples) of one forward of several examples whose gradients are taken together. On a CPU, more gain
+# little, as tests/benchmarks/together.py measures; so an example of more than half as many is explained by itself.
+# Elsewhere it is not measured yet.
+CPU_TOGETHER = 512
+TOGETHER = 4096
+
+# What examples that are shorter, or have fewer groups, than others of their forward may add to the work by padding.
+PADDING = 0.25
+
 # What a further forward costs however short it is, in tokens. Of SmolLM2, one token takes as long as twenty in a batch.
 CPU_FIXED = 24
 FIXED = 2048  # elsewhere
@@ -87,6 +96,33 @@ class Budget:
         worthwhile = taken <= (1 + CPU_WASTE) * wanted[:most].cumsum(0)
         return int(worthwhile.long().cumprod(0).sum())
 
+    def together(self, lengths: Tensor, groups: Tensor, device: torch.device) -> int:
+        """How many examples, from the first on, have their gradients taken together.
+
+        Lengths and groups alone decide, and no free memory: so whoever explains them does it in the same way.
+
+        Args:
+            lengths: (N,) the sources of each, int64.
+            groups: (N,) how many gradients each is asked for, int64.
+            device: where.
+        """
+        if self.rebuild is True:
+            return 1
+        most = self.rows or (CPU_TOGETHER if device.type == "cpu" else TOGETHER)
+        rows = lengths.cummax(0).values * torch.arange(1, len(lengths) + 1)
+        padded = rows * groups.cummax(0).values
+        fitting = (rows <= most) & (padded <= (1 + PADDING) * (lengths * groups).cumsum(0))
+        return max(1, int(fitting.long().cumprod(0).sum()))
+
+    def require_together(self, rows: int, footprint: Footprint, device: torch.device) -> None:
+        """Refuse a graph over `rows` tokens of several examples where it does not fit: by themselves they may.
+
+        Raises:
+            MemoryShortage: what the forward keeps, and a backward moves, is more than activations may take.
+        """
+        if rows * (footprint.kept + footprint.moved) > self._bytes(device):
+            raise MemoryShortage(f"The gradients of {rows} tokens of several examples do not fit the memory together.")
+
     def averages(self, total: int, numbers: int, device: torch.device) -> int:
         """How many of `total` groups have their gradients averaged at once, of so many numbers each."""
         return _within(total, self._bytes(device) // (8 * numbers))
@@ -107,7 +143,7 @@ class Budget:
         fitting = self._bytes(device) // row
         return _within(total, fitting, self._rows(device) // sources)
 
-    def together(self, begins: Tensor, ends: Tensor, device: torch.device) -> int:
+    def padded_alike(self, begins: Tensor, ends: Tensor, device: torch.device) -> int:
         """How many perturbations, from the first on, go into one forward before padding costs more than another one.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,26 @@ from torch import Tensor
 from tokensal.engine.adapter import Adapter
 from tokensal.engine.budget import Budget
 from tokensal.engine.differentiation import Graph
+from tokensal.engine.reductions import Reduction
 from tokensal.errors import NonFiniteScores
 from tokensal.scores import Score, logprob, non_finite_cause
 from tokensal.surroundings import exact_surroundings
 from tokensal.transfers import sent
-from tokensal.types import Example, Forward, Progress, Rules, Secants
+from tokensal.types import Example, Forward, HookPoint, Progress, Rules, Secants
+
+if TYPE_CHECKING:
+    from tokensal.engine.gradients import Gradients
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which gradients of an example as it is, from its first source on; two are equal where their numbers are."""
+
+    example: Example
+    rules: Rules | None
+    at: HookPoint
+    layers: tuple[int, ...]
+    reduce: Reduction
 
 
 @dataclass(slots=True)
@@ -46,6 +61,7 @@ class Forwards:
         rules: backward rules that gradients follow; None for the exact ones.
         reference: embeddings (S, D) from which gradients are secants, and how those share products; None for gradients.
         kept: the graph of an unperturbed example, which several methods differentiate.
+        ahead: gradients of unperturbed examples that are known before a method asks for them, with what it asks.
     """
 
     def __init__(
@@ -65,6 +81,7 @@ class Forwards:
         self._latest: tuple[Example, Tensor, Any] | None = None
         self._unaltered: tuple[Example, Tensor] | None = None
         self.kept: tuple[Example, Graph] | None = None
+        self.ahead: list[tuple[Asked, Gradients]] = []
 
     def with_unaltered(self, example: Example, forward: Forward, values: Tensor) -> Tensor:
         """(n, G), from the scores of the targets that a forward predicts: the others keep theirs."""

@@ -169,12 +169,12 @@ class Scoring:
         footprint, targets = adapter.footprint(sources), 0 if cut else len(self.example.targets)
 
         def size(start: int) -> int:
-            together = budget.together(begins[start:], ends[start:], adapter.device)
-            rows = slice(start, start + together)
+            alike = budget.padded_alike(begins[start:], ends[start:], adapter.device)
+            rows = slice(start, start + alike)
             first = int(begins[rows].min())
             held = (cut or sources) if cut or first else 0
             longest = max(1, int(ends[rows].max()) - first)
-            return budget.rows_at_once(together, longest, targets, footprint, adapter.device, held=held)
+            return budget.rows_at_once(alike, longest, targets, footprint, adapter.device, held=held)
 
         return size
 

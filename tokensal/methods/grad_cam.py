@@ -90,12 +90,7 @@ class GradCAM(LayerGradientMethod):
         require_known("rule", [self.rule], OUTPUT_RULES)
 
     def reduction(self) -> Reduction:
-        rule = OUTPUT_RULES[self.rule]
-
-        def add(total: Tensor, output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-            return total + rule(output, gradient, rows).relu() * rows.visible
-
-        return FromTheTop(add)
+        return FromTheTop(_AddedOutputs(OUTPUT_RULES[self.rule]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +138,7 @@ class AttentionGradCAM(LayerGradientMethod):
         require_known("rows", [self.rows], ROWS)
 
     def reduction(self) -> Reduction:
-        rule, read = WEIGHT_RULES[self.rule], ROWS[self.rows]
-
-        def add(total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-            return total + read(rule(weight, gradient, rows), rows)
-
-        return FromTheTop(add)
+        return FromTheTop(_AddedWeights(WEIGHT_RULES[self.rule], ROWS[self.rows]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +175,27 @@ class GradientRollout(LayerGradientMethod):
 
     def reduction(self) -> Reduction:
         return FromTheTop(_chained)
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedOutputs:
+    """A step that adds the map of a layer: what a rule makes of its output and gradient, where that is positive."""
+
+    rule: Rule
+
+    def __call__(self, total: Tensor, output: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+        return total + self.rule(output, gradient, rows).relu() * rows.visible
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedWeights:
+    """A step that adds the map of a layer: what a rule makes of its weights and gradient, in the rows that count."""
+
+    rule: Rule
+    read: Callable[[Tensor, Rows], Tensor]
+
+    def __call__(self, total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+        return total + self.read(self.rule(weight, gradient, rows), rows)
 
 
 def _chained(total: Tensor, weight: Tensor, gradient: Tensor, rows: Rows) -> Tensor:

@@ -35,6 +35,13 @@ class Method(Protocol):
     def __call__(self, example: Example, engine: Engine) -> Scores: ...
 
 
+def first_on_the_graph(example: Example) -> int:
+    """The first source whose gradient is taken: that of the first credited unit, where this spares work."""
+    first = first_credited(example)
+    # to run what comes before once more, without a graph, can cost more than it spares
+    return first if first * len(example.groups) > len(example.sources) else 0
+
+
 class GradientMethod(ABC):
     """A method that takes one gradient of each score and reduces it; others can average it (see `SmoothGrad`).
 
@@ -66,15 +73,12 @@ class GradientMethod(ABC):
         return engine
 
     def __call__(self, example: Example, engine: Engine) -> Scores:
-        first = first_credited(example)
-        if first * len(example.groups) <= len(example.sources):
-            first = 0  # to run what comes before once more, without a graph, would cost more than it spares
         [gradients] = self.prepared(engine).gradients(
             example,
             Unperturbed(engine.embed(example)),
             self.reduction(),
             at=self.at,
             layers=self.selected_layers(engine),
-            first=first,
+            first=first_on_the_graph(example),
         )
         return Scores(gradients.reduced[0], gradients.values[0])

@@ -67,8 +67,16 @@ class ValueXGradient(LayerGradientMethod):
         return self.rule == "signed"
 
     def reduction(self) -> Reduction:
-        def add(total: Tensor, values: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
-            products = torch.einsum("nhsw,knhsw->kns", values, gradient)
-            return total + (products if self.signed else products.relu()) * rows.visible
+        return FromTheTop(_add_signed if self.signed else _add_positive)
 
-        return FromTheTop(add)
+
+def _products(values: Tensor, gradient: Tensor) -> Tensor:
+    return torch.einsum("nhsw,knhsw->kns", values, gradient)
+
+
+def _add_signed(total: Tensor, values: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+    return total + _products(values, gradient) * rows.visible
+
+
+def _add_positive(total: Tensor, values: Tensor, gradient: Tensor, rows: Rows) -> Tensor:
+    return total + _products(values, gradient).relu() * rows.visible

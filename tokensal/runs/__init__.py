@@ -2,6 +2,8 @@
 
 source.py       examples from files, data sets and iterables
 task.py         what is done with each example, and the settings that decide every number
+answering.py    answers that the examples of a part have generated together
+together.py     gradients that they have taken together
 explaining.py   an example becomes rows
 rows.py         rows and what their columns hold; a row becomes an attribution again
 parquet.py      rows as Parquet

@@ -290,7 +290,8 @@ def _try(
     trials = []
     for entry in islice(entries, 1):
         explain_entry(entry, model, task, budget)
-    for entry, explained in zip(entries, explain_entries(entries, model, task, budget), strict=True):
+    explanations = sorted(explain_entries(entries, model, task, budget), key=lambda each: each[0])
+    for entry, (_, explained) in zip(entries, explanations, strict=True):
         errors = [each.row["error"] for each in explained if each.row["error"]]
         seconds = sum(each.seconds for each in explained)
         trials.append(Trial(entry.id, lengths[entry.number], seconds, errors[0] if errors else ""))

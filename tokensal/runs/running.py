@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice, repeat
+from itertools import count, islice
 from os import PathLike
 from typing import Any
 
@@ -121,14 +121,15 @@ def explain_source(
     done, total = 0, shard.share(opened.total or 0, task.part_size)
     for part, entries in parts_of(opened.entries, task.part_size, shard):
         complete = folder.holds(part, [key_of(each, name) for each in entries for name in task.methods], retry=retry)
-        rows: list[Explained] = []
-        for explained in repeat([], len(entries)) if complete else explain_entries(entries, model, task, budget):
-            rows += explained
+        rows: dict[int, list[Explained]] = {}
+        unchanged = ((place, list[Explained]()) for place in range(len(entries)))
+        for place, explained in unchanged if complete else explain_entries(entries, model, task, budget):
+            rows[place] = explained
             done += 1
             if watch is not None:
                 watch(done, max(done, total), explained)
         if not complete:
-            folder.write(part, rows)
+            folder.write(part, [row for place in sorted(rows) for row in rows[place]])
     return Run(folder)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tokensal.adapters import AnyAdapter
-from tokensal.case import versions
+from tokensal.case import Case, versions
+from tokensal.engine import Budget
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt
 from tokensal.methods import Method, build, label_of
@@ -91,3 +92,23 @@ def text_of_prompt(prompt: Prompt, task: Task) -> tuple[str | None, list[Any] | 
         system = [] if task.reading.system is None else [{"role": "system", "content": task.reading.system}]
         return None, [*system, {"role": "user", "content": text}]
     return text, messages or None
+
+
+def case_of_entry(prompt: Prompt, id: str, model: AnyAdapter, task: Task, budget: Budget | None) -> Case:
+    """The case of an example: its own answer and contrast where it has them, else those of the task.
+
+    Raises:
+        TokensalError: one sentence about what to put right.
+    """
+    answer = prompt.continuation
+    question = task.question if prompt.contrast is None else replace(task.question, contrast=prompt.contrast)
+    text, messages = text_of_prompt(prompt, task)
+    return Case.of(
+        model,
+        text,
+        messages=messages,
+        template=task.reading.template if messages else None,
+        question=question,
+        generation=task.generation_of(id) if answer is None else Generation(continuation=answer),
+        budget=budget,
+    )

@@ -122,13 +122,14 @@ METHODS = (
 )  # fmt: skip
 
 
-def write(folder, values, metrics=("abpc",), model="m", kind="k"):
+def write(folder, values, metrics=("abpc",), model="m", kind="k", group="maps"):
     """A journal, from a number for each prompt, metric and method."""
     ids = [f"{kind}-0-{number}" for number in range(len(values))]
     lines = [{}, *({"id": id, "values": value} for id, value in zip(ids, values, strict=True))]
-    journal = folder / f"{model}-{kind}-maps-0.jsonl"
+    journal = folder / f"{model}-{kind}-{group}-0.jsonl"
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut', "utf-8")
-    run = {"model": model, "methods": METHODS, "metrics": metrics, "wanted": 9, "tried": 9, "seconds": 1, "command": ""}
+    run = {"model": model, "methods": METHODS, "metrics": metrics, "wanted": 9, "tried": 9, "seconds": 1, "command": "",
+           "machine": "", "versions": {}, "kind": kind}  # fmt: skip
     journal.with_suffix(".run.json").write_text(json.dumps(run), "utf-8")
 
 
@@ -195,3 +196,27 @@ def test_pooled_are_prompts_of_all_models_by_what_all_have(scripts, tmp_path):
     assert numbers.metrics(module.POOLED) == ["abpc"] and numbers.metrics("n") == ["abpc", "lds"]
     assert len(numbers.row(module.POOLED, "abpc", "zero, certified")) == 40
     assert numbers.rules(module.POOLED) == ["gauss_legendre"]
+
+
+def test_metrics_that_explain_again_are_a_family_of_their_own(scripts, tmp_path):
+    _, module, page = scripts
+    write(tmp_path, numbers_by_hand(0.2))
+    before = module.differences(module.read(tmp_path), "m", "gauss_legendre")
+    write(tmp_path, numbers_by_hand(0.2)[:5], metrics=("random_target",), group="again")
+    maps, again = (module.read(tmp_path, again=each) for each in (False, True))
+    assert module.differences(maps, "m", "gauss_legendre") == before
+    assert again.metrics("m") == ["random_target"] and len(again.row("m", "random_target", "lrp")) == 5
+    texts = list(page.sections(maps, again))
+    assert "| m-k-again-0 | 5 of 9 |" in texts[0] and "| m-k-maps-0 | 20 of 9 |" in texts[0]
+    assert all("random_target" in text for text in texts[-3:]) and "random_target" not in "".join(texts[:-3])
+
+
+@pytest.mark.slow
+def test_a_journal_of_a_model_in_a_folder_is_in_the_folder_of_journals(scripts, tmp_path, monkeypatch):
+    script, module, _ = scripts
+    drawn = script.draw("dates", tokensal.load("dates"), 1, 0, None)
+    monkeypatch.setattr(script, "draw", lambda *question: drawn)
+    model = tokensal.load("dates")
+    model.name = str(tmp_path / "elsewhere" / "dates")
+    script.measure(model, "dates", tmp_path, prompts=1, group="few", rules=["gauss_legendre"], stricter=False)
+    assert module.read(tmp_path).models == ["dates"]

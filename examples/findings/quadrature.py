@@ -226,7 +226,8 @@ def measure(
 ) -> tokensal.Evaluation:
     """Measure the prompts of a kind, and keep them in the journal `model-kind-group-seed.jsonl` of a folder."""
     started = time.perf_counter()
-    journal = folder / f"{model.name}-{kind}-{group}-{seed}.jsonl"
+    name = Path(model.name).name  # of a folder, the last part of its path
+    journal = folder / f"{name}-{kind}-{group}-{seed}.jsonl"
     beside = journal.with_suffix(".run.json")
     drawn = draw(kind, model, prompts, seed, longest)
     methods: list[str | Method] = [*integrals(token_of(model), rules, stricter=stricter), *OTHERS]
@@ -236,7 +237,7 @@ def measure(
     def note(done: int, total: int) -> None:
         seconds = round(before + time.perf_counter() - started, 1)
         machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-        run = Run(command, model.name, kind, prompts, drawn.tried, *names, machine, dict(versions()), seconds)
+        run = Run(command, name, kind, prompts, drawn.tried, *names, machine, dict(versions()), seconds)
         beside.write_text(json.dumps(asdict(run), indent=1) + "\n")
         print(f"{journal.stem}: {done} of {total} prompts, {seconds:.0f} s", file=sys.stderr, flush=True)
 

@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from quadrature import OTHERS, RULES, STEPS
+from quadrature import AGAIN, OTHERS, RULES, STEPS
 from torch import Tensor
 
 from tokensal.evaluation import METRICS
@@ -111,12 +111,17 @@ class Numbers:
         return fmean(row.values()) if row else float("nan")
 
 
-def read(folder: Path) -> Numbers:
-    """The numbers of all journals of a folder, finished or not."""
+def read(folder: Path, *, again: bool = False) -> Numbers:
+    """The numbers of the journals of a folder, finished or not: of metrics of maps, or of those that explain again.
+
+    The two are of different prompts, so that each is a family of its own.
+    """
     rows: dict[tuple[str, str, str], dict[str, float]] = {}
     runs = []
     for journal in sorted(folder.glob("*.jsonl")):
         run = json.loads(journal.with_suffix(".run.json").read_text("utf-8"))
+        if again != (set(run["metrics"]) <= set(AGAIN)):
+            continue
         text = journal.read_text("utf-8")
         _, *lines = (json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines())
         methods, metrics = [name_of(name) for name in run["methods"]], run["metrics"]

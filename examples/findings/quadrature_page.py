@@ -6,9 +6,10 @@ What is written around the marks is by hand, and stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from quadrature import INTEGRALS, RULES, STEPS
@@ -188,7 +189,7 @@ def baseline_table(numbers: Numbers, model: str) -> str:
 # The page
 
 
-def run_table(numbers: Numbers) -> str:
+def run_table(runs: Sequence[Mapping[str, Any]]) -> str:
     """A row for each journal, and the versions."""
     rows = [
         [
@@ -198,18 +199,16 @@ def run_table(numbers: Numbers) -> str:
             f"{run['seconds'] / 60:.0f}",
             f"`{FOLDER.sub('--folder journals', run['command'])}`",
         ]
-        for run in numbers.runs
+        for run in runs
     ]
-    made = {
-        f"{run['machine']}; {', '.join(' '.join(pair) for pair in run['versions'].items())}" for run in numbers.runs
-    }
+    made = {f"{run['machine']}; {', '.join(' '.join(pair) for pair in run['versions'].items())}" for run in runs}
     journals = table(["journal", "prompts", "drawn", "minutes", "command"], rows)
     return f"{journals}\n\nMade by {' and by '.join(sorted(made))}."
 
 
-def sections(numbers: Numbers) -> Iterator[str]:
-    """The tables under their headings."""
-    yield f"## What was run\n\n{run_table(numbers)}"
+def sections(numbers: Numbers, again: Numbers) -> Iterator[str]:
+    """The tables under their headings: of the metrics of maps, then of those that explain again."""
+    yield f"## What was run\n\n{run_table([*numbers.runs, *again.runs])}"
     yield f"## In numbers\n\n{summary_table(numbers)}"
     single = [model for model in numbers.models if model != POOLED]
     for model in single:
@@ -226,6 +225,10 @@ def sections(numbers: Numbers) -> Iterator[str]:
         yield f"## The place among five methods: {model}\n\n{place_table(numbers, model)}"
     for model in numbers.models:
         yield f"## Baseline or quadrature: {model}\n\n{baseline_table(numbers, model)}"
+    for model in again.models:
+        yield f"## Metrics that explain again: {model}\n\n{difference_table(again, model, RULES[0])}"
+        yield place_table(again, model)
+        yield baseline_table(again, model)
 
 
 def write(page: Path, folder: Path) -> None:
@@ -233,5 +236,5 @@ def write(page: Path, folder: Path) -> None:
     text = page.read_text("utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    body = "\n\n".join(sections(read(folder)))
+    body = "\n\n".join(sections(read(folder), read(folder, again=True)))
     page.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", "utf-8")

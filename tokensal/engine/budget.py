@@ -33,11 +33,6 @@ TOGETHER = 4096
 # What examples that are shorter, or have fewer groups, than others of their forward may add to the work by padding.
 PADDING = 0.25
 
-# Perturbations that begin later than the first of their chunk run tokens again that they could have shared. A CPU is as
-# quick with few rows, so little of that is worth it; other devices need many rows at once.
-CPU_SPARE = 4
-SPARE = 0.25  # of the tokens, elsewhere
-
 # Rows of attention weights that are computed at once on a CPU: fewer leave the matrix products too thin, and more fall
 # out of the cache. Of free memory, a block takes a share, since much else is at hand with it.
 CPU_BLOCK = 128
@@ -157,9 +152,17 @@ class Budget:
         most = self._rows(device, CPU_BLOCK)
         return lambda total, width: _within(total, numbers // width, most)
 
-    def spare(self, sources: int, device: torch.device) -> int:
-        """How many of `sources` tokens a perturbation may run again, though it could share them, to go with others."""
-        return max(CPU_SPARE, sources // 20) if device.type == "cpu" else int(SPARE * sources)
+    def padded_alike(self, begins: Tensor, ends: Tensor, device: torch.device) -> int:
+        """How many perturbations, from the first on, go into one forward before padding costs more than another one.
+
+        Args:
+            begins: (n,) where the tokens of each begin: they are run from where the first of all begin.
+            ends: (n,) where they end: they are padded to where the last of all end.
+            device: where.
+        """
+        longest = ends.cummax(0).values - begins.cummin(0).values
+        padding = longest * torch.arange(1, len(ends) + 1) - (ends - begins).cumsum(0)
+        return int((padding <= self.fixed(device)).long().cumprod(0).sum())
 
     def fixed(self, device: torch.device) -> int:
         """What a further forward costs however short it is, in tokens."""

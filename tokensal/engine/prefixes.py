@@ -4,8 +4,8 @@
    one before it is then the longest prefix that it shares with any before.
 2. Up to a cut, only as many prefixes need to be run as differ there. Each goes on from the states of a shorter one, up
    to the cut before, or from those of the example, up to the first source that it alters.
-3. Choose the cuts whose cost is least: the tokens that are run, what it costs to go on from states, and what a further
-   run costs however short it is.
+3. Choose the cuts whose cost is least: the tokens that are run, those that only pad shorter rows, what it costs to go
+   on from states, and what a further run costs however short it is.
 """
 
 from __future__ import annotations
@@ -37,16 +37,11 @@ class Prefixes:
     lengths: Tensor
     cuts: tuple[int, ...] = ()
 
-    def tokens(self, rows: Tensor, start: int, stop: int) -> Tensor:
-        """(n,) how many tokens are run of each of the rows between two sources."""
-        return self.lengths[rows, stop] - self.lengths[rows, start]
 
-
-def by_start(starts: Tensor, sources: int) -> Prefixes:
-    """Perturbations of so many sources that have nothing in common but what the example has, too."""
+def by_start(starts: Tensor, lengths: Tensor) -> Prefixes:
+    """Perturbations that have nothing in common but what the example has, too."""
     order = starts.argsort(stable=True)
-    lengths = torch.arange(sources + 1).expand(len(starts), -1)
-    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths)
+    return Prefixes(order, starts[order], torch.full_like(starts, -1), lengths[order])
 
 
 def by_pattern(starts: Tensor, pattern: Tensor, lengths: Tensor) -> Prefixes:
@@ -79,8 +74,9 @@ def with_best_cuts(prefixes: Prefixes, *, latest: int, fixed: int) -> Prefixes:
         rows = (prefixes.starts < ends[index]) & (last | (prefixes.shared < ends[index]))
         going_on = prefixes.starts[rows, None] < ends[:index]
         begins = torch.where(going_on, lengths[rows, :index], at_start[rows])
-        cost = (lengths[rows, index, None] - begins + COPYING * begins * going_on).sum(0)
-        total = torch.tensor(costs) + cost + fixed * (ends[:index] > 0)
+        tokens = lengths[rows, index, None] - begins
+        padded = _in_groups(tokens, fixed) if last else _together(tokens)
+        total = torch.tensor(costs) + padded + (COPYING * begins * going_on).sum(0) + fixed * (ends[:index] > 0)
         best = int(total.argmin())
         costs.append(float(total[best]))
         before.append(best)
@@ -89,3 +85,17 @@ def with_best_cuts(prefixes: Prefixes, *, latest: int, fixed: int) -> Prefixes:
         cuts.append(int(ends[index]))
         index = before[index]
     return replace(prefixes, cuts=tuple(reversed(cuts)))
+
+
+def _together(tokens: Tensor) -> Tensor:
+    """(m,) what it costs to run rows of so many tokens (n, m), all padded to the longest."""
+    return len(tokens) * tokens.amax(0) if len(tokens) else tokens.sum(0)
+
+
+def _in_groups(tokens: Tensor, fixed: int) -> Tensor:
+    """(m,) what it costs to run rows of so many tokens (n, m) in groups that are padded to their longest row.
+
+    In g groups of evenly spread rows, padding is n · range / 2g, and each group costs a run: least at the best g.
+    """
+    spread = tokens.amax(0) - tokens.amin(0)
+    return tokens.sum(0) + (2 * fixed * len(tokens) * spread).double().sqrt()

@@ -5,7 +5,7 @@
 2. Where there are cuts, the different prefixes up to the first cut are run a chunk at a time. For each chunk, those
    perturbations that begin so go on from its states: up to the next cut in the same way, and from the last to the end.
 3. Sources that attention does not see are not run at all, where the model's numbers do not depend on it. Perturbations
-   of as many tokens go together.
+   of about as many tokens go together: as many as it takes for their padding to cost as much as a further forward.
 4. Targets that are predicted before the first altered source keep the score they had.
 """
 
@@ -45,6 +45,7 @@ class Origin:
 
 
 EXAMPLE = Origin()
+NEAR = 3  # starts that differ by less than this part of what a further forward costs, in tokens, count as one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,11 +68,12 @@ class Scoring:
         tally = tally or Tally(forwards.progress, len(perturbations))
         patterned = perturbations if isinstance(perturbations, Patterned) else None
         pattern = None if patterned is None else patterned.pattern
-        if patterned is None or pattern is None or not adapter.continues(example):
-            return cls(forwards, example, perturbations, by_start(starts, len(example.sources)), False, tally)
+        seen = None if patterned is None else patterned.seen(torch.arange(len(perturbations)))
+        if pattern is None or not adapter.continues(example):
+            lengths = _lengths(example, len(starts), seen if pattern is None else None)  # no pattern: gaps are closed
+            return cls(forwards, example, perturbations, by_start(starts, lengths), False, tally)
         skips = adapter.skips(example)
-        seen = patterned.seen(torch.arange(len(perturbations))) if skips else None
-        prefixes = by_pattern(starts, pattern.cpu(), _lengths(example, pattern, seen))
+        prefixes = by_pattern(starts, pattern.cpu(), _lengths(example, len(starts), seen if skips else None))
         # both continuations of a contrast read what comes before the first predictor
         prefixes = with_best_cuts(prefixes, latest=example.predictors[0], fixed=forwards.budget.fixed(adapter.device))
         return cls(forwards, example, perturbations, prefixes, skips, tally)
@@ -106,27 +108,29 @@ class Scoring:
             members = (prefix >= chunk.start) & (prefix < chunk.stop)
             return self._scored(rows[members], later, replace(grown, parents=prefix[members] - chunk.start))
 
-        return torch.cat(list(in_chunks(len(different), self._size(different, origin, cut), piece)))
+        begins, ends = self._tokens(different, origin, cut)
+        # whatever their padding: what goes on from few prefixes at a time could not be sorted by its length
+        size = self._size(begins, ends.max().expand_as(ends), cut)
+        return torch.cat(list(in_chunks(len(different), size, piece)))
 
     def _to_the_end(self, rows: Tensor, origin: Origin) -> Tensor:
-        """(n, G) of rows from their origin on: those that start at the same source by how many tokens they have."""
-        starts = torch.full_like(rows, origin.stop) if origin.stop else self.prefixes.starts[rows]
-        tokens = self.prefixes.lengths[rows, -1] - self.prefixes.lengths[rows, starts]
-        by_tokens = tokens.argsort(stable=True, descending=True)
-        order = by_tokens[starts[by_tokens].argsort(stable=True)]
+        """(n, G) of rows from their origin on: of those that begin nearly alike, those that end nearly alike."""
+        budget, device = self.forwards.budget, self.forwards.adapter.device
+        begins, ends = self._tokens(rows, origin)
+        order = _by_ends(begins, ends, budget.fixed(device) // NEAR)
 
         def piece(chunk: slice) -> Tensor:
             values = self._values(self._inputs(rows[order[chunk]], origin.of(order[chunk])), origin.states)
             self.tally.add(len(values))
             return values
 
-        values = torch.cat(list(in_chunks(len(rows), self._size(rows[order], origin), piece)))
+        values = torch.cat(list(in_chunks(len(rows), self._size(begins[order], ends[order]), piece)))
         return values[sent(order.argsort(), values.device)]
 
     # Forwards
 
     def _inputs(self, rows: Tensor, origin: Origin) -> PerturbedInputs:
-        first = origin.stop or int(self.prefixes.starts[rows[0]])
+        first = origin.stop or int(self.prefixes.starts[rows].min())
         perturbed = self.perturbations.rows(self.prefixes.order[rows], first)
         return replace(perturbed, skip=self.skips, parents=origin.parents)
 
@@ -153,28 +157,41 @@ class Scoring:
 
     # How much goes at once
 
-    def _size(self, rows: Tensor, origin: Origin, cut: int | None = None) -> Callable[[int], int]:
-        """From where a chunk of rows starts to how many go into one forward: as fit, and begin near the first."""
-        starts = torch.full_like(rows, origin.stop) if origin.stop else self.prefixes.starts[rows]
+    def _tokens(self, rows: Tensor, origin: Origin, cut: int | None = None) -> tuple[Tensor, Tensor]:
+        """(n,) (n,) where the tokens of each row begin that are run up to a cut or to the end, and where they end."""
+        begins = torch.full_like(rows, origin.stop) if origin.stop else self.prefixes.starts[rows]
+        stop = len(self.example.sources) if cut is None else cut
+        return begins, begins + self.prefixes.lengths[rows, stop] - self.prefixes.lengths[rows, begins]
+
+    def _size(self, begins: Tensor, ends: Tensor, cut: int | None = None) -> Callable[[int], int]:
+        """From where a chunk of rows starts to how many go into one forward: as fit, and need little padding."""
         sources, adapter, budget = len(self.example.sources), self.forwards.adapter, self.forwards.budget
         footprint, targets = adapter.footprint(sources), 0 if cut else len(self.example.targets)
-        stop = cut or sources
 
         def size(start: int) -> int:
-            first = int(starts[start])
-            tokens = self.prefixes.tokens(rows[start:], first, stop)
-            held = stop if cut or first else 0
-            near = starts[start:] <= first + budget.spare(int(tokens[0]), adapter.device)
-            longest = max(1, int(tokens[near].max()))
-            most = budget.rows_at_once(len(tokens), longest, targets, footprint, adapter.device, held=held)
-            return min(most, int(near.sum()))
+            alike = budget.padded_alike(begins[start:], ends[start:], adapter.device)
+            rows = slice(start, start + alike)
+            first = int(begins[rows].min())
+            held = (cut or sources) if cut or first else 0
+            longest = max(1, int(ends[rows].max()) - first)
+            return budget.rows_at_once(alike, longest, targets, footprint, adapter.device, held=held)
 
         return size
 
 
-def _lengths(example: Example, pattern: Tensor, seen: Tensor | None) -> Tensor:
-    """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all."""
-    run = torch.ones(pattern.shape, dtype=torch.bool) if seen is None else seen.cpu().clone()
+def _by_ends(begins: Tensor, ends: Tensor, near: int) -> Tensor:
+    """The order of rows by where their tokens begin, in steps of `near`; then where they end, the last first."""
+    order = begins.argsort(stable=True)
+    order = order[ends[order].argsort(stable=True, descending=True)]
+    return order[(begins[order] // max(1, near)).argsort(stable=True)]
+
+
+def _lengths(example: Example, rows: int, seen: Tensor | None) -> Tensor:
+    """(R, S + 1) how many tokens of each perturbation are run for the sources before each, and for all.
+
+    Those that attention does not see (R, S) are not run; None where all are.
+    """
+    run = torch.ones(rows, len(example.sources), dtype=torch.bool) if seen is None else seen.cpu().clone()
     run[:, list(example.predictors)] = True
     return torch.nn.functional.pad(run.cumsum(1, dtype=torch.int32), (1, 0))
 

@@ -5,7 +5,7 @@
 3. Each method explains it; the coalitions that the metrics need of all methods are scored together.
 4. Each metric gives a number for each target, and the mean over the targets is that of the prompt. Metrics that need to
    know the right words say nothing of prompts without them.
-5. Chance, recency and attention are always measured, too; chance as the mean over random rankings in opposite pairs.
+5. Chance, recency and attention are always measured, too; chance as the mean over a random ranking and its opposite.
 6. A prompt that is finished is written to a journal, if there is one, and not measured again by the same settings.
 """
 
@@ -45,7 +45,7 @@ from tokensal.results.statistics import mean_over_targets
 from tokensal.types import Progress
 
 FRACTIONS = 21  # points of a curve
-PAIRS = 2  # of opposite random rankings of a prompt, whose mean is chance; each costs as much as a method
+PAIRS = 1  # of opposite random rankings of a prompt, whose mean is chance; each costs as much as a method
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,11 @@ def _acceptance(prompts: Sequence[Prompt], accepted: Accepted | None) -> dict[st
 def measured(id: str, trial: Trial, study: Study) -> Line:
     """All numbers of one prompt, by the name that its line has."""
     metrics = {name: each for name, each in study.metrics.items() if trial.gold is not None or not each.needs_gold}
-    maps, seconds, failures = _explained(trial, study.methods)
-    score_together(trial, [attribution for each in maps for attribution in each], list(metrics.values()))
-    values = {name: [_value(trial, metric, each) for each in maps] for name, metric in metrics.items()}
+    with trial.case.engine.prepared():  # once for all of a prompt's forwards
+        maps, seconds, failures = _explained(trial, study.methods)
+        score_together(trial, [attribution for each in maps for attribution in each], list(metrics.values()))
+        values = {name: [_value(trial, metric, each) for each in maps] for name, metric in metrics.items()}
+        drawn = [_curve(trial, study.metrics, each) for each in maps]
     missing = [torch.nan] * len(study.methods)
     return Line(
         id=id,
@@ -153,7 +155,7 @@ def measured(id: str, trial: Trial, study: Study) -> Line:
         targets=len(trial.case.example.groups),
         values=[values.get(name, missing) for name in study.metrics],
         seconds=seconds,
-        curves=[_curve(trial, study.metrics, each) for each in maps],
+        curves=drawn,
         failures=failures,
     )
 

@@ -19,7 +19,6 @@ from tokensal.adapters import AnyAdapter
 from tokensal.errors import InputError
 from tokensal.evaluation.prompts.prompt import Prompt, case_of
 from tokensal.evaluation.suites.kind import Kind, candidates
-from tokensal.surroundings import exact_surroundings
 from tokensal.types import Progress
 
 MOST_FAILURES = 60  # in a row
@@ -74,7 +73,7 @@ def answers_rightly(model: AnyAdapter, prompt: Prompt) -> bool:
     """Whether the model gives the answer: see the first step of this module."""
     contrasted = prompt.contrast is not None
     case = case_of(prompt if contrasted else replace(prompt, targets="token"), model)  # all of the answer
-    with exact_surroundings(model.device):
+    with case.engine.prepared():
         if contrasted:
             return bool(case.engine.original(case.example).sum() > 0)
         likeliest, _ = case.engine.likeliest(case.example, 1)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
+_FROZEN: WeakSet[nn.Module] = WeakSet()  # models whose lock is held, by the thread that froze them
 
 
 @contextmanager
@@ -21,9 +22,24 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """Inside, no parameter requires a gradient, so that none is stored for it, and every module is in evaluation mode.
 
     What is compiled runs uncompiled, since hooks and backward rules do not reach into compiled code. Another thread
-    that wants the same waits; the thread itself may enter again. All is restored on leaving, also after an exception.
+    that wants the same waits; the thread itself may enter again, which changes nothing more. All is restored on
+    leaving, also after an exception.
     """
-    with lock_of(model), ExitStack() as undo:
+    with lock_of(model):
+        if model in _FROZEN:
+            yield
+            return
+        _FROZEN.add(model)
+        try:
+            with _frozen(model):
+                yield
+        finally:
+            _FROZEN.discard(model)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    with ExitStack() as undo:
         if _is_compiled(model):
             undo.enter_context(torch.compiler.set_stance("force_eager"))
         # By name: accelerate replaces the parameter objects whenever an offloaded module runs

@@ -64,7 +64,8 @@ def run(
 
     The numbers do not depend on how often a run was interrupted, nor on which process explains which example: an answer
     that is sampled has a seed of its own, of the id of the example and `seed`. On one machine, with the same number of
-    threads (`torch.set_num_threads`), they are equal to the bit.
+    threads (`torch.set_num_threads`), the same `part_size` and enough memory, they are equal to the bit: examples of a
+    part share forwards (`tokensal.runs.together`), of which a lack of memory makes smaller ones.
 
     Args:
         model: as for `tokensal.attribute`, and so are budget and progress, which counts the examples of this process.

@@ -207,6 +207,7 @@ def settings_of(study: Study, model: AnyAdapter, question: Question, prompts: Se
         "metrics": [[name, repr(metric)] for name, metric in study.metrics.items()],
         "question": {"score": str(question.score), **question.differences()},
         "seed": study.seed,
+        "chance": 2 * PAIRS,
         "version": versions()["tokensal"],
         "prompts": list(prompts),
     }

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/hierarchy.py [--prompts 40] [--seed 1] [--opened 1,2,3] [--methods '*lime*']
 
-1. Draw prompts as those of `tokensal.evaluation.suites.retrieval`, with twenty passages of three sentences, a line
-   each, and a question to one of them. Keep those that the model answers rightly, and whose answer follows a swap of
-   the value.
+1. Draw prompts as those of `tokensal.evaluation.suites.retrieval`, with twenty passages, a line each, and a question to
+   one of them. Two passages tell of what is asked, of different villages, and the others of other things: where all
+   twenty are alike, SmolLM2 answers few prompts rightly. Keep those whose answer is right and follows a swap.
 2. Leave out each word, one at a time: 'occlusion' of words. Its best passage is that with the largest sum of scores,
    its best word that with the largest score. Words of the question and of the beginning of the answer take part.
 3. Explain the same prompts by hierarchies around several methods, and count distinct coalitions, which are forwards.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,27 +37,24 @@ from tokensal.evaluation.suites.kind import Kind, Text
 from tokensal.evaluation.suites.retrieval import TOPICS, VILLAGES
 from tokensal.methods import LIME, ContextCite, Hierarchical, KernelSHAP, Method, Occlusion
 
-PASSAGES, SENTENCES = 20, 3
+PASSAGES, ALIKE = 20, 2
 MORE_VILLAGES = ("Ashby", "Burwell", "Cawthorne", "Dalby", "Egham", "Fenwick", "Hadley", "Ketton", "Lydford", "Morland")
 KEPT = ("sink", "special", "template")
 ALONE = Occlusion(keep=KEPT)
 
 
 def draw(rng: random.Random, depth: float, id: str) -> Prompt:
-    """Passages about villages, with the relevant one at that depth. Values may repeat, but not the one asked for."""
+    """Passages about villages, with the relevant one at that depth."""
     villages = rng.sample([*VILLAGES, *MORE_VILLAGES], PASSAGES)
-    relevant, topics = int(depth * PASSAGES), rng.sample(TOPICS, SENTENCES)
-    asked_for = topics[0]
+    relevant, asked_for = int(depth * PASSAGES), rng.choice(TOPICS)
+    alike = {relevant, *rng.sample([number for number in range(PASSAGES) if number != relevant], ALIKE - 1)}
     value, other, *rest = rng.sample(asked_for.values, len(asked_for.values))
-    told = rng.sample(topics, SENTENCES)
+    beside = [topic for topic in TOPICS if topic is not asked_for]
     text = Text(separator="\n")
     for number, village in enumerate(villages):
-        pieces: dict[str, str] = {}
-        for topic in told:
-            values = topic.values if topic is not asked_for else [value] if number == relevant else rest
-            key = f"{number} {told.index(topic)}" if topic is not asked_for else f"{number}"
-            pieces |= {f"village {key}": village, f"value {key}": rng.choice(values)}
-        text.add(f"[{number + 1}] " + " ".join(topic.sentence for topic in told), **pieces)
+        topic = asked_for if number in alike else rng.choice(beside)
+        told = value if number == relevant else rng.choice(rest if topic is asked_for else topic.values)
+        text.add(f"[{number + 1}] {topic.sentence}", **{f"village {number}": village, f"value {number}": told})
     question, lead = (part.replace("{}", villages[relevant]) for part in (asked_for.question, asked_for.lead))
     text.add(f"Question: {question}\nAnswer: {lead}")
     return Prompt(
@@ -157,17 +155,34 @@ def row(name: str, readings: Sequence[Reading], alone: Sequence[Reading]) -> str
     return f"| {' | '.join(cells)} |"
 
 
-def table(model: tokensal.CausalAdapter, compared: Mapping[str, Method], prompts: Sequence[Prompt]) -> None:
-    """Print Markdown, the row of a method as soon as it is complete."""
-    trials = [trial_of(prompt, model, question=tokensal.Question(unit="word")) for prompt in prompts]
-    passages = [passages_of(prompt, trial) for prompt, trial in zip(prompts, trials, strict=True)]
+def readings_of(prompt: Prompt, model: tokensal.CausalAdapter, compared: Mapping[str, Method]) -> dict[str, Reading]:
+    """What each method says of a prompt, leave-one-out first."""
+    trial = trial_of(prompt, model, question=tokensal.Question(unit="word"))
+    passages = passages_of(prompt, trial)
+    return {name: read(trial, method, passages) for name, method in {"leave-one-out": ALONE, **compared}.items()}
+
+
+def measure(
+    model: tokensal.CausalAdapter, compared: Mapping[str, Method], prompts: Sequence[Prompt]
+) -> list[dict[str, Reading]]:
+    """A prompt after another; Ctrl-C ends it with those that are complete."""
+    measured: list[dict[str, Reading]] = []
+    try:
+        for prompt in prompts:
+            measured.append(readings_of(prompt, model, compared))
+            print(f"{len(measured)} of {len(prompts)}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print(f"Interrupted after {len(measured)} prompts.", file=sys.stderr)
+    return measured
+
+
+def table(measured: Sequence[Mapping[str, Reading]]) -> None:
+    """Print Markdown."""
     print("| method | forwards | share | same passage | same word | gold | s |")
-    print("|---|---:|---:|---|---|---:|---:|", flush=True)
-    alone = [read(trial, ALONE, each) for trial, each in zip(trials, passages, strict=True)]
-    print(row("leave-one-out", alone, alone), flush=True)
-    for name, method in compared.items():
-        rows = [read(trial, method, each) for trial, each in zip(trials, passages, strict=True)]
-        print(row(name, rows, alone), flush=True)
+    print("|---|---:|---:|---|---|---:|---:|")
+    alone = [readings["leave-one-out"] for readings in measured]
+    for name in measured[0] if measured else ():
+        print(row(name, [readings[name] for readings in measured], alone))
 
 
 def numbers(text: str) -> list[int]:
@@ -186,8 +201,9 @@ def main() -> None:
     compared = matching(methods(options.opened), options.methods)
     model = tokensal.load(*([options.model] if options.model else []), dtype="float32")
     drawn = sample(KIND, partial(answers_rightly, model), options.prompts, options.seed)
-    print(f"{len(drawn.prompts)} prompts of {drawn.tried} drawn, seed {options.seed}\n")
-    table(model, compared, drawn.prompts)
+    measured = measure(model, compared, drawn.prompts)
+    print(f"{len(measured)} prompts of {drawn.tried} drawn for {len(drawn.prompts)}, seed {options.seed}\n")
+    table(measured)
 
 
 if __name__ == "__main__":

@@ -376,7 +376,7 @@ def test_metrics_are_listed_and_told(here):
         words = " ".join(told.split())
         assert " ".join(metric.summary.split()) in words and " ".join(metric.__doc__.split("\n\n")[0].split()) in words
         assert f"{metric.better} is better" in listed
-    assert "steps = 10" in " ".join(here("metrics", "abpc")[1].split())
+    assert "steps = None" in " ".join(here("metrics", "abpc")[1].split())
     assert here("metrics", "abcp")[0] == 2
 
 

@@ -38,7 +38,7 @@ from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
-from tokensal.layer_call import AttentionCall, BlockSize
+from tokensal.layer_call import BlockSize
 from tokensal.transfers import sent
 from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
@@ -148,8 +148,8 @@ def _attending(model: PreTrainedModel, selected: Sequence[int], mode: Attending)
     with eager_attention(model, NAME), attending(mode), ExitStack() as undo:
         for number, layer in enumerate(layers[index] for index in selected):
             for module, columns in _recorded_modules(layer, point):
-                label = partial(AttentionCall, point, number, rows=layer.part, columns=columns)
-                undo.enter_context(module.register_forward_pre_hook(in_this_thread(mode.entering(label))))
+                about = {"point": point, "layer": number, "rows": layer.part, "columns": columns}
+                undo.enter_context(module.register_forward_pre_hook(in_this_thread(mode.entering(about))))
                 undo.enter_context(module.register_forward_hook(in_this_thread(mode.leaving)))
         yield
 

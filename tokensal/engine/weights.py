@@ -89,9 +89,10 @@ class LayerWeights:
     def over(self, wanted: Tensor, work: Callable[[Block], T]) -> Iterator[T]:
         """What `work` makes of the rows that are wanted, (S,) bool, a block after another; others are not computed."""
         having = self._having & wanted.cpu()
-        for alike in torch.unique(having[:, having.any(0)], dim=1).T:
-            rows = (having == alike[:, None]).all(0).nonzero()[:, 0]
-            attended = [each for each, has in zip(self.attended, alike, strict=True) if has]
+        numbers = 2 ** torch.arange(len(having)) @ having.long()  # (S,) which attentions have a row, as one number
+        for number in torch.unique(numbers[numbers > 0]):
+            rows = (numbers == number).nonzero()[:, 0]
+            attended = [each for each, has in zip(self.attended, having[:, rows[0]], strict=True) if has]
             size = self.size(len(rows), sum(each.width for each in attended))
             yield from in_chunks(len(rows), size, partial(self._worked, work, attended, rows))
 

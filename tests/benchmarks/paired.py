@@ -9,8 +9,7 @@
 3. The least time of each counts, and *new ÷ old* is the ratio of these. *apart* is the largest difference of a score,
    as a share of the largest score.
 
-The clock `cpu` counts the time of all threads, and bears that other work runs meanwhile, with `--threads 1` best;
-`wall` needs a quiet machine.
+The clock `cpu` counts the time of all threads, which other work disturbs little; `wall` needs a quiet machine.
 """
 
 from __future__ import annotations
@@ -32,25 +31,14 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from common import cut  # a folder of scripts, not a package
 from run_tokensal import option_of
 
-ROOT = Path(__file__).resolve().parents[2]
-FEWER = {  # samples than by default, where time is in proportion to them
-    "smooth_grad": "samples=2",
-    "var_grad": "samples=2",
-    "integrated_gradients": "steps=8",
-    "gradient_shap": "samples=4",
-    "shapley_sampling": "samples=2",
-    "kernel_shap": "samples=64",
-    "owen_values": "samples=2",
-    "lime": "samples=32",
-    "context_cite": "samples=32",
-    "rise": "samples=32",
-    "extremal_perturbation": "steps=2",
-}
 LEFT_OUT = ("shapley_values", "hierarchical")  # the first for its many units; the second is others, after another
+FEWER = """\
+smooth_grad samples=2,var_grad samples=3,integrated_gradients steps=8,gradient_shap samples=4,
+shapley_sampling samples=4,kernel_shap samples=32,owen_values samples=4,lime samples=32,context_cite samples=32,
+rise samples=32,extremal_perturbation steps=2"""  # samples than by default, where time is in proportion to them
 CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
 
 Process = subprocess.Popen[str]
-Answer = tuple[float, torch.Tensor]  # seconds, and the scores
 
 
 def answer_lines(options: argparse.Namespace) -> None:
@@ -69,11 +57,11 @@ def answer_lines(options: argparse.Namespace) -> None:
 def started(checkout: Path) -> Process:
     """The process of a checkout."""
     command = [sys.executable, __file__, *sys.argv[1:], "--answer-lines"]
-    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(checkout.resolve())}, **pipes)
 
 
-def answered(process: Process, method: str) -> Answer:
+def answered(process: Process, method: str) -> tuple[float, torch.Tensor]:
     """Seconds and scores of one more repetition."""
     assert process.stdin is not None and process.stdout is not None
     print(method, file=process.stdin, flush=True)
@@ -85,7 +73,7 @@ def answered(process: Process, method: str) -> Answer:
 
 def row(old: Process, new: Process, method: str, rounds: int) -> str:
     """A row of the table: steps 2 and 3."""
-    answers: dict[Process, list[Answer]] = {old: [], new: []}
+    answers: dict[Process, list[tuple[float, torch.Tensor]]] = {old: [], new: []}
     for turn in range(rounds + 1):
         for process in (old, new) if turn % 2 else (new, old):
             answers[process].append(answered(process, method))
@@ -96,7 +84,8 @@ def row(old: Process, new: Process, method: str, rounds: int) -> str:
 
 
 def main() -> None:
-    names = ",".join(f"{name} {FEWER.get(name, '')}".strip() for name in METHODS if name not in LEFT_OUT)
+    fewer = {each.split()[0]: each.strip() for each in FEWER.split(",")}
+    names = ",".join(fewer.get(name, name) for name in METHODS if name not in LEFT_OUT)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path, metavar="OLD_CHECKOUT")
     parser.add_argument("--prompt", type=int, default=60)
@@ -111,7 +100,7 @@ def main() -> None:
         answer_lines(options)
         return
     print("| method | old, s | new, s | new ÷ old | apart |\n|---|---:|---:|---:|---:|", flush=True)
-    with started(options.old) as old, started(ROOT) as new:
+    with started(options.old) as old, started(Path(__file__).parents[2]) as new:
         for method in options.methods.split(","):
             print(row(old, new, method, options.rounds), flush=True)
 

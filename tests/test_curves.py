@@ -39,7 +39,7 @@ def one(metric, trial, attribution) -> float:
 
 def test_the_curve_of_a_linear_score_is_its_sorted_weights_added_up():
     trial = trial_of(linear(WEIGHTS, constant=-4), 7)
-    [curve] = curves(trial, ranked(trial, WEIGHTS))
+    [curve] = curves(trial, ranked(trial, WEIGHTS), ABPC(steps=7))
     best = sorted(WEIGHTS, reverse=True)
     total = sum(WEIGHTS)
     assert curve.fractions.tolist() == pytest.approx([count / 7 for count in range(8)])
@@ -53,12 +53,12 @@ def test_areas_of_a_linear_score():
     right = ranked(trial, WEIGHTS)
     best, total = sorted(WEIGHTS, reverse=True), sum(WEIGHTS)
     shares = [(place + 0.5) / 7 * weight / total for place, weight in enumerate(best)]  # each falls in its own step
-    assert one(Deletion(), trial, right) == pytest.approx(sum(shares))
-    assert one(Insertion(), trial, right) == pytest.approx(1 - sum(shares))
-    assert one(ABPC(), trial, right) == pytest.approx(1 - 2 * sum(shares))
+    assert one(Deletion(steps=7), trial, right) == pytest.approx(sum(shares))
+    assert one(Insertion(steps=7), trial, right) == pytest.approx(1 - sum(shares))
+    assert one(ABPC(steps=7), trial, right) == pytest.approx(1 - 2 * sum(shares))
     turned = ranked(trial, [-weight for weight in WEIGHTS])
-    assert one(ABPC(), trial, turned) == pytest.approx(2 * sum(shares) - 1)
-    assert one(Deletion(normalised=False), trial, right) == pytest.approx(sum(shares) * total)
+    assert one(ABPC(steps=7), trial, turned) == pytest.approx(2 * sum(shares) - 1)
+    assert one(Deletion(steps=7, normalised=False), trial, right) == pytest.approx(sum(shares) * total)
 
 
 def test_no_order_is_better_than_the_right_one_where_units_do_not_interact():
@@ -101,7 +101,7 @@ def test_a_prompt_that_lowers_the_score_leaves_lower_as_lower():
 # A slow twin
 
 
-def slow_areas(value, scores, steps=20):
+def slow_areas(value, scores, steps=None):
     """(deletion, insertion), one coalition at a time, from the numbers of the players alone."""
     order = sorted(range(len(scores)), key=lambda player: -scores[player])
 
@@ -111,7 +111,8 @@ def slow_areas(value, scores, steps=20):
         return float(value(present)[0, 0])
 
     full, empty = of(order), of([])
-    counts = sorted({math.floor(step * len(order) / steps + 0.5) for step in range(steps + 1)})
+    shares = (0, 0.05, 0.2, 0.5, 0.7, 0.8, 0.9, 1) if steps is None else [step / steps for step in range(steps + 1)]
+    counts = sorted({math.floor(share * len(order) + 0.5 + 1e-9) for share in shares})
     areas = []
     for left in (lambda count: order[count:], lambda count: order[: len(order) - count]):
         values = [(of(left(count)) - empty) / abs(full - empty) for count in counts]
@@ -124,7 +125,7 @@ def slow_areas(value, scores, steps=20):
     return areas
 
 
-@pytest.mark.parametrize(("players", "steps"), [(1, 20), (6, 20), (9, 4), (11, 20)])
+@pytest.mark.parametrize(("players", "steps"), [(1, 20), (6, 20), (9, 4), (11, 20), (1, None), (13, None)])
 def test_a_slow_twin_has_the_same_areas(players, steps):
     value = random_game(players, seed=players)
     trial = trial_of(value, players)
@@ -223,7 +224,7 @@ def test_the_order_of_players_does_not_matter():
 # Budgets and what they cost
 
 
-@pytest.mark.parametrize(("players", "steps", "count"), [(3, 20, 4), (20, 20, 21), (61, 20, 21), (61, 4, 5)])
+@pytest.mark.parametrize(("players", "steps", "count"), [(3, 20, 4), (20, 20, 21), (61, 20, 21), (61, 4, 5), (61, None, 8)])
 def test_the_budget_is_the_same_for_all_methods_and_no_coalition_is_scored_twice(players, steps, count):
     trial = trial_of(linear(torch.rand(players)), players)
     engine = trial.case.engine
@@ -396,7 +397,7 @@ def test_curves_of_a_model_are_those_of_its_scores(name, replacement):
     case = Case.of(tiny(name), prompt, generation=Generation(continuation=CONTINUATION), question=question)
     trial, attribution = Trial(case), case.explain("input_x_gradient")
     game = trial.game(replacement)
-    found = curves(trial, attribution, Deletion(replacement=replacement))
+    found = curves(trial, attribution, Deletion(steps=20, replacement=replacement))
     for target, curve in enumerate(found):
         seen = [int(player) for player in game.players[game.visible[target]]]
         order = sorted(seen, key=lambda unit: -attribution.scores[target, unit].item())

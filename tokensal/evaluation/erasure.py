@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,11 +9,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from tokensal.errors import InputError
-from tokensal.evaluation.ranked_removal import Outcome, RankedRemoval, Sizes
+from tokensal.evaluation.ranked_removal import Outcome, RankedRemoval, Sizes, units_of
 from tokensal.values import described, plain, read_number, read_whole, store
 
 BINS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of ERASER
-SLACK = 1e-9  # a half that is not exact in binary is a half
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class BinnedRemoval(RankedRemoval):
 
     def counts(self, players: int) -> list[int]:
         """How many units the bins are."""
-        return [max(1, math.floor(share * players + 0.5 + SLACK)) for share in self.bins]
+        return [max(1, units_of(share, players)) for share in self.bins]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ from tokensal.evaluation.rankings import Ranking, player_scores, rankings
 from tokensal.evaluation.removal import RemovalMetric, rounding
 from tokensal.results.attribution import Attribution
 from tokensal.values import read_flag, read_whole, store
+
+
+SLACK = 1e-9  # a half that is not exact in binary is a half
+
+
+def units_of(share: float, players: int) -> int:
+    """How many units a share of them is: rounded, halves up."""
+    return math.floor(share * players + 0.5 + SLACK)
 
 
 class Sizes(NamedTuple):

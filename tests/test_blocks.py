@@ -221,7 +221,18 @@ def test_not_even_one_row_fits(monkeypatch):
         exact_scores(tiny("Llama"), Attention())
 
 
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"smooth_grad"}))
+def test_weights_of_a_short_text_are_computed_once(method, monkeypatch):
+    adapted = adapter("Llama")
+    assert adapted.reads_in_blocks
+    example = adapted.example(PROMPT, continuation=CONTINUATION)
+    rows = Rows(monkeypatch)
+    METHODS[method](example, Engine(adapted))
+    assert rows.sizes == [len(example.sources)] * adapted.layer_count
+
+
 def test_only_rows_that_count_are_computed_again(monkeypatch):
+    monkeypatch.setattr(attending, "ON_GRAPH", 3)
     adapted = adapter("Llama")
     assert adapted.reads_in_blocks
     example = adapted.example(PROMPT, continuation=CONTINUATION[:2])  # predicted by the last two of its sources

@@ -409,8 +409,8 @@ def layers_upside_down(activations, gradients, rows):
 
 
 class ShiftedRows(Rows):
-    visible = property(lambda self: Rows.visible.fget(self).roll(-1, 2))
-    predictors = property(lambda self: Rows.predictors.fget(self).roll(-1, 2))
+    visible = property(lambda self: Rows.visible.func(self).roll(-1, 2))
+    predictors = property(lambda self: Rows.predictors.func(self).roll(-1, 2))
 
 
 def predictor_shifted_by_one(activations, gradients, rows):

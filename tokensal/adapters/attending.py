@@ -7,7 +7,8 @@
    that one of these rows sees are left out: their weights are 0.
 3. With a graph, a block keeps none. When its backward comes, it is computed once more. Texts of no more than a block
    of `ON_GRAPH` rows stay on the graph as they are.
-4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had.
+4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had. Of a
+   text of no more than a block, weights are recorded as they are computed, and not computed again.
 
 A model that calls attention in another way, or with tensors that are not known here, keeps its weights as one tensor: a
 trial tells (see `trials.py`).
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -53,7 +54,8 @@ class Attending:
         graph: whether what is recorded is differentiated.
         each: what is read of weights (R, heads, r, c) in place of themselves.
         activations: to which each attention that is entered is added.
-        label: names the layer, and the sources, of the attention that runs; None where it is not recorded.
+        about: the layer, and the sources, of the attention that runs, as `LayerActivation` names them; None where it is
+            not recorded.
         ends: of each mask that was seen, how many columns each row needs; with the mask, so that its id stays its own.
     """
 
@@ -61,20 +63,20 @@ class Attending:
     graph: bool
     each: Each | None
     activations: list[LayerActivation]
-    label: Callable[..., AttentionCall] | None = None
+    about: Mapping[str, Any] | None = None
     ends: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def entering(self, label: Callable[..., AttentionCall]) -> Callable[..., None]:
+    def entering(self, about: Mapping[str, Any]) -> Callable[..., None]:
         """A hook for before the forward of an attention."""
 
         def enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            self.label = label
+            self.about = about
 
         return enter
 
     def leaving(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """A hook for after it."""
-        self.label = None
+        self.about = None
 
     def ends_of(self, mask: Tensor, rows: int, columns: int) -> Tensor:
         """(rows,) how many of the first columns each row needs; see `_ends`."""
@@ -121,11 +123,15 @@ def attend(
     _require_known(named, length)
     ends = None if attention_mask is None else mode.ends_of(attention_mask, length, columns)
     call = Call(partial(function, module), attention_mask, named, ends)
-    result = _in_blocks(query, key, value, call, mode.size)
-    if mode.label is not None:
+    result, weights = _in_blocks(query, key, value, call, mode.size)
+    if mode.about is not None and weights is not None and columns <= ON_GRAPH:
+        weights = weights if mode.each is None else mode.each(weights)
+        mode.activations.append(LayerActivation(tensor=weights, **mode.about))
+    elif mode.about is not None:
         attend_rows = partial(_attend_rows, query.detach(), key.detach(), value.detach(), call, mode.each)
         kept = result if mode.graph else result.new_empty(0)
-        mode.activations.append(mode.label(kept, attend=attend_rows, width=rows * heads * columns))
+        width = rows * heads * columns
+        mode.activations.append(AttentionCall(tensor=kept, attend=attend_rows, width=width, **mode.about))
     return result, None
 
 
@@ -161,13 +167,14 @@ class Call:
         return self.function(query, key[:, :, :stop], value[:, :, :stop], mask, **named)
 
 
-def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> Tensor:
+def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: BlockSize) -> tuple[Tensor, Tensor | None]:
+    """The outputs of all rows, (R, rows, heads, width), and their weights where they are computed at once."""
     rows, heads, length, _ = query.shape
     block = size(length, rows * heads * key.shape[2])
     if length <= min(ON_GRAPH, block):
-        return call.of(slice(0, length), query, key, value)[0]
+        return call.of(slice(0, length), query, key, value)
     result: Tensor = _InBlocks.apply(query, key, value, call, block)  # type: ignore[no-untyped-call]
-    return result
+    return result, None
 
 
 def _attend_rows(

@@ -38,7 +38,7 @@ from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
 from tokensal.adapters.rules import RuleMode
 from tokensal.errors import UnsupportedModel
-from tokensal.layer_call import AttentionCall, BlockSize
+from tokensal.layer_call import BlockSize
 from tokensal.transfers import sent
 from tokensal.types import HookPoint, LayerActivation, Part, Rules
 
@@ -89,7 +89,8 @@ def recorded(
     with ExitStack() as undo:
         if graph:
             undo.enter_context(_graph_from(layers, min(selected), layered))
-        undo.enter_context(_recorded(model, point, selected, activations, graph, each, blocks))
+        read = [layers[index] for index in selected]
+        undo.enter_context(_recorded(model, point, read, activations, graph, each, blocks))
         for index in selected if layered else ():
             hook = in_this_thread(_detacher(activations) if kept else _dropper(activations))
             undo.enter_context(layers[index].block.register_forward_hook(hook))
@@ -102,7 +103,7 @@ def recorded_again(
 ) -> Iterator[list[LayerActivation]]:
     """Inside, one layer that is run again adds to the list what it computes, on the graph of what it is run on."""
     activations: list[LayerActivation] = []
-    with _recorded(model, point, (selected,), activations, graph=True, blocks=blocks):
+    with _recorded(model, point, [layers_of(model)[selected]], activations, graph=True, blocks=blocks):
         yield activations
 
 
@@ -110,26 +111,25 @@ def recorded_again(
 def _recorded(
     model: PreTrainedModel,
     point: HookPoint,
-    selected: Sequence[int],
+    layers: Sequence[Layer],
     activations: list[LayerActivation],
     graph: bool,
     each: Each | None = None,
     blocks: BlockSize | None = None,
 ) -> Iterator[None]:
-    layers = layers_of(model)
     with ExitStack() as undo:
         if point is HookPoint.VALUES:
-            undo.enter_context(_values(model, selected, _values_recorder(activations, graph)))
+            undo.enter_context(_values(model, layers, _values_recorder(activations, graph)))
             yield
             return
         if point is HookPoint.ATTENTION_WEIGHTS and blocks is not None:
-            undo.enter_context(_attending(model, selected, Attending(blocks, graph, each, activations)))
+            undo.enter_context(_attending(model, layers, Attending(blocks, graph, each, activations)))
             yield
             return
         if point is HookPoint.ATTENTION_WEIGHTS:
             undo.enter_context(eager_attention(model))
         followed: set[int] = set()
-        for number, layer in enumerate(layers[index] for index in selected):
+        for number, layer in enumerate(layers):
             for module, columns in _recorded_modules(layer, point):
                 label = partial(LayerActivation, point, number, rows=layer.part, columns=columns)
                 hook = in_this_thread(_recorder(activations, point, label, each))
@@ -141,15 +141,15 @@ def _recorded(
 
 
 @contextmanager
-def _attending(model: PreTrainedModel, selected: Sequence[int], mode: Attending) -> Iterator[None]:
-    """Inside, attention runs in blocks, and the calls of selected layers are recorded."""
+def _attending(model: PreTrainedModel, layers: Sequence[Layer], mode: Attending) -> Iterator[None]:
+    """Inside, attention runs in blocks, and that of some layers is recorded."""
     register()
-    layers, point = layers_of(model), HookPoint.ATTENTION_WEIGHTS
+    point = HookPoint.ATTENTION_WEIGHTS
     with eager_attention(model, NAME), attending(mode), ExitStack() as undo:
-        for number, layer in enumerate(layers[index] for index in selected):
+        for number, layer in enumerate(layers):
             for module, columns in _recorded_modules(layer, point):
-                label = partial(AttentionCall, point, number, rows=layer.part, columns=columns)
-                undo.enter_context(module.register_forward_pre_hook(in_this_thread(mode.entering(label))))
+                about = {"point": point, "layer": number, "rows": layer.part, "columns": columns}
+                undo.enter_context(module.register_forward_pre_hook(in_this_thread(mode.entering(about))))
                 undo.enter_context(module.register_forward_hook(in_this_thread(mode.leaving)))
         yield
 
@@ -165,12 +165,13 @@ def edited(
     Raises:
         UnsupportedModel: no layers were found, or (in the forward) the attention's values cannot be reached.
     """
-    layers = layers_of(model)
+    every = layers_of(model)
+    layers = [every[index] for index in selected]
     with ExitStack() as undo:
         if HookPoint.VALUES in points:
-            undo.enter_context(_values(model, selected, write))
+            undo.enter_context(_values(model, layers, write))
         if HookPoint.RESIDUAL in points:
-            for number, layer in enumerate(layers[index] for index in selected):
+            for number, layer in enumerate(layers):
                 label = partial(LayerActivation, HookPoint.RESIDUAL, number, rows=layer.part)
                 undo.enter_context(layer.block.register_forward_hook(in_this_thread(_replacer(write, label))))
         yield
@@ -195,12 +196,12 @@ def linear_head(model: PreTrainedModel) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def _values(model: PreTrainedModel, selected: Sequence[int], write: Write) -> Iterator[None]:
-    """Inside, the attentions of the selected layers multiply what `write` makes of their value vectors."""
-    layers, expected = layers_of(model), 0
+def _values(model: PreTrainedModel, layers: Sequence[Layer], write: Write) -> Iterator[None]:
+    """Inside, the attentions of the layers multiply what `write` makes of their value vectors."""
+    expected = 0
     with ExitStack() as undo:
         values = undo.enter_context(EditedValues(write, model.config.get_text_config().num_attention_heads))
-        for number, layer in enumerate(layers[index] for index in selected):
+        for number, layer in enumerate(layers):
             for module, part in _recorded_modules(layer, HookPoint.VALUES):
                 label = partial(LayerActivation, HookPoint.VALUES, number, rows=part or layer.part)
                 undo.enter_context(module.register_forward_pre_hook(in_this_thread(values.entering(label))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -103,8 +103,7 @@ class Graph:
             recorded: Sequence[LayerActivation], gradients: Sequence[Tensor], chunk: slice, numbers: Sequence[int]
         ) -> None:
             if recorded:
-                about = replace(rows, groups=rows.groups[chunk])
-                totals[chunk] = reduce.after(totals[chunk], recorded, gradients, about)
+                totals[chunk] = reduce.after(totals[chunk], recorded, gradients, rows.part(chunk))
 
         if self.rebuilding is not None:
             self.rebuilding.walk(self.forward.hidden, (), cotangents, visit)

@@ -303,7 +303,7 @@ class Differentiation:
         """Whether attention runs in blocks of rows, whose weights are on no graph."""
         return self.point is HookPoint.ATTENTION_WEIGHTS and self.engine.adapter.reads_in_blocks
 
-    @property
+    @cached_property
     def _plain_footprint(self) -> Footprint:
         """With a graph in all layers above the lowest that is differentiated."""
         adapter = self.engine.adapter
@@ -313,7 +313,7 @@ class Differentiation:
         above = adapter.layer_count - min(self.layers)
         return replace(footprint, kept=footprint.kept * above // adapter.layer_count)
 
-    @property
+    @cached_property
     def _footprint(self) -> Footprint:
         """With the graph of one layer alone, where it is rebuilt."""
         footprint = self._plain_footprint

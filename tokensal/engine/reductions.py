@@ -16,7 +16,8 @@ signed inner product of "gradient × input".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from tokensal.transfers import sent
 from tokensal.types import Example, LayerActivation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """What the gradients that a reduction sees are about.
 
@@ -49,15 +50,20 @@ class Rows:
     device: torch.device
     size: BlockSize
 
-    @property
+    @cached_property
     def visible(self) -> Tensor:
         """(k, n, S) bool, the sources that each group sees."""
         return sent(visible_sources(self.example)[self.groups], self.device)
 
-    @property
+    @cached_property
     def predictors(self) -> Tensor:
         """(k, n, S) bool, the sources that predict a target of each group."""
         return sent(predictor_mask(self.example)[self.groups], self.device)
+
+    def part(self, chunk: slice) -> Rows:
+        """About a slice of the gradients; the same object where that is all."""
+        groups = self.groups[chunk]
+        return self if len(groups) == len(self.groups) else replace(self, groups=groups)
 
     def allowed(self, rows: Tensor, columns: Tensor) -> Tensor:
         """(r, c) bool, whether each of some sources (rows) may attend to each of others (columns)."""

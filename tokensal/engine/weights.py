@@ -84,24 +84,24 @@ class LayerWeights:
     @property
     def rows(self) -> Tensor:
         """(S,) bool, which sources look in this layer."""
-        return self._having.any(0)
+        return self._having > 0
 
     def over(self, wanted: Tensor, work: Callable[[Block], T]) -> Iterator[T]:
         """What `work` makes of the rows that are wanted, (S,) bool, a block after another; others are not computed."""
-        having = self._having & wanted.cpu()
-        for alike in torch.unique(having[:, having.any(0)], dim=1).T:
-            rows = (having == alike[:, None]).all(0).nonzero()[:, 0]
-            attended = [each for each, has in zip(self.attended, alike, strict=True) if has]
+        having = self._having * wanted.cpu()
+        for number in sorted(set(having.tolist()) - {0}):
+            rows = (having == number).nonzero()[:, 0]
+            attended = [each for place, each in enumerate(self.attended) if number >> place & 1]
             size = self.size(len(rows), sum(each.width for each in attended))
             yield from in_chunks(len(rows), size, partial(self._worked, work, attended, rows))
 
     @property
     def _having(self) -> Tensor:
-        """(attentions, S) bool, which rows each has."""
-        table = torch.zeros(len(self.attended), self.sources, dtype=torch.bool)
-        for row, each in zip(table, self.attended, strict=True):
-            row[each.rows] = True
-        return table
+        """(S,) int64, which attentions have each row: the sum of 2 to the power of their places."""
+        having = torch.zeros(self.sources, dtype=torch.int64)
+        for place, each in enumerate(self.attended):
+            having[each.rows] += 1 << place
+        return having
 
     def _worked(self, work: Callable[[Block], T], attended: Sequence[Attended], rows: Tensor, chunk: slice) -> T:
         return work(self._block(attended, rows[chunk]))

@@ -224,7 +224,9 @@ def test_the_order_of_players_does_not_matter():
 # Budgets and what they cost
 
 
-@pytest.mark.parametrize(("players", "steps", "count"), [(3, 20, 4), (20, 20, 21), (61, 20, 21), (61, 4, 5), (61, None, 8)])
+@pytest.mark.parametrize(
+    ("players", "steps", "count"), [(3, 20, 4), (20, 20, 21), (61, 20, 21), (61, 4, 5), (61, None, 8)]
+)
 def test_the_budget_is_the_same_for_all_methods_and_no_coalition_is_scored_twice(players, steps, count):
     trial = trial_of(linear(torch.rand(players)), players)
     engine = trial.case.engine

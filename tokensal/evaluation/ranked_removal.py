@@ -23,7 +23,6 @@ from tokensal.evaluation.removal import RemovalMetric, rounding
 from tokensal.results.attribution import Attribution
 from tokensal.values import read_flag, read_whole, store
 
-
 SLACK = 1e-9  # a half that is not exact in binary is a half
 
 

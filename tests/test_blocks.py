@@ -231,6 +231,21 @@ def test_weights_of_a_short_text_are_computed_once(method, monkeypatch):
     assert rows.sizes == [len(example.sources)] * adapted.layer_count
 
 
+def test_few_rows_that_look_at_many_columns_are_read_in_blocks(monkeypatch):
+    """A decoder's rows are few, but the weights of a long encoder for each of them are not kept."""
+    adapted = adapter("T5")
+    example = adapted.example(PROMPT, continuation=CONTINUATION[:2])
+    decoder = len(example.sources) - example.encoder
+    assert decoder < example.encoder
+    monkeypatch.setattr(attending, "ON_GRAPH", decoder)
+    Attention()(example, Engine(adapted))  # tries the model
+    rows = Rows(monkeypatch)
+    Attention()(example, Engine(adapted))
+    assert (
+        rows.sizes.count(decoder) == 3 * adapted.model.config.num_decoder_layers
+    )  # of which one reads them
+
+
 def test_only_rows_that_count_are_computed_again(monkeypatch):
     monkeypatch.setattr(attending, "ON_GRAPH", 3)
     adapted = adapter("Llama")

@@ -241,9 +241,7 @@ def test_few_rows_that_look_at_many_columns_are_read_in_blocks(monkeypatch):
     Attention()(example, Engine(adapted))  # tries the model
     rows = Rows(monkeypatch)
     Attention()(example, Engine(adapted))
-    assert (
-        rows.sizes.count(decoder) == 3 * adapted.model.config.num_decoder_layers
-    )  # of which one reads them
+    assert rows.sizes.count(decoder) == 3 * adapted.model.config.num_decoder_layers  # of which one reads them
 
 
 def test_only_rows_that_count_are_computed_again(monkeypatch):

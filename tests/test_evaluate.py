@@ -304,13 +304,13 @@ def test_the_command_from_records_to_files_and_back(tmp_path):
     (tmp_path / "prompts.jsonl").write_text(lines)
     arguments = (
         "evaluate", "prompts.jsonl", "--model", "dates", "--methods", "gradient", "--metrics", "pointing_game,abpc",
-        "--unit", "word", "--metric-option", "abpc.steps=10", "--resume", "journal", "-o", "e.json", "-o", "e.html",
+        "--unit", "word", "--metric-option", "abpc.normalised=true", "--resume", "journal", "-o", "e.json", "-o", "e.html",
     )  # fmt: skip
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Evaluation of attribution methods" in done.stdout and "gradient" in done.stdout
     result = Evaluation.load(tmp_path / "e.json")
-    assert same(result, once()) and result.config["metric_options"] == {"abpc": {"steps": 10}}
+    assert same(result, once()) and result.config["metric_options"] == {"abpc": {"normalised": True}}
     assert len((tmp_path / "journal").read_text().splitlines()) == 4
     again = run("show", "e.json", cwd=tmp_path)
     assert again.stdout == done.stdout

@@ -304,7 +304,8 @@ def test_the_command_from_records_to_files_and_back(tmp_path):
     (tmp_path / "prompts.jsonl").write_text(lines)
     arguments = (
         "evaluate", "prompts.jsonl", "--model", "dates", "--methods", "gradient", "--metrics", "pointing_game,abpc",
-        "--unit", "word", "--metric-option", "abpc.normalised=true", "--resume", "journal", "-o", "e.json", "-o", "e.html",
+        "--unit", "word", "--metric-option", "abpc.normalised=true", "--resume", "journal",
+        "-o", "e.json", "-o", "e.html",
     )  # fmt: skip
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

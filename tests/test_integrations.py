@@ -313,12 +313,14 @@ def test_a_worker_of_datatrove_is_killed_and_the_same_command_goes_on(tmp_path, 
     finished = out / "log" / "completions"
     with (tmp_path / "log").open("wb") as log:
         started = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 300
-        while not (finished.is_dir() and len(list(finished.iterdir())) == 3 and marker.exists()):
-            assert time.monotonic() < deadline and started.poll() is None, (tmp_path / "log").read_text()[-3000:]
-            time.sleep(0.1)
-        os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
+        try:
+            deadline = time.monotonic() + 300
+            while not (finished.is_dir() and len(list(finished.iterdir())) == 3 and marker.exists()):
+                assert time.monotonic() < deadline and started.poll() is None, (tmp_path / "log").read_text()[-3000:]
+                time.sleep(0.1)
+        finally:  # a test that fails leaves no process behind, either
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
     process(*command, **{MARKER: marker})
     assert len(list(finished.iterdir())) == 4
     assert told(stored(out / "rows")) == expected

@@ -31,6 +31,7 @@ from tokensal.options import EVALUATED
 from tokensal.results.attribution import Attribution
 
 FINE = 40
+COMPARED = (None, 5, 10, 20, FINE)
 AREAS = (Deletion, Insertion, ABPC)
 
 
@@ -72,19 +73,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     model, methods = tokensal.load(), named_methods(EVALUATED)
-    compared: tuple[int | None, ...] = (None, 5, 10, 20, FINE)
-    measured: dict[int | None, list[Tensor]] = {steps: [] for steps in compared}
-    work = dict.fromkeys(compared, 0)
-    for kind in options.kinds:
-        for sample in suite(kind, model, options.count, options.seed):
-            for prompt in sample.prompts:
-                trial = trial_of(prompt, model)
-                attributions = [trial.explain(method) for method in methods.values()]
-                score_together(trial, attributions, [ABPC(steps=FINE)])
-                for steps in compared:
-                    measured[steps].append(areas(trial, attributions, steps))
-                    work[steps] += tokens(trial, attributions, ABPC(steps=steps))
-                print(prompt.id, file=sys.stderr, flush=True)
+    prompts = [
+        prompt
+        for kind in options.kinds
+        for sample in suite(kind, model, options.count, options.seed)
+        for prompt in sample.prompts
+    ]
+    measured: dict[int | None, list[Tensor]] = {steps: [] for steps in COMPARED}
+    work = dict.fromkeys(COMPARED, 0)
+    for prompt in prompts:
+        trial = trial_of(prompt, model)
+        attributions = [trial.explain(method) for method in methods.values()]
+        score_together(trial, attributions, [ABPC(steps=FINE)])
+        for steps in COMPARED:
+            measured[steps].append(areas(trial, attributions, steps))
+            work[steps] += tokens(trial, attributions, ABPC(steps=steps))
+        print(prompt.id, file=sys.stderr, flush=True)
     print(f"{len(measured[FINE])} prompts of {', '.join(options.kinds)}, seed {options.seed}\n")
     table(measured, work)
 

@@ -7,8 +7,8 @@
    that one of these rows sees are left out: their weights are 0.
 3. With a graph, a block keeps none. When its backward comes, it is computed once more. Texts of no more than a block
    of `ON_GRAPH` rows stay on the graph as they are.
-4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had. Of a
-   text of no more than a block, weights are recorded as they are computed, and not computed again.
+4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had. Those
+   of at most `ON_GRAPH` rows and columns are recorded as they are computed, and not computed again.
 
 A model that calls attention in another way, or with tensors that are not known here, keeps its weights as one tensor: a
 trial tells (see `trials.py`).

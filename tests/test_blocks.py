@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
+import accelerate
 import pytest
 import test_further
 import torch
+import transformers as hf
 from builders import CONTINUATION, PROMPT, every_architecture, exact_scores, tiny, tokenizer_of
 from models import CONTEXT, adapter, model
-from state import assert_unchanged, user_state
+from state import assert_unchanged, model_state, user_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tokensal import Budget, adapt, attribute
-from tokensal.adapters import attending
+from tokensal.adapters import attending, attending_modules
+from tokensal.adapters.attending_modules import modules_in_blocks
+from tokensal.adapters.hooks import eager_attention
+from tokensal.adapters.layers import layers_of
 from tokensal.engine import Engine, weights
 from tokensal.errors import MemoryShortage
 from tokensal.methods import Attention, AttentionGradCAM, AttentionRollout, GradientRollout, SmoothGrad
+from tokensal.perturbations.inputs import PerturbedInputs
 from tokensal.questions.masks import visible_sources
+from tokensal.types import HookPoint
 
 METHODS = {
     "grad_cam": AttentionGradCAM(),
@@ -35,10 +43,11 @@ METHODS = {
     "rollout": AttentionRollout(),
 }
 WITHOUT_CONTRAST = {name for name, method in METHODS.items() if isinstance(method, Attention | AttentionRollout)}
-# Further architectures that do not call attention by the library's interface, or with tensors that are not known
-AS_ONE_TENSOR = {"Bloom", "CodeGen", "DeepSeek-V3.2", "Falcon", "GPT-J", "GPT-Neo", "MPT", "XGLM"}
+# Further architectures whose attention is code of its own, which the library's interface does not reach
+OWN = ("Bloom", "CodeGen", "Falcon", "GPT-J", "GPT-Neo", "MPT", "XGLM")
 
 each_kind = pytest.mark.parametrize("name", ["Llama", "T5"])
+every_own = pytest.mark.parametrize("name", OWN)
 every_method = pytest.mark.parametrize("method", METHODS)
 every_further = pytest.mark.parametrize(
     "name", sorted(set(test_further.FURTHER) - {name for name, by in test_further.REFUSED.items() if "attention" in by})
@@ -133,15 +142,184 @@ def test_rows_of_both_continuations_agree_with_a_twin():
 def test_further_architectures(name):
     _, adapted = test_further.build(name)
     example = adapted.example(PROMPT, continuation=CONTINUATION)
-    assert adapted.reads_in_blocks == (name not in AS_ONE_TENSOR)
-    if name in AS_ONE_TENSOR:
-        return
+    seen = visible_sources(example)
     for method in ("grad_cam, all", "gradient_rollout", "rollout"):
-        scores = exact_scores(adapted, METHODS[method], budget=Budget(rows=3))
         with as_one_tensor(adapted):
-            expected = exact_scores(adapted, METHODS[method])
-        seen = visible_sources(example)
-        torch.testing.assert_close(scores.matrix[seen], expected.matrix[seen], rtol=1e-3, atol=1e-6)
+            expected = exact_scores(adapted, METHODS[method]).matrix[seen]
+        for budget in (Budget(rows=3), Budget(rows=1, memory=1, rebuild=True)):
+            scores = exact_scores(adapted, METHODS[method], budget=budget).matrix[seen]
+            torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-6)
+
+
+# Attention that is code of its own
+
+
+@cache
+def own(name):
+    """A further architecture in double precision; some compute their weights in single precision nevertheless."""
+    network, _ = test_further.build(name)
+    network = network if name == "XGLM" else network.double()  # whose code is of single precision
+    adapted = adapt(network, tokenizer_of(name), name=name)
+    assert adapted.reads_in_blocks
+    return adapted
+
+
+@every_own
+@every_method
+def test_own_attention_has_the_numbers_of_one_tensor(name, method):
+    example = own(name).example(PROMPT, continuation=CONTINUATION)
+    with as_one_tensor(own(name)):
+        expected = exact_scores(own(name), METHODS[method])
+    for budget in (Budget(), Budget(rows=3), Budget(rows=1, memory=1, rebuild=True)):
+        assert_same(exact_scores(own(name), METHODS[method], budget=budget), expected, example, 1e-5)
+
+
+@every_own
+def test_gradients_of_own_attention_are_those_of_the_plain_module(name):
+    """Of several cotangents at once, and of the residual stream where a module adds that."""
+    layer = layers_of(own(name).model)[1].attention
+    torch.manual_seed(0)
+    hidden = torch.randn(1, 10, 32, dtype=own(name).model.dtype)
+    calls = []
+    hook = layer.register_forward_pre_hook(lambda module, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
+    with torch.no_grad(), eager_attention(own(name).model):
+        own(name).model(inputs_embeds=hidden, use_cache=False)
+    hook.remove()
+    [(args, kwargs)] = calls
+    cotangents = torch.randn(2, *hidden.shape, dtype=hidden.dtype)
+    results = []
+    for blocks in (False, True):
+        leaves = [hidden.clone().requires_grad_() for _ in range(2)]
+        named = {"hidden_states": leaves[0]} | ({"residual": leaves[1]} if name == "Bloom" else {})
+        bound = inspect.signature(layer.forward).bind(*args, **kwargs)
+        bound.arguments.update(named)
+        mode = attending.Attending(lambda rows, width: 3, graph=True, each=None, activations=[])
+        running = attending.attending(mode) if blocks else nullcontext()
+        with eager_attention(own(name).model), running, modules_in_blocks([layer], 4):
+            output, weights = layer(*bound.args, **bound.kwargs)
+        assert (weights is None) == blocks
+        results.append(
+            (
+                output,
+                *torch.autograd.grad(output, [leaves[0], *leaves[1 : len(named)]], cotangents, is_grads_batched=True),
+            )
+        )
+    for plain, block in zip(*results, strict=True):
+        torch.testing.assert_close(block, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Bloom", "GPT-J"])
+@every_method
+def test_a_block_of_own_attention_that_does_not_fit_is_halved(name, method, monkeypatch):
+    expected, sizes = exact_scores(own(name), METHODS[method]).matrix, []
+    monkeypatch.setattr(attending, "ON_GRAPH", 3)
+    plain = attending_modules.ModuleCall.run
+
+    def run(call, rows, *arguments):
+        sizes.append(rows.stop - rows.start)
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("a block of rows")
+        return plain(call, rows, *arguments)
+
+    monkeypatch.setattr(attending_modules.ModuleCall, "run", run)
+    torch.testing.assert_close(exact_scores(own(name), METHODS[method]).matrix, expected, rtol=1e-5, atol=1e-7)
+    assert max(sizes) > 2 and 2 in sizes
+
+
+def test_rows_with_gaps_are_read_by_themselves():
+    assert list(attending_modules._neighbours([0, 1, 2])) == [slice(0, 3)]
+    assert list(attending_modules._neighbours([0, 3, 4, 7])) == [slice(0, 1), slice(3, 5), slice(7, 8)]
+    adapted, layers = own("GPT-Neo"), [0, 1]
+    example = adapted.example(PROMPT, continuation=CONTINUATION)
+    inputs = PerturbedInputs(adapted.embed(example)[None])
+    tables = []
+    for blocks in (None, lambda rows, width: 3):
+        with (
+            torch.no_grad(),
+            adapted.recorded(HookPoint.ATTENTION_WEIGHTS, layers, graph=False, blocks=blocks) as recorded,
+        ):
+            adapted.forward(example, inputs)
+        tables.append(recorded)
+    rows = torch.tensor([0, 2, 3, 6])
+    for plain, call in zip(*tables, strict=True):
+        weights, gradient = call.read(rows, None)
+        assert gradient is None and weights.shape[-2:] == (4, 7)
+        torch.testing.assert_close(weights, plain.tensor[..., rows, :7], rtol=1e-4, atol=1e-6)
+        assert not plain.tensor[..., rows, 7:].any()
+
+
+@every_own
+@pytest.mark.parametrize("stage", ["success", "forward", "reading", "backward"])
+def test_own_attention_is_left_as_it_was(name, stage, monkeypatch):
+    adapted = own(name)
+    before = user_state(adapted.model, tokenizer_of(name))
+    if stage != "success":
+        monkeypatch.setattr(attending, "ON_GRAPH", 3)
+        place, what = {
+            "forward": (attending_modules.ModuleCall, "run"),
+            "reading": (attending_modules, "_read_rows"),
+            "backward": (attending_modules._InBlocks, "backward"),
+        }[stage]
+        monkeypatch.setattr(place, what, staticmethod(fail) if stage == "backward" else fail)
+    with pytest.raises(ZeroDivisionError) if stage != "success" else nullcontext():
+        exact_scores(adapted, METHODS["grad_cam, all"], budget=Budget(rows=3))
+    assert_unchanged(before, user_state(adapted.model, tokenizer_of(name)))
+
+
+def test_own_attention_of_an_offloaded_model_is_left_as_it_was():
+    """Accelerate has set its forward, too."""
+    network, plain = test_further.build("GPT-J")
+    expected = exact_scores(plain, METHODS["grad_cam, all"]).matrix
+    offloaded = accelerate.cpu_offload(network, execution_device="cpu")
+    adapted, before = adapt(offloaded, tokenizer_of("GPT-J")), model_state(offloaded)
+    scores = exact_scores(adapted, METHODS["grad_cam, all"], budget=Budget(rows=3)).matrix
+    assert adapted.reads_in_blocks
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-6)
+    assert_unchanged(before, model_state(offloaded))
+
+
+@pytest.mark.parametrize("name", ["OF_ROWS", "OF_CELLS", "CACHES"])
+def test_own_attention_that_reads_something_else_is_read_as_one_tensor(name, monkeypatch):
+    expected = exact_scores(own("GPT-J"), METHODS["gradient_rollout"]).matrix
+    network, _ = test_further.build("GPT-J")
+    adapted = adapt(network.double(), tokenizer_of("GPT-J"))
+    monkeypatch.setattr(attending_modules, name, {"hidden_states": -2} if name == "OF_ROWS" else set())
+    assert not adapted.reads_in_blocks
+    torch.testing.assert_close(
+        exact_scores(adapted, METHODS["gradient_rollout"]).matrix, expected, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_another_thread_runs_own_attention_meanwhile():
+    adapted = own("GPT-J")
+    ids = torch.arange(3, 20)[None]
+    logits, others = adapted.model(ids).logits, []
+    layer = layers_of(adapted.model)[1].attention
+    mode = attending.Attending(lambda rows, width: 3, graph=False, each=None, activations=[])
+    with attending.attending(mode), modules_in_blocks([layer], 4):
+        thread = threading.Thread(target=lambda: others.append(adapted.model(ids, output_attentions=True)))
+        thread.start()
+        thread.join()
+    [output] = others
+    torch.testing.assert_close(output.logits, logits)
+    assert output.attentions[1] is not None
+
+
+def test_rows_that_choose_their_columns_are_read_in_blocks():
+    """DeepSeek-V3.2, of which each row sees three of the columns before it."""
+    config = hf.DeepseekV32Config(**test_further.DEEPSEEK, index_n_heads=2, index_head_dim=16, index_topk=3)
+    torch.manual_seed(0)
+    network = hf.AutoModelForCausalLM.from_config(config).eval()
+    adapted = adapt(network, tokenizer_of("Llama"))
+    assert adapted.reads_in_blocks
+    with as_one_tensor(adapted):
+        expected = exact_scores(adapted, METHODS["grad_cam, all"]).matrix
+    for budget in (Budget(), Budget(rows=3)):
+        scores = exact_scores(adapted, METHODS["grad_cam, all"], budget=budget).matrix
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-7)
+    with torch.no_grad(), eager_attention(network):
+        attentions = network(torch.arange(3, 13)[None], output_attentions=True).attentions
+    assert ((attentions[0] > 0).sum(-1) <= 3).all()
 
 
 # Memory
@@ -167,9 +345,9 @@ def small(name):
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
-@pytest.mark.parametrize("name", ["Llama", "Gemma 3", "Gemma 2", "gpt-oss", "BART"])
+@pytest.mark.parametrize("name", ["Llama", "Gemma 3", "Gemma 2", "gpt-oss", "BART", *OWN])
 def test_no_tensor_is_of_all_heads_and_cells(name, rebuild, monkeypatch):
-    """Grouped heads, windows, soft caps, sinks, and cross-attention."""
+    """Grouped heads, windows, soft caps, sinks, cross-attention, and attention that is code of its own."""
     monkeypatch.setattr(attending, "ON_GRAPH", 3)
     adapted = small(name)
     assert adapted.reads_in_blocks and adapted.rebuilds
@@ -319,7 +497,7 @@ def test_nothing_of_the_users_is_changed(name, stage, method, monkeypatch):
     elif (stage, method) != ("backward", "rollout"):
         place, what = {
             "forward": (attending, "_in_blocks"),
-            "reading": (weights, "_rows_again"),
+            "reading": (attending, "_read_rows"),
             "backward": (attending._InBlocks, "backward"),
         }[stage]
         monkeypatch.setattr(attending, "ON_GRAPH", 3)
@@ -380,15 +558,21 @@ def gradients_of_the_second_continuation_dropped(patch):
 
 
 def rows_of_a_mask_not_cut(patch):
-    patch.setattr(attending, "_cut", lambda tensor, rows, stop: tensor[..., -1:, :stop])
+    patch.setattr(attending, "cut", lambda tensor, rows, stop: tensor[..., -1:, :stop])
 
 
 def rows_shifted_by_one(patch):
-    plain = weights._rows_again
-    patch.setattr(weights, "_rows_again", lambda call, gradient, rows: plain(call, gradient, (rows - 1).clamp(min=0)))
+    plain = attending._read_rows
+    patch.setattr(attending, "_read_rows", lambda *call: plain(*call[:-2], (call[-2] - 1).clamp(min=0), call[-1]))
+
+
+def gradients_of_earlier_keys_dropped(patch):
+    plain = attending_modules._rows_of
+    patch.setattr(attending_modules, "_rows_of", lambda *call: [each * (each.ndim == 3) for each in plain(*call)])
 
 
 SINGLE = partial(test_numbers_are_those_of_one_tensor_in_single_precision, "Llama", "grad_cam, all")
+GRADIENTS = partial(test_gradients_of_own_attention_are_those_of_the_plain_module, "GPT-J")
 
 
 @pytest.mark.parametrize(
@@ -397,6 +581,7 @@ SINGLE = partial(test_numbers_are_those_of_one_tensor_in_single_precision, "Llam
         (too_few_columns, SINGLE),
         (rows_of_a_mask_not_cut, SINGLE),
         (rows_shifted_by_one, SINGLE),
+        (gradients_of_earlier_keys_dropped, GRADIENTS),
         (gradients_of_the_second_continuation_dropped, test_rows_of_both_continuations_agree_with_a_twin),
     ],
 )

@@ -34,15 +34,15 @@ class LayerCall:
 class AttentionCall(LayerActivation):
     """One call of an attention whose weights, (R, heads, rows, columns), are not kept: some rows are had at a time.
 
-    In the place of weights, `tensor` is what they make of the values, (R, rows, heads, width), from whose gradient that
-    of the weights follows; without a graph it is empty.
+    In the place of weights, `tensor` is what they make of the values, (R, rows, …), from whose gradient that of the
+    weights follows; without a graph it is empty.
 
     Attributes:
-        attend: from the numbers (r,) of some rows to what they make of the values, (R, r, heads, width), and their
-            weights (R, heads, r, c) for the first c columns, after which none of these rows looks at any. Where
-            gradients are enabled, there is a graph from the second to the first.
+        read: from the numbers (r,) of some rows, ascending, and the gradient (k, R, rows, …) of `tensor` or None, to
+            the weights (R, heads, r, c) of the first c columns, after which none of these rows looks at any, and their
+            gradient (k, R, heads, r, c) or None.
         width: how many numbers the weights of a row are, (R × heads × columns).
     """
 
-    attend: Callable[[Tensor], tuple[Tensor, Tensor]]
+    read: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
     width: int

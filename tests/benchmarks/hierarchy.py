@@ -12,6 +12,8 @@
 * forwards: the mean of their number, and of its share of leave-one-out's.
 * passage, word: how often the best passage and the best word are leave-one-out's, with a bootstrap 95 % interval.
 * gold: how often the best word is one that the answer is copied from; of leave-one-out, in its own row.
+* where words differ: in how many prompts the best word is another than leave-one-out's, and in how many of these it is
+  gold, and leave-one-out's is.
 """
 
 from __future__ import annotations
@@ -76,8 +78,8 @@ def methods(opened: Sequence[int]) -> dict[str, Method]:
     """Hierarchies by name."""
     inner = {
         "occlusion": ALONE,
-        "lime 32": LIME(samples=32),
-        "context_cite 32": ContextCite(samples=32),
+        "lime 20": LIME(samples=20),
+        "context_cite 20": ContextCite(samples=20),
         "kernel_shap 256": KernelSHAP(samples=256),
     }
     return {
@@ -144,12 +146,14 @@ def row(name: str, readings: Sequence[Reading], alone: Sequence[Reading]) -> str
         [float(one.passage == other.passage) for one, other in pairs],
         [float(one.word == other.word) for one, other in pairs],
     ]
+    apart = [(one.gold, other.gold) for one, other in pairs if one.word != other.word]
     cells = [
         name,
         f"{fmean(one.forwards for one in readings):.0f}",
         f"{fmean(shares):.2f}, at most {max(shares):.2f}",
         *(f"{fmean(hits):.2f} ({interval(hits)})" for hits in same),
         f"{fmean(one.gold for one in readings):.2f}",
+        f"{len(apart)}: {sum(one for one, _ in apart)}, {sum(other for _, other in apart)}",
         f"{fmean(one.seconds for one in readings):.1f}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -178,8 +182,8 @@ def measure(
 
 def table(measured: Sequence[Mapping[str, Reading]]) -> None:
     """Print Markdown."""
-    print("| method | forwards | share | same passage | same word | gold | s |")
-    print("|---|---:|---:|---|---|---:|---:|")
+    print("| method | forwards | share | same passage | same word | gold | where words differ | s |")
+    print("|---|---:|---:|---|---|---:|---|---:|")
     alone = [readings["leave-one-out"] for readings in measured]
     for name in measured[0] if measured else ():
         print(row(name, [readings[name] for readings in measured], alone))

@@ -10,8 +10,8 @@
 4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had. Those
    of at most `ON_GRAPH` rows and columns are recorded as they are computed, and not computed again.
 
-A model that calls attention in another way, or with tensors that are not known here, keeps its weights as one tensor: a
-trial tells (see `trials.py`).
+Attention that is code of the model's own is in `attending_modules.py`. A model that calls it with tensors that are not
+known here keeps its weights as one tensor: a trial tells (see `trials.py`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ ON_GRAPH = 128
 # or that eager attention does not read; and the bias, of which each block has its own rows.
 KNOWN = {"position_ids", "cache_position", "s_aux"}
 BIAS = "position_bias"
+INDICES = "indices"  # (R, rows, n) of DeepSeek, the columns that each row sees; eager attention has them in its mask
+EAGER = "eager_attention_forward"
 MASK_ROWS = 256  # of which the last column is looked up at once
 
 Rows = slice | Tensor
+Read = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]  # see `AttentionCall`
 Each = Callable[[Tensor], Tensor]
 
 
@@ -78,6 +81,18 @@ class Attending:
         """A hook for after it."""
         self.about = None
 
+    def record(self, weights: Tensor) -> None:
+        """Add the weights (R, heads, rows, columns) of the attention that runs, where it is recorded."""
+        if self.about is not None:
+            weights = weights if self.each is None else self.each(weights)
+            self.activations.append(LayerActivation(tensor=weights, **self.about))
+
+    def record_call(self, result: Tensor, read: Read, width: int) -> None:
+        """Add what reads the weights of the attention that runs, from what it returns; see `AttentionCall`."""
+        if self.about is not None:
+            kept = result if self.graph else result.new_empty(0)
+            self.activations.append(AttentionCall(tensor=kept, read=read, width=width, **self.about))
+
     def ends_of(self, mask: Tensor, rows: int, columns: int) -> Tensor:
         """(rows,) how many of the first columns each row needs; see `_ends`."""
         known = self.ends.get(id(mask))
@@ -89,10 +104,15 @@ class Attending:
 _RUNNING = threading.local()
 
 
+def running_mode() -> Attending | None:
+    """The mode of the forward that runs in this thread."""
+    return getattr(_RUNNING, "mode", None)
+
+
 @contextmanager
 def attending(mode: Attending) -> Iterator[None]:
     """Inside, forwards of this thread run attention by the mode, of models that are configured for it."""
-    before = getattr(_RUNNING, "mode", None)
+    before = running_mode()
     _RUNNING.mode = mode
     try:
         yield
@@ -114,8 +134,7 @@ def attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **named: Any
 ) -> tuple[Tensor, Tensor | None]:
     """What the library calls with queries (R, heads, rows, width), keys and values; returns (R, rows, heads, width)."""
-    function = _eager_function(module)
-    mode: Attending | None = getattr(_RUNNING, "mode", None)
+    function, mode = _eager_function(module), running_mode()
     if mode is None:  # another thread runs the model meanwhile
         output: tuple[Tensor, Tensor | None] = function(module, query, key, value, attention_mask, **named)
         return output
@@ -124,15 +143,17 @@ def attend(
     ends = None if attention_mask is None else mode.ends_of(attention_mask, length, columns)
     call = Call(partial(function, module), attention_mask, named, ends)
     result, weights = _in_blocks(query, key, value, call, mode.size)
-    if mode.about is not None and weights is not None and columns <= ON_GRAPH:
-        weights = weights if mode.each is None else mode.each(weights)
-        mode.activations.append(LayerActivation(tensor=weights, **mode.about))
-    elif mode.about is not None:
-        attend_rows = partial(_attend_rows, query.detach(), key.detach(), value.detach(), call, mode.each)
-        kept = result if mode.graph else result.new_empty(0)
-        width = rows * heads * columns
-        mode.activations.append(AttentionCall(tensor=kept, attend=attend_rows, width=width, **mode.about))
+    if weights is not None and columns <= ON_GRAPH:
+        mode.record(weights)
+    else:
+        read = partial(_read_rows, query.detach(), key.detach(), value.detach(), call, mode.each)
+        mode.record_call(result, read, rows * heads * columns)
     return result, None
+
+
+def fits_at_once(length: int, block: int) -> bool:
+    """Whether so many rows are no more than a block, and so few that their weights stay on the graph."""
+    return length <= min(ON_GRAPH, block)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,9 +182,11 @@ class Call:
         """The output (R, r, heads, width) and weights (R, heads, r, c) of the rows that these queries belong to."""
         mask, named, stop = self.mask, self.named, self.columns(rows, key)
         if mask is not None:
-            mask = _cut(mask, rows, stop)
+            mask = cut(mask, rows, stop)
+        if mask is not None and named.get(INDICES) is not None:
+            mask = _only(mask, named[INDICES][:, rows if isinstance(rows, slice) else sent(rows, mask.device)])
         if named.get(BIAS) is not None:
-            named = {**named, BIAS: _cut(named[BIAS], rows, stop)}
+            named = {**named, BIAS: cut(named[BIAS], rows, stop)}
         return self.function(query, key[:, :, :stop], value[:, :, :stop], mask, **named)
 
 
@@ -171,19 +194,29 @@ def _in_blocks(query: Tensor, key: Tensor, value: Tensor, call: Call, size: Bloc
     """The outputs of all rows, (R, rows, heads, width), and their weights where they are computed at once."""
     rows, heads, length, _ = query.shape
     block = size(length, rows * heads * key.shape[2])
-    if length <= min(ON_GRAPH, block):
+    if fits_at_once(length, block):
         return call.of(slice(0, length), query, key, value)
     result: Tensor = _InBlocks.apply(query, key, value, call, block)  # type: ignore[no-untyped-call]
     return result, None
 
 
-def _attend_rows(
-    query: Tensor, key: Tensor, value: Tensor, call: Call, each: Each | None, rows: Tensor
-) -> tuple[Tensor, Tensor]:
-    """`AttentionCall.attend`."""
-    block = query[:, :, sent(rows, query.device)].requires_grad_(torch.is_grad_enabled())
-    output, weights = call.of(rows, block, key, value)
-    return output, weights if each is None else each(weights)
+def _read_rows(
+    query: Tensor, key: Tensor, value: Tensor, call: Call, each: Each | None, rows: Tensor, gradient: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """`AttentionCall.read`."""
+    block = query[:, :, sent(rows, query.device)]
+    if gradient is None:
+        _, weights = call.of(rows, block, key, value)
+        return weights if each is None else each(weights), None
+    with torch.enable_grad():
+        output, weights = call.of(rows, block.requires_grad_(), key, value)
+    return weights.detach(), gradients_of_weights(output, weights, gradient[:, :, sent(rows, gradient.device)])
+
+
+def gradients_of_weights(output: Tensor, weights: Tensor, cotangents: Tensor) -> Tensor:
+    """(k, R, heads, r, c) of weights (R, heads, r, c), from k cotangents of what they make of the values."""
+    [gradients] = torch.autograd.grad(output, weights, cotangents, is_grads_batched=True)
+    return gradients
 
 
 class _InBlocks(torch.autograd.Function):
@@ -232,18 +265,31 @@ def _ends(mask: Tensor, columns: int) -> Tensor:
     return torch.cat(ends).cpu()
 
 
-def _cut(tensor: Tensor, rows: Rows, stop: int) -> Tensor:
+def cut(tensor: Tensor, rows: Rows, stop: int) -> Tensor:
     """Some rows and the first columns of (…, rows, columns); where there is one row for all, that."""
     if tensor.shape[-2] > 1:
         tensor = tensor[..., rows if isinstance(rows, slice) else sent(rows, tensor.device), :]
     return tensor[..., :stop]
 
 
+def _only(mask: Tensor, indices: Tensor) -> Tensor:
+    """A mask (R, 1, r, c) with which rows see no columns but those of the indices (R, r, n), which may be cut off."""
+    stop = mask.shape[-1]
+    shut = torch.ones(*indices.shape[:2], stop + 1, dtype=torch.bool, device=mask.device)
+    shut = shut.scatter(-1, indices.long().clamp(max=stop), False)[:, None, :, :stop]
+    return mask.masked_fill(shut, torch.finfo(mask.dtype).min)
+
+
 def _require_known(named: dict[str, Any], length: int) -> None:
     """Refuse a call with tensors of which a block of rows may need its part."""
-    unknown = {name for name, value in named.items() if isinstance(value, Tensor)} - KNOWN - {BIAS}
+    unknown = {name for name, value in named.items() if isinstance(value, Tensor)} - KNOWN - {BIAS, INDICES}
     if unknown or (isinstance(named.get(BIAS), Tensor) and named[BIAS].shape[-2] not in (1, length)):
         raise UnsupportedModel(f"The attention of this model cannot be run in blocks: it reads {sorted(unknown)}.")
+
+
+def has_eager_function(module: nn.Module) -> bool:
+    """Whether a module calls attention by the library's interface, as every file with an eager function of it does."""
+    return EAGER in inspect.unwrap(type(module).forward).__globals__
 
 
 def _eager_function(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -252,7 +298,7 @@ def _eager_function(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
     Raises:
         UnsupportedModel: it has none.
     """
-    function = inspect.unwrap(type(module).forward).__globals__.get("eager_attention_forward")
+    function = inspect.unwrap(type(module).forward).__globals__.get(EAGER)
     if function is None:
         raise UnsupportedModel(f"{type(module).__name__} has no eager attention that can be run in blocks.")
     return function

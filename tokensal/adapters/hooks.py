@@ -2,7 +2,7 @@
 
 1. Find the layers (see `layers.py`).
 2. Where the attention weights are read, let every configuration ask for eager attention: no other computes them. It
-   runs in blocks of rows where the model allows (see `attending.py`).
+   runs in blocks of rows where the model allows (see `attending.py` and `attending_modules.py`).
 3. For gradients, a hook at the lowest recorded layer cuts the graph: hidden states go on as a fresh leaf. The graph
    starts there, so that nothing is kept below, and no backward goes below. From an encoder's layer it goes on in all
    of the decoder.
@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from tokensal.adapters.attending import NAME, Attending, Each, attending, register
+from tokensal.adapters.attending_modules import modules_in_blocks
 from tokensal.adapters.frozen import in_this_thread
 from tokensal.adapters.layers import Layer, layers_of
 from tokensal.adapters.operations import EditedValues
@@ -145,7 +146,9 @@ def _attending(model: PreTrainedModel, layers: Sequence[Layer], mode: Attending)
     """Inside, attention runs in blocks, and that of some layers is recorded."""
     register()
     point = HookPoint.ATTENTION_WEIGHTS
-    with eager_attention(model, NAME), attending(mode), ExitStack() as undo:
+    every = [module for layer in layers_of(model) for module, _ in _recorded_modules(layer, point)]
+    heads = model.config.get_text_config().num_attention_heads
+    with eager_attention(model, NAME), attending(mode), modules_in_blocks(every, heads), ExitStack() as undo:
         for number, layer in enumerate(layers):
             for module, columns in _recorded_modules(layer, point):
                 about = {"point": point, "layer": number, "rows": layer.part, "columns": columns}

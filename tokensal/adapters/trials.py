@@ -8,7 +8,7 @@
    go on from the states of others; and of a row in which these are not run at all, whether they can be skipped.
 5. Only where attention weights are read: under eager attention, which alone computes them, the logits must be the same.
 6. Only where attention weights are read: in blocks of rows they, and the logits, must be the same. If they are not, or
-   the model does not call attention as `tokensal.adapters.attending` expects, they are read as one tensor.
+   the model does not call attention as `attending.py` and `attending_modules.py` expect, they are read as one tensor.
 7. Only where a graph does not fit: gradients through layers that are run again must be those of the plain graph. If
    they are not, the plain graph is all there is.
 8. Only where answers are generated ahead: in a batch of two prompts, scores of the next tokens must be those of each
@@ -144,7 +144,7 @@ def _all_rows(activation: LayerActivation) -> Tensor:
     """Weights (1, heads, rows, columns), put together from blocks."""
     if not isinstance(activation, AttentionCall):
         return activation.tensor
-    blocks = [activation.attend(rows)[1] for rows in torch.split(torch.arange(LENGTH), BLOCK)]
+    blocks = [activation.read(rows, None)[0] for rows in torch.split(torch.arange(LENGTH), BLOCK)]
     return torch.cat([F.pad(weights, (0, LENGTH - weights.shape[-1])) for weights in blocks], dim=-2)
 
 

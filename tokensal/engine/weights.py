@@ -4,7 +4,7 @@
    one, or a second for the encoder that a decoder's layer attends to, and as many again for a second continuation.
 2. Rows that the same of them are about are read together. Columns of a decoder's inputs follow those of the encoder.
    Where both continuations have a row, its weights are those of the first, and gradients add up.
-3. The gradient of some rows of weights follows from that of what they make of the values, on a graph of these rows.
+3. The gradients of the weights of a call follow from those of what it makes of the values.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _reader(activation: LayerActivation, gradient: Tensor | None) -> tuple[Read,
     """What reads some rows of a recorded attention, and the `Attended.width`."""
     copies = 1 if gradient is None else 1 + len(gradient)
     if isinstance(activation, AttentionCall):
-        return partial(_rows_again, activation, gradient), activation.width * copies
+        return lambda rows: activation.read(rows, gradient), activation.width * copies
     weights = activation.tensor.detach()
     return partial(_rows_of, weights, gradient), weights[..., 0, :].numel() * copies
 
@@ -210,14 +210,3 @@ def _reader(activation: LayerActivation, gradient: Tensor | None) -> tuple[Read,
 def _rows_of(weights: Tensor, gradients: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor | None]:
     rows = sent(rows, weights.device)
     return weights[..., rows, :], None if gradients is None else gradients[..., rows, :]
-
-
-def _rows_again(call: AttentionCall, gradient: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Step 3, from the gradient (k, n, rows, heads, width) of all outputs."""
-    with torch.set_grad_enabled(gradient is not None):
-        outputs, weights = call.attend(rows)
-    if gradient is None:
-        return weights, None
-    cotangents = gradient[:, :, sent(rows, gradient.device)]
-    [slopes] = torch.autograd.grad(outputs, weights, cotangents, is_grads_batched=True)
-    return weights.detach(), slopes

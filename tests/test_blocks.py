@@ -164,7 +164,7 @@ def own(name):
     return adapted
 
 
-@every_own
+@pytest.mark.parametrize("name", ["Bloom", "GPT-J"])  # the others are among `test_further_architectures`
 @every_method
 def test_own_attention_has_the_numbers_of_one_tensor(name, method):
     example = own(name).example(PROMPT, continuation=CONTINUATION)

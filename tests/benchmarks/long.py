@@ -2,10 +2,12 @@
 
     python tests/benchmarks/long.py [--lengths 3019,8191] [--targets 20] [--methods gradient,lrp] [--graphs plain,auto]
     python tests/benchmarks/long.py --targets 2 --graphs auto --methods attention_rollout,attention_grad_cam
+    python tests/benchmarks/long.py --targets 2 --graphs auto --methods attention_rollout --model gpt-j
 
-Each row is a process of its own, which loads SmolLM2-135M-Instruct in float32, limits itself to 2 threads (--threads),
-explains a short continuation to warm up, and then the last `--targets` tokens of a text of so many sources. Memory is
-the most that was resident during that, less what was resident before. Nothing here fails on timing or memory.
+Each row is a process of its own, which loads SmolLM2-135M-Instruct in float32, or builds a GPT-J of its width and of
+random weights, whose attention is code of its own. It limits itself to 2 threads (--threads), explains a short
+continuation to warm up, and then the last `--targets` tokens of a text of so many sources. Memory is the most that was
+resident during that, less what was resident before. Nothing here fails on timing or memory.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from transformers import AutoModelForCausalLM, GPTJConfig
 
 import tokensal
 
@@ -30,9 +33,21 @@ GRAPHS = {"plain": False, "rebuilt": True, "auto": "auto"}
 MIB = 2**20
 
 
-def measured(length: int, targets: int, method: str, graph: str) -> dict[str, float]:
-    """One attribution: seconds, MiB above those before it, and involuntary context switches a second."""
+def loaded(name: str) -> tokensal.CausalAdapter:
+    """The model of that name."""
     model = tokensal.load(dtype="float32", device="cpu", attention="sdpa")
+    if name == "smollm2":
+        return model
+    torch.manual_seed(0)
+    width, sizes = model.model.config.hidden_size, {"n_layer": 12, "n_head": 9, "rotary_dim": 32, "n_positions": 8192}
+    special = {"bos_token_id": None, "eos_token_id": None}
+    config = GPTJConfig(vocab_size=len(model.tokenizer), n_embd=width, **sizes, **special)
+    return tokensal.adapt(AutoModelForCausalLM.from_config(config).eval(), model.tokenizer)
+
+
+def measured(name: str, length: int, targets: int, method: str, graph: str) -> dict[str, float]:
+    """One attribution: seconds, MiB above those before it, and involuntary context switches a second."""
+    model = loaded(name)
     passage = model.tokenizer(" ".join(SENTENCES))["input_ids"]
     ids = list(itertools.islice(itertools.cycle(passage), length + 1))
     budget = tokensal.Budget(rebuild=GRAPHS[graph])
@@ -59,6 +74,7 @@ def _reset_peak() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("smollm2", "gpt-j"), default="smollm2")
     parser.add_argument("--lengths", type=lambda text: [int(part) for part in text.split(",")], default=[3019, 8191])
     parser.add_argument("--targets", type=int, default=20)
     parser.add_argument("--methods", type=lambda text: text.split(","), default=["gradient", "lrp"])
@@ -71,7 +87,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.row:
         length, method, graph = json.loads(options.row)
-        print(json.dumps(measured(length, options.targets, method, graph)))
+        print(json.dumps(measured(options.model, length, options.targets, method, graph)))
         return
     print(
         "| sources | targets | method | graph | MiB above the model | seconds | interrupted a second | sum of scores |"
@@ -79,7 +95,7 @@ def main() -> None:
     print("|---:|---:|---|---|---:|---:|---:|---:|", flush=True)
     for row in itertools.product(options.lengths, options.methods, options.graphs):
         command = [sys.executable, __file__, "--row", json.dumps(row)]
-        command += ["--targets", str(options.targets), "--threads", str(options.threads)]
+        command += ["--targets", str(options.targets), "--threads", str(options.threads), "--model", options.model]
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
         length, method, graph = row
         if not output:  # killed for its memory, or refused

@@ -345,7 +345,7 @@ def small(name):
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
-@pytest.mark.parametrize("name", ["Llama", "Gemma 3", "Gemma 2", "gpt-oss", "BART", *OWN])
+@pytest.mark.parametrize("name", ["Llama", "Gemma 3", "Gemma 2", "gpt-oss", "BART", "Bloom", "GPT-J"])
 def test_no_tensor_is_of_all_heads_and_cells(name, rebuild, monkeypatch):
     """Grouped heads, windows, soft caps, sinks, cross-attention, and attention that is code of its own."""
     monkeypatch.setattr(attending, "ON_GRAPH", 3)

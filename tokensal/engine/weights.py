@@ -208,5 +208,7 @@ def _reader(activation: LayerActivation, gradient: Tensor | None) -> tuple[Read,
 
 
 def _rows_of(weights: Tensor, gradients: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    if len(rows) == weights.shape[-2]:  # all, which need no copy
+        return weights, gradients
     rows = sent(rows, weights.device)
     return weights[..., rows, :], None if gradients is None else gradients[..., rows, :]

@@ -84,23 +84,23 @@ class LayerWeights:
     @property
     def rows(self) -> Tensor:
         """(S,) bool, which sources look in this layer."""
-        return self._having > 0
+        return self._having.any(0)
 
     def over(self, wanted: Tensor, work: Callable[[Block], T]) -> Iterator[T]:
         """What `work` makes of the rows that are wanted, (S,) bool, a block after another; others are not computed."""
-        having = self._having * wanted.cpu()
-        for number in sorted(set(having.tolist()) - {0}):
-            rows = (having == number).nonzero()[:, 0]
-            attended = [each for place, each in enumerate(self.attended) if number >> place & 1]
+        having = self._having & wanted.cpu()
+        for column in torch.unique(having[:, having.any(0)], dim=1).T:
+            rows = (having == column[:, None]).all(0).nonzero()[:, 0]
+            attended = [each for each, has in zip(self.attended, column.tolist(), strict=True) if has]
             size = self.size(len(rows), sum(each.width for each in attended))
             yield from in_chunks(len(rows), size, partial(self._worked, work, attended, rows))
 
     @property
     def _having(self) -> Tensor:
-        """(S,) int64, which attentions have each row: the sum of 2 to the power of their places."""
-        having = torch.zeros(self.sources, dtype=torch.int64)
-        for place, each in enumerate(self.attended):
-            having[each.rows] += 1 << place
+        """(attentions, S) bool, which rows each of them has."""
+        having = torch.zeros(len(self.attended), self.sources, dtype=torch.bool)
+        for row, each in zip(having, self.attended, strict=True):
+            row[each.rows] = True
         return having
 
     def _worked(self, work: Callable[[Block], T], attended: Sequence[Attended], rows: Tensor, chunk: slice) -> T:

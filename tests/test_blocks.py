@@ -356,8 +356,8 @@ def test_no_tensor_is_of_all_heads_and_cells(name, rebuild, monkeypatch):
     heads = adapted.model.config.get_text_config().num_attention_heads
     cells = heads * len(ids) * (len(ids) if adapted.model.config.is_encoder_decoder else len(ids) + 2)
     assert cells > adapted.model.get_input_embeddings().weight.numel()
-    for method in ("grad_cam", "grad_cam, head_mean, all", "gradient_rollout", "attention", "rollout"):
-        engine = Engine(adapted, budget=Budget(rows=3, rebuild=rebuild))
+    for method in ("grad_cam, head_mean, all", "gradient_rollout", "rollout"):
+        engine = Engine(adapted, budget=Budget(rows=8, rebuild=rebuild))
         with Largest() as largest:
             METHODS[method](example, engine)
         assert largest.numbers < cells, method

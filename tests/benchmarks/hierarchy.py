@@ -7,7 +7,8 @@
    twenty are alike, SmolLM2 answers few prompts rightly. Keep those whose answer is right and follows a swap.
 2. Leave out each word, one at a time: 'occlusion' of words. Its best passage is that with the largest sum of scores,
    its best word that with the largest score. Words of the question and of the beginning of the answer take part.
-3. Explain the same prompts by hierarchies around several methods, and count distinct coalitions, which are forwards.
+3. Explain the same prompts by hierarchies around several methods, and by two of these without one. Count distinct
+   coalitions, which are forwards.
 
 * forwards: the mean of their number, and of its share of leave-one-out's.
 * passage, word: how often the best passage and the best word are leave-one-out's, with a bootstrap 95 % interval.
@@ -75,18 +76,19 @@ KIND = Kind("passages", "a question to twenty passages of which one is relevant;
 
 
 def methods(opened: Sequence[int]) -> dict[str, Method]:
-    """Hierarchies by name."""
+    """Hierarchies by name, and what samples without one, as often as a hierarchy of two levels does."""
     inner = {
         "occlusion": ALONE,
         "lime 20": LIME(samples=20),
         "context_cite 20": ContextCite(samples=20),
         "kernel_shap 256": KernelSHAP(samples=256),
     }
-    return {
+    hierarchies = {
         f"hierarchical {name}, opened {count}": Hierarchical(method=method, opened=count)
         for name, method in inner.items()
         for count in opened
     }
+    return {**hierarchies, "lime 40": LIME(samples=40), "context_cite 40": ContextCite(samples=40)}
 
 
 # How it is measured

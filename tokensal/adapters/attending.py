@@ -3,8 +3,8 @@
 1. A model's configuration names the attention function that the library calls, and the masks that it builds. While
    weights are read, that is the function of this module, with the masks of eager attention.
 2. It calls the eager function that the model comes with, which has its soft cap, its sinks and its scale, with a block
-   of rows of the queries at a time, and the same rows of the mask and of a position bias. The columns after the last
-   that one of these rows sees are left out: their weights are 0.
+   of rows of the queries at a time, and the same rows of the mask, of a position bias, and of the columns that rows
+   choose. Columns after the last that one of these rows sees are left out: their weights are 0.
 3. With a graph, a block keeps none. When its backward comes, it is computed once more. Texts of no more than a block
    of `ON_GRAPH` rows stay on the graph as they are.
 4. What a recorded attention was called with is kept without a graph, so that the weights of any rows can be had. Those
@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
 from tokensal.chunks import in_chunks
@@ -184,7 +185,7 @@ class Call:
         if mask is not None:
             mask = cut(mask, rows, stop)
         if mask is not None and named.get(INDICES) is not None:
-            mask = _only(mask, named[INDICES][:, rows if isinstance(rows, slice) else sent(rows, mask.device)])
+            mask = _restricted(mask, named[INDICES][:, rows if isinstance(rows, slice) else sent(rows, mask.device)])
         if named.get(BIAS) is not None:
             named = {**named, BIAS: cut(named[BIAS], rows, stop)}
         return self.function(query, key[:, :, :stop], value[:, :, :stop], mask, **named)
@@ -265,6 +266,11 @@ def _ends(mask: Tensor, columns: int) -> Tensor:
     return torch.cat(ends).cpu()
 
 
+def stacked(blocks: Sequence[Tensor], columns: int) -> Tensor:
+    """Blocks (…, r, c) below each other, of so many columns; those of fewer end with zeros."""
+    return torch.cat([F.pad(block, (0, columns - block.shape[-1])) for block in blocks], dim=-2)
+
+
 def cut(tensor: Tensor, rows: Rows, stop: int) -> Tensor:
     """Some rows and the first columns of (…, rows, columns); where there is one row for all, that."""
     if tensor.shape[-2] > 1:
@@ -272,7 +278,7 @@ def cut(tensor: Tensor, rows: Rows, stop: int) -> Tensor:
     return tensor[..., :stop]
 
 
-def _only(mask: Tensor, indices: Tensor) -> Tensor:
+def _restricted(mask: Tensor, indices: Tensor) -> Tensor:
     """A mask (R, 1, r, c) with which rows see no columns but those of the indices (R, r, n), which may be cut off."""
     stop = mask.shape[-1]
     shut = torch.ones(*indices.shape[:2], stop + 1, dtype=torch.bool, device=mask.device)

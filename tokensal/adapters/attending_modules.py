@@ -21,7 +21,6 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
 from tokensal.adapters.attending import (
@@ -31,6 +30,7 @@ from tokensal.adapters.attending import (
     gradients_of_weights,
     has_eager_function,
     running_mode,
+    stacked,
 )
 from tokensal.adapters.operations import varies
 from tokensal.chunks import in_chunks
@@ -94,29 +94,24 @@ class BlockCache:
 
     Attributes:
         before: of the earlier rows; None where there are none.
-        own: of the block.
+        own: of the block, once they are computed.
+        all: of both.
     """
 
     before: KeysAndValues | None = None
     own: KeysAndValues | None = None
+    all: KeysAndValues | None = None
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> KeysAndValues:
         """As transformers' caches: takes those of the block, returns all."""
-        self.own = keys, values
+        self.own = self.all = keys, values
+        if self.before is not None:
+            self.all = torch.cat([self.before[0], keys], dim=2), torch.cat([self.before[1], values], dim=2)
         return self.all
 
     def get_seq_length(self, *_: Any) -> int:
         """As transformers' caches."""
         return sum(each[0].shape[2] for each in (self.before, self.own) if each is not None)
-
-    @property
-    def all(self) -> KeysAndValues:
-        """Keys and values of the earlier rows and of the block."""
-        assert self.own is not None
-        if self.before is None:
-            return self.own
-        keys, values = (torch.cat(pair, dim=2) for pair in zip(self.before, self.own, strict=True))
-        return keys, values
 
     def until(self, row: int) -> KeysAndValues | None:
         """Of the earlier rows, those before one."""
@@ -203,7 +198,7 @@ class _InBlocks(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         ctx.call, ctx.cache, ctx.size = call.detached(), cache, size
 
-        def block(rows: slice) -> tuple[Tensor, KeysAndValues]:
+        def block(rows: slice) -> tuple[Tensor, KeysAndValues | None]:
             further = BlockCache(cache.before)
             output, _ = call.run(rows, _rows_of(inputs, rows), further)
             return output, further.all
@@ -242,14 +237,15 @@ def _read_rows(
 ) -> tuple[Tensor, Tensor | None]:
     """`AttentionCall.read`: neighbours are computed together, since no cache has gaps."""
     several, slopes = [], []
-    for run in _neighbours(rows.tolist()):
+    for span in _neighbours(rows.tolist()):
         with torch.set_grad_enabled(gradient is not None):
-            inputs = [part.requires_grad_(gradient is not None) for part in _rows_of(call.inputs, run)]
-            output, weights = call.run(run, inputs, BlockCache(cache.until(run.start)))
+            inputs = [part.requires_grad_(gradient is not None) for part in _rows_of(call.inputs, span)]
+            output, weights = call.run(span, inputs, BlockCache(cache.until(span.start)))
         if gradient is not None:
-            slopes.append(gradients_of_weights(output, weights, gradient[..., run, :]))
+            slopes.append(gradients_of_weights(output, weights, gradient[..., span, :]))
         several.append(weights.detach() if each is None else each(weights))
-    return _stacked(several), _stacked(slopes) if slopes else None
+    columns = several[-1].shape[-1]  # the last row sees the most
+    return stacked(several, columns), stacked(slopes, columns) if slopes else None
 
 
 def _neighbours(rows: Sequence[int]) -> Iterator[slice]:
@@ -257,12 +253,6 @@ def _neighbours(rows: Sequence[int]) -> Iterator[slice]:
     starts = [place for place, row in enumerate(rows) if not place or row != rows[place - 1] + 1]
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
         yield slice(rows[start], rows[stop - 1] + 1)
-
-
-def _stacked(blocks: Sequence[Tensor]) -> Tensor:
-    """Blocks (…, r, c) below each other; those of fewer columns end with zeros."""
-    columns = max(block.shape[-1] for block in blocks)
-    return torch.cat([F.pad(block, (0, columns - block.shape[-1])) for block in blocks], dim=-2)
 
 
 def _rows_of(tensors: Sequence[Tensor], rows: slice) -> list[Tensor]:

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
+from tokensal.adapters.attending import stacked
 from tokensal.adapters.batches import MARGINS, generate_watched
 from tokensal.adapters.generating import generate_options
 from tokensal.adapters.hooks import eager_attention, recorded
@@ -145,7 +145,7 @@ def _all_rows(activation: LayerActivation) -> Tensor:
     if not isinstance(activation, AttentionCall):
         return activation.tensor
     blocks = [activation.read(rows, None)[0] for rows in torch.split(torch.arange(LENGTH), BLOCK)]
-    return torch.cat([F.pad(weights, (0, LENGTH - weights.shape[-1])) for weights in blocks], dim=-2)
+    return stacked(blocks, LENGTH)
 
 
 def agrees_in_batches(adapter: ModelAdapter, findings: Findings, padded: bool) -> bool:
